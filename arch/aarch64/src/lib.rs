@@ -1,0 +1,2 @@
+//! arch/aarch64
+#![no_std]

@@ -1,0 +1,3 @@
+//! kernel
+#![no_std]
+#![no_main]

@@ -1,0 +1,9 @@
+//! Memory bring-up and allocation for kernels.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+
+pub mod addr;
+pub mod arch;
+pub mod machine;
+pub mod paging;
+pub mod sync;

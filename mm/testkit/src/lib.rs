@@ -1,0 +1,2 @@
+//! mm/testkit
+#![no_std]

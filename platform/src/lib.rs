@@ -1,0 +1,2 @@
+//! platform
+#![no_std]
