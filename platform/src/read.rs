@@ -105,6 +105,8 @@ impl<'a> MemoryImage<'a> {
 
 impl PhysRead for MemoryImage<'_> {
     fn read(&mut self, at: PhysAddr, into: &mut [u8]) -> Result<(), Unreadable> {
+        let last = into.len().saturating_sub(1) as u64;
+        at.checked_add(last).ok_or(Unreadable { at })?;
         let mut done = 0;
         while let Some(left) = into.get_mut(done..).filter(|left| !left.is_empty()) {
             let here = at.checked_add(done as u64).ok_or(Unreadable { at })?;
@@ -119,18 +121,13 @@ impl PhysRead for MemoryImage<'_> {
     }
 }
 
-/// The little-endian 16-bit value at `offset` of `bytes`; zero when it does not lie in them. For fields of a buffer
+/// The little-endian 32-bit value at `offset` of `bytes`; zero when it does not lie in them. For fields of a buffer
 /// whose length was checked against the kind of structure that it holds.
-pub(crate) fn u16_at(bytes: &[u8], offset: usize) -> u16 {
-    bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u16::from_le_bytes(*chunk))
-}
-
-/// As [`u16_at`], for 32 bits.
 pub(crate) fn u32_at(bytes: &[u8], offset: usize) -> u32 {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u32::from_le_bytes(*chunk))
 }
 
-/// As [`u16_at`], for 64 bits.
+/// As [`u32_at`], for 64 bits.
 pub(crate) fn u64_at(bytes: &[u8], offset: usize) -> u64 {
     bytes.get(offset..).and_then(<[u8]>::first_chunk).map_or(0, |chunk| u64::from_le_bytes(*chunk))
 }

@@ -7,7 +7,7 @@
 use super::PATIENCE;
 use super::registers::Registers;
 
-const DATA: u32 = 0x00 / 4;
+const DATA: u32 = 0;
 const FLAGS: u32 = 0x18 / 4;
 const LINE_CONTROL: u32 = 0x2c / 4;
 const CONTROL: u32 = 0x30 / 4;
