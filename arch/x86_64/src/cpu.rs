@@ -63,7 +63,8 @@ pub(crate) fn init() {
 }
 
 /// Bits of a physical address on this CPU, at most 52.
-pub(crate) fn physical_bits() -> u32 {
+#[must_use]
+pub fn physical_bits() -> u32 {
     PHYSICAL_BITS.load(Ordering::Relaxed).into()
 }
 

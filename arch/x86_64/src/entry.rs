@@ -9,20 +9,20 @@
 //!   and executable;
 //! - below the boot stack and each trap stack lies a page that is not mapped;
 //! - the fixmap's page tables are in place and empty;
-//! - the first GiB of physical memory is mapped at the start of the direct map, in 2 MiB leaves, until the final
-//!   direct map replaces it; nothing is mapped in the lower half.
+//! - the image's physical memory, and nothing else, is mapped in the direct map, by pages, text and rodata read-only,
+//!   nothing executable; so no leaf has to be split later, and no device can lie under a cacheable mapping;
+//! - nothing is mapped in the lower half.
 //!
-//! Cost: about 60,000 instructions, most of them clearing .bss. Linux: `arch/x86/platform/pvh/head.S`,
+//! Cost: one instruction for each 4 bytes of .bss, about 9 for each page of the image. Linux: `arch/x86/platform/pvh/head.S`,
 //! `kernel/head_64.S`.
 
+use crate::layout::LAYOUT;
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
+use mm::layout::VirtRange;
 use mm::paging::Access;
 
 #[cfg(not(test))]
 core::arch::global_asm!(include_str!("entry.s"), options(att_syntax));
-
-/// Link address of physical address 0 (kernel.ld, entry.s).
-pub(crate) const IMAGE_BASE: u64 = 0xffff_ffff_8000_0000;
 
 unsafe extern "C" {
     static __text_start: u8;
@@ -33,21 +33,25 @@ unsafe extern "C" {
     static __data_end: u8;
     static __bss_start: u8;
     static __bss_end: u8;
-    static boot_pml4: u8;
+    static boot_stack_unmapped: u8;
     static boot_stack_bottom: u8;
     static boot_stack_top: u8;
+    static double_fault_stack_unmapped: u8;
+    static nmi_stack_unmapped: u8;
+    static machine_check_stack_unmapped: u8;
     static early_frames_start: u8;
     static early_frames_end: u8;
 }
 
-/// Where Rust begins. The asm of this module calls it once.
+/// Where Rust begins. The asm of this module goes here once, with the loader's EBX and the time stamp counter at entry.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
-extern "C" fn arch_start(handover: u64) -> ! {
+extern "C" fn arch_start(handover: u64, entry_time: u64) -> ! {
     unsafe extern "C" {
         safe fn start_kernel(handover: u64) -> !;
     }
     crate::cpu::init();
+    crate::timer::begin(entry_time);
     start_kernel(handover)
 }
 
@@ -56,10 +60,8 @@ extern "C" fn arch_start(handover: u64) -> ! {
 pub struct ImageSection {
     /// `text`, `rodata`, `data` or `bss`.
     pub name: &'static str,
-    /// Address of its first byte, page-aligned.
-    pub start: VirtAddr,
-    /// Address after its last byte, page-aligned.
-    pub end: VirtAddr,
+    /// Where it is linked, whole pages.
+    pub virt: VirtRange,
     /// Where it lies in physical memory.
     pub phys: PhysRange,
     /// What may be done with it.
@@ -68,13 +70,12 @@ pub struct ImageSection {
 
 impl ImageSection {
     fn new(name: &'static str, start: *const u8, end: *const u8, access: Access) -> Self {
-        let (start, end) = (start.addr() as u64, end.addr() as u64);
-        let phys = PhysRange::new(image_phys(start), image_phys(end));
-        Self { name, start: VirtAddr::new(start), end: VirtAddr::new(end), phys, access }
+        let virt = VirtRange::new(address_of(start), address_of(end));
+        Self { name, virt, phys: phys_of(virt), access }
     }
 }
 
-/// The image's sections in the order of their addresses, without gaps.
+/// The image's sections in the order of their addresses. `bss` includes stacks, spare frames and boot tables.
 #[must_use]
 pub fn image() -> [ImageSection; 4] {
     [
@@ -88,32 +89,50 @@ pub fn image() -> [ImageSection; 4] {
 /// The physical memory that the image takes, page-aligned.
 #[must_use]
 pub fn image_range() -> PhysRange {
-    let [text, .., bss] = image();
-    PhysRange::new(text.phys.start(), bss.phys.end())
+    phys_of(VirtRange::new(address_of(&raw const __text_start), address_of(&raw const __bss_end)))
 }
 
-/// The boot stack: its lowest address and the address after its highest byte. The page below is not mapped.
+/// The boot stack. The page below is not mapped.
 #[must_use]
-pub fn boot_stack() -> (VirtAddr, VirtAddr) {
-    (address_of(&raw const boot_stack_bottom), address_of(&raw const boot_stack_top))
+pub fn boot_stack() -> VirtRange {
+    VirtRange::new(address_of(&raw const boot_stack_bottom), address_of(&raw const boot_stack_top))
 }
 
-/// The root table that the CPU uses since the entry code.
-pub(crate) fn boot_root() -> PhysAddr {
-    image_phys(address_of(&raw const boot_pml4).as_u64())
+/// The page below the boot stack.
+#[must_use]
+pub fn boot_stack_guard() -> VirtRange {
+    guard(&raw const boot_stack_unmapped)
+}
+
+/// Every page of the image that is left unmapped, one below each stack.
+#[must_use]
+pub fn guard_pages() -> [VirtRange; 4] {
+    [
+        boot_stack_guard(),
+        guard(&raw const double_fault_stack_unmapped),
+        guard(&raw const nmi_stack_unmapped),
+        guard(&raw const machine_check_stack_unmapped),
+    ]
+}
+
+fn guard(symbol: *const u8) -> VirtRange {
+    let start = address_of(symbol);
+    VirtRange::new(start, start.saturating_add(4096))
 }
 
 /// Spare page-sized frames inside the image.
 pub(crate) fn early_frame_pool() -> PhysRange {
-    let start = address_of(&raw const early_frames_start).as_u64();
-    let end = address_of(&raw const early_frames_end).as_u64();
-    PhysRange::new(image_phys(start), image_phys(end))
+    phys_of(VirtRange::new(address_of(&raw const early_frames_start), address_of(&raw const early_frames_end)))
 }
 
 fn address_of(symbol: *const u8) -> VirtAddr {
     VirtAddr::new(symbol.addr() as u64)
 }
 
-fn image_phys(address: u64) -> PhysAddr {
-    PhysAddr::new(address.wrapping_sub(IMAGE_BASE))
+/// Where a range of the image lies in physical memory: the loader takes the addresses that the linker chose.
+fn phys_of(range: VirtRange) -> PhysRange {
+    match LAYOUT.image_to_phys(range.start(), PhysAddr::new(0)) {
+        Some(start) => PhysRange::new(start, start.saturating_add(range.size())),
+        None => PhysRange::EMPTY,
+    }
 }

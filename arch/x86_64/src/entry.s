@@ -11,13 +11,12 @@
 .set PRESENT, 1
 .set WRITE, 2
 .set ACCESSED_DIRTY, 0x60
-.set LARGE, 0x80
 .set GLOBAL, 0x100
 .set TABLE, 0x23                    # present, writable, accessed
 .set NO_EXECUTE_HIGH, 0x80000000    # bit 63, in the upper half of an entry
 
 .set BOOT_IMAGE_TABLES, 8           # 8 x 2 MiB from VMA on; kernel.ld asserts that the image fits
-.set FIXMAP_TABLES, 2               # layout.rs: FIXMAP_BYTES
+.set FIXMAP_TABLES, 2               # layout.rs: FIXMAP_START to FIXMAP_END
 
 # ---- where the loader looks -----------------------------------------------------------------------------------------
 .section .note.pvh, "a", @note
@@ -35,16 +34,18 @@ boot_pdpt_high:     .skip 4096      # the top 512 GiB: image and fixmap
 boot_pd_image:      .skip 4096
 boot_pt_image:      .skip 4096 * BOOT_IMAGE_TABLES
 boot_pd_fixmap:     .skip 4096
+.global boot_pt_fixmap
 boot_pt_fixmap:     .skip 4096 * FIXMAP_TABLES
-boot_pdpt_direct:   .skip 4096
-boot_pd_direct:     .skip 4096      # the first GiB of physical memory
+boot_pdpt_direct:   .skip 4096      # the direct map, with the image's memory in it
+boot_pd_direct:     .skip 4096
+boot_pt_direct:     .skip 4096 * BOOT_IMAGE_TABLES
 
 # Below each stack lies a page that the boot tables leave unmapped: who runs out of stack traps.
 .section .noinit.stacks, "aw", @nobits
 .balign 4096
 .macro STACK name, bytes
-.global \name\()_guard, \name\()_bottom, \name\()_top
-\name\()_guard:     .skip 4096
+.global \name\()_unmapped, \name\()_bottom, \name\()_top
+\name\()_unmapped:     .skip 4096
 \name\()_bottom:    .skip \bytes
 \name\()_top:
 .endm
@@ -86,6 +87,9 @@ pvh_entry:
     cli
     cld
     movl    $boot_stack_top - VMA, %esp
+    rdtsc                           # where time begins; .noinit survives the clearing below
+    pushl   %edx
+    pushl   %eax
     movl    %ebx, %ebp              # cpuid takes EBX
 
     # A first character says that the kernel is there, whatever fails after it. Only a UART keeps what is written to
@@ -125,7 +129,8 @@ pvh_entry:
     xorl    %eax, %eax
     rep stosl
 
-    # The image, page by page, each section with its own rights from the start.
+    # The image, page by page, each section with its own rights from the start; and the same memory in the direct map,
+    # where nothing may be executed.
 .macro MAP first, end, low, high
     movl    $\first - VMA, %eax
     movl    $\end - VMA, %ecx
@@ -134,6 +139,8 @@ pvh_entry:
     leal    \low(%eax), %edx
     movl    %edx, boot_pt_image - VMA(%edi)
     movl    $\high, boot_pt_image - VMA + 4(%edi)
+    movl    %edx, boot_pt_direct - VMA(%edi)
+    movl    $NO_EXECUTE_HIGH, boot_pt_direct - VMA + 4(%edi)
     addl    $4096, %eax
     cmpl    %ecx, %eax
     jb      1b
@@ -142,7 +149,7 @@ pvh_entry:
     MAP __rodata_start, __rodata_end, PRESENT + ACCESSED_DIRTY + GLOBAL, NO_EXECUTE_HIGH
     MAP __data_start, __bss_end, PRESENT + WRITE + ACCESSED_DIRTY + GLOBAL, NO_EXECUTE_HIGH
 .irp name, boot_stack, double_fault_stack, nmi_stack, machine_check_stack
-    movl    $\name\()_guard - VMA, %edi
+    movl    $\name\()_unmapped - VMA, %edi
     shrl    $9, %edi
     movl    $0, boot_pt_image - VMA(%edi)
     movl    $0, boot_pt_image - VMA + 4(%edi)
@@ -152,32 +159,25 @@ pvh_entry:
 .macro TABLES parent, slot, child, count
     movl    $\child - VMA + TABLE, %eax
     movl    $\parent - VMA + \slot * 8, %edi
-    movl    $\count, %ecx
+    movl    \count, %ecx
 1:  movl    %eax, (%edi)
     addl    $4096, %eax
     addl    $8, %edi
     decl    %ecx
     jnz     1b
 .endm
-    TABLES boot_pml4, 0, boot_pdpt_high, 1
-    TABLES boot_pml4, 273, boot_pdpt_direct, 1      # 0xffff888000000000
-    TABLES boot_pml4, 511, boot_pdpt_high, 1
-    TABLES boot_pdpt_high, 0, boot_pd_image, 1
-    TABLES boot_pdpt_high, 510, boot_pd_image, 1    # 0xffffffff80000000
-    TABLES boot_pdpt_high, 511, boot_pd_fixmap, 1
-    TABLES boot_pd_image, 0, boot_pt_image, BOOT_IMAGE_TABLES
-    TABLES boot_pd_fixmap, 504, boot_pt_fixmap, FIXMAP_TABLES   # 0xffffffffff000000
-    TABLES boot_pdpt_direct, 0, boot_pd_direct, 1
-
-    # The first GiB of physical memory at the start of the direct map, in leaves of 2 MiB.
-    movl    $PRESENT + WRITE + ACCESSED_DIRTY + LARGE + GLOBAL, %eax
-    movl    $boot_pd_direct - VMA, %edi
-1:  movl    %eax, (%edi)
-    movl    $NO_EXECUTE_HIGH, 4(%edi)
-    addl    $8, %edi
-    addl    $0x200000, %eax
-    cmpl    $0x40000000, %eax
-    jb      1b
+    movl    $__image_end - VMA - 1, %edx
+    shrl    $21, %edx               # tables from 2 MiB on, where the image starts, to its end
+    TABLES boot_pml4, 0, boot_pdpt_high, $1
+    TABLES boot_pml4, 273, boot_pdpt_direct, $1     # 0xffff888000000000
+    TABLES boot_pml4, 511, boot_pdpt_high, $1
+    TABLES boot_pdpt_high, 0, boot_pd_image, $1
+    TABLES boot_pdpt_high, 510, boot_pd_image, $1   # 0xffffffff80000000
+    TABLES boot_pdpt_high, 511, boot_pd_fixmap, $1
+    TABLES boot_pd_image, 1, boot_pt_image + 4096, %edx
+    TABLES boot_pd_fixmap, 504, boot_pt_fixmap, $FIXMAP_TABLES  # 0xffffffffff000000
+    TABLES boot_pdpt_direct, 0, boot_pd_direct, $1
+    TABLES boot_pd_direct, 1, boot_pt_direct + 4096, %edx
 
     movl    $0x20, %eax             # CR4.PAE
     movl    %eax, %cr4
@@ -243,6 +243,7 @@ high_half:
     movq    %rax, %cr4
 
     movl    %ebp, %edi              # hvm_start_info
+    movq    boot_stack_top - 8(%rip), %rsi  # the time stamp counter at entry
     xorl    %ebp, %ebp              # the backtrace ends here
     call    arch_start
     ud2

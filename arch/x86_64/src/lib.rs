@@ -19,8 +19,17 @@
 pub mod cpu;
 pub mod entry;
 pub mod exit;
+mod layout;
+pub mod paging;
 mod port;
+pub mod timer;
 pub mod tlb;
+pub mod traps;
+
+pub use layout::LAYOUT;
+
+/// The architecture's name, as the boot text has it.
+pub const NAME: &str = "x86_64";
 
 /// The machine that runs this program, as `mm` wants to see it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -1,6 +1,7 @@
 //! What the CPU was doing when it trapped: every register, and what the error code says.
 
-use super::tables::guard_of;
+use super::fault::{Fault, INSTRUCTION, PRESENT, RESERVED_BIT, WRITE};
+use crate::entry;
 use core::fmt;
 use mm::addr::VirtAddr;
 
@@ -43,88 +44,6 @@ const NAMES: [&str; 32] = [
 pub(super) const DOUBLE_FAULT: u64 = 8;
 pub(super) const GENERAL_PROTECTION: u64 = 13;
 pub(super) const PAGE_FAULT: u64 = 14;
-
-/// Bits of a page fault's error code.
-pub(super) const PRESENT: u64 = 1 << 0;
-pub(super) const WRITE: u64 = 1 << 1;
-pub(super) const RESERVED_BIT: u64 = 1 << 3;
-pub(super) const INSTRUCTION: u64 = 1 << 4;
-
-/// What an access wanted to do.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FaultAccess {
-    /// Read data.
-    Read,
-    /// Write data.
-    Write,
-    /// Fetch an instruction.
-    Execute,
-}
-
-/// Why an access failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FaultReason {
-    /// Nothing is mapped there.
-    NotMapped,
-    /// What is mapped there does not allow it.
-    Protection,
-    /// An entry on the way has a bit that must be zero.
-    ReservedBit,
-    /// It is no address: bits 63 to 47 differ.
-    NonCanonical,
-}
-
-/// An access that failed.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Fault {
-    /// The address that was accessed.
-    pub address: VirtAddr,
-    /// What was to be done.
-    pub access: FaultAccess,
-    /// Why it was not.
-    pub reason: FaultReason,
-}
-
-impl Fault {
-    /// What a page fault's error code says of an access to `address`.
-    pub(super) const fn decode(address: VirtAddr, error: u64) -> Self {
-        let access = if error & INSTRUCTION != 0 {
-            FaultAccess::Execute
-        } else if error & WRITE != 0 {
-            FaultAccess::Write
-        } else {
-            FaultAccess::Read
-        };
-        let reason = if error & RESERVED_BIT != 0 {
-            FaultReason::ReservedBit
-        } else if error & PRESENT != 0 {
-            FaultReason::Protection
-        } else {
-            FaultReason::NotMapped
-        };
-        Self { address, access, reason }
-    }
-}
-
-/// `write to 0xffffffff80204010: not allowed there`, one line without a newline.
-impl fmt::Display for Fault {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let access = match self.access {
-            FaultAccess::Read => "read from",
-            FaultAccess::Write => "write to",
-            FaultAccess::Execute => "execution at",
-        };
-        let reason = match self.reason {
-            FaultReason::NotMapped => "nothing is mapped there",
-            FaultReason::Protection => "what is mapped there does not allow it",
-            FaultReason::ReservedBit => "a table entry on the way has a reserved bit set",
-            FaultReason::NonCanonical => "not a canonical address",
-        };
-        write!(f, "{access} {:#018x}: {reason}", self.address)
-    }
-}
-
-impl core::error::Error for Fault {}
 
 /// The registers at a trap, as stubs.s and the CPU push them.
 #[derive(Clone, Copy, Debug)]
@@ -183,7 +102,7 @@ impl TrapFrame {
     pub fn fault(&self) -> Option<Fault> {
         match self.vector {
             PAGE_FAULT => Some(Fault::decode(VirtAddr::new(self.cr2), self.error)),
-            DOUBLE_FAULT if self.overflown_stack().is_some() => Some(Fault::decode(VirtAddr::new(self.cr2), WRITE)),
+            DOUBLE_FAULT if self.overflows_stack() => Some(Fault::decode(VirtAddr::new(self.cr2), WRITE)),
             _ => None,
         }
     }
@@ -191,15 +110,20 @@ impl TrapFrame {
     /// What kind of trap it is.
     #[must_use]
     pub fn cause(&self) -> &'static str {
-        if self.vector == DOUBLE_FAULT && self.overflown_stack().is_some() {
-            return "kernel stack overflow";
+        if self.overflows_stack() {
+            return "stack overflow";
         }
-        usize::try_from(self.vector).ok().and_then(|vector| NAMES.get(vector).copied()).unwrap_or("unexpected interrupt")
+        usize::try_from(self.vector)
+            .ok()
+            .and_then(|vector| NAMES.get(vector).copied())
+            .unwrap_or("unexpected interrupt")
     }
 
-    /// The stack whose guard page the trap hit.
-    fn overflown_stack(&self) -> Option<&'static str> {
-        guard_of(VirtAddr::new(self.cr2))
+    /// Whether the access that failed went into the page below a stack.
+    fn overflows_stack(&self) -> bool {
+        let address = VirtAddr::new(self.cr2);
+        matches!(self.vector, PAGE_FAULT | DOUBLE_FAULT)
+            && entry::guard_pages().iter().any(|guard| guard.contains(address))
     }
 }
 
@@ -209,7 +133,8 @@ impl fmt::Display for TrapFrame {
         write!(f, "vector {} ({}), error code {:#x}", self.vector, self.cause(), self.error)?;
         match (self.vector, self.error) {
             (PAGE_FAULT, _) => {
-                let bits = [(PRESENT, " present"), (WRITE, " write"), (1 << 2, " user"), (RESERVED_BIT, " reserved-bit")];
+                let bits =
+                    [(PRESENT, " present"), (WRITE, " write"), (1 << 2, " user"), (RESERVED_BIT, " reserved-bit")];
                 let more = [(INSTRUCTION, " instruction"), (1 << 5, " protection-key"), (1 << 6, " shadow-stack")];
                 for (_, name) in bits.into_iter().chain(more).filter(|(bit, _)| self.error & bit != 0) {
                     f.write_str(name)?;
@@ -222,9 +147,6 @@ impl fmt::Display for TrapFrame {
                 write!(f, " ({table} entry {})", error >> 3 & 0x1fff)?;
             }
             _ => {}
-        }
-        if let Some(stack) = self.overflown_stack() {
-            write!(f, "; CR2 lies in the guard page of the {stack} stack")?;
         }
         writeln!(f)?;
         writeln!(f, "rip {:016x}  cs {:04x}  rflags {:08x}", self.rip, self.cs, self.rflags)?;
@@ -240,20 +162,6 @@ impl fmt::Display for TrapFrame {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn reason(error: u64) -> (FaultAccess, FaultReason) {
-        let fault = Fault::decode(VirtAddr::new(0x1000), error);
-        (fault.access, fault.reason)
-    }
-
-    #[test]
-    fn error_codes_of_the_manual() {
-        assert_eq!(reason(0x00), (FaultAccess::Read, FaultReason::NotMapped));
-        assert_eq!(reason(0x02), (FaultAccess::Write, FaultReason::NotMapped));
-        assert_eq!(reason(0x03), (FaultAccess::Write, FaultReason::Protection));
-        assert_eq!(reason(0x11), (FaultAccess::Execute, FaultReason::Protection));
-        assert_eq!(reason(0x09), (FaultAccess::Read, FaultReason::ReservedBit));
-    }
 
     #[test]
     fn the_frame_is_what_the_stubs_push() {

@@ -6,13 +6,16 @@
 //!
 //! Linux: `kernel/idt.c`, `kernel/traps.c`, `mm/fault.c`; the probes: `mm/extable.c`, `copy_from_kernel_nofault`.
 
+mod fault;
 mod frame;
 mod tables;
 
-pub use frame::{Fault, FaultAccess, FaultReason, TrapFrame};
+pub use fault::{Fault, FaultAccess, FaultKind};
+pub use frame::TrapFrame;
 
 use core::sync::atomic::{AtomicU64, Ordering};
-use frame::{GENERAL_PROTECTION, INSTRUCTION, PAGE_FAULT, WRITE};
+use fault::{INSTRUCTION, WRITE};
+use frame::{GENERAL_PROTECTION, PAGE_FAULT};
 use mm::addr::VirtAddr;
 
 #[cfg(not(test))]
@@ -97,9 +100,7 @@ pub unsafe fn try_execute(address: VirtAddr) -> Result<(), Fault> {
 fn checked(result: ProbeResult, address: VirtAddr, access: u64) -> Result<u64, Fault> {
     match result.failed {
         0 => Ok(result.value),
-        FAILED_NON_CANONICAL => {
-            Err(Fault { reason: FaultReason::NonCanonical, ..Fault::decode(address, access) })
-        }
+        FAILED_NON_CANONICAL => Err(Fault { kind: FaultKind::NonCanonical, ..Fault::decode(address, access) }),
         _ => Err(Fault::decode(address, result.value)),
     }
 }
@@ -117,7 +118,7 @@ fn fixup(frame: &TrapFrame) -> Option<TrapFrame> {
         next.rip = at(&raw const probe_failed);
     } else if frame.rip == at(&raw const probe_execute_call) {
         next.rip = at(&raw const probe_execute_failed);
-    } else if frame.rip == JUMP_TARGET.load(Ordering::Relaxed) && frame.error & INSTRUCTION != 0 {
+    } else if frame.rip == JUMP_TARGET.load(Ordering::Relaxed) && fetch_failed(frame) {
         // SAFETY: RIP is where `probe_execute` jumps to and that fetch failed, so its call has just pushed the word
         // that RSP points to.
         let return_address = unsafe { core::ptr::with_exposed_provenance::<u64>(frame.rsp as usize).read_volatile() };
@@ -130,6 +131,13 @@ fn fixup(frame: &TrapFrame) -> Option<TrapFrame> {
         return None;
     }
     Some(next)
+}
+
+/// Whether the instruction at RIP was not even fetched. A page fault says so. A general protection fault does not, but
+/// nothing can be fetched from what is no address; QEMU faults there only after the jump.
+fn fetch_failed(frame: &TrapFrame) -> bool {
+    let canonical = x86_64::VirtAddr::new_truncate(frame.rip).as_u64() == frame.rip;
+    frame.vector == PAGE_FAULT && frame.error & INSTRUCTION != 0 || !canonical
 }
 
 /// Called by the stubs with every trap; returns to go on with the frame as it is then.

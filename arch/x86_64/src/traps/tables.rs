@@ -4,7 +4,6 @@
 //! unusable: a double fault (after an overflow into a guard page), an NMI and a machine check. Each of these stacks has
 //! a guard page too. All gates are interrupt gates, so handlers run with interrupts off.
 
-use mm::addr::VirtAddr;
 use spin::Once;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
 use x86_64::instructions::tables::{lidt, load_tss};
@@ -16,16 +15,11 @@ use x86_64::structures::tss::TaskStateSegment;
 const OWN_STACKS: [(usize, u8); 3] = [(2, 2), (8, 1), (18, 3)];
 const VECTORS: usize = 256;
 const STUB_BYTES: u64 = 16;
-const PAGE: u64 = 4096;
 
 unsafe extern "C" {
     static trap_stubs: u8;
-    static boot_stack_guard: u8;
-    static double_fault_stack_guard: u8;
     static double_fault_stack_top: u8;
-    static nmi_stack_guard: u8;
     static nmi_stack_top: u8;
-    static machine_check_stack_guard: u8;
     static machine_check_stack_top: u8;
 }
 
@@ -57,18 +51,6 @@ impl Gate {
     }
 }
 
-/// The stack whose guard page holds `address`.
-pub(super) fn guard_of(address: VirtAddr) -> Option<&'static str> {
-    let guards = [
-        ("boot", &raw const boot_stack_guard),
-        ("double fault", &raw const double_fault_stack_guard),
-        ("NMI", &raw const nmi_stack_guard),
-        ("machine check", &raw const machine_check_stack_guard),
-    ];
-    let page = address.as_u64() & !(PAGE - 1);
-    guards.into_iter().find(|&(_, guard)| guard.addr() as u64 == page).map(|(name, _)| name)
-}
-
 fn address(symbol: *const u8) -> x86_64::VirtAddr {
     x86_64::VirtAddr::new_truncate(symbol.addr() as u64)
 }
@@ -77,14 +59,13 @@ fn address(symbol: *const u8) -> x86_64::VirtAddr {
 pub(super) fn load() {
     let task_state = TASK_STATE.call_once(|| {
         let mut state = TaskStateSegment::new();
-        let stacks = [
-            &raw const double_fault_stack_top,
-            &raw const nmi_stack_top,
-            &raw const machine_check_stack_top,
-        ];
-        for (slot, top) in state.interrupt_stack_table.iter_mut().zip(stacks) {
+        let stacks = [&raw const double_fault_stack_top, &raw const nmi_stack_top, &raw const machine_check_stack_top];
+        // The structure is packed: its table is filled as a whole.
+        let mut table = state.interrupt_stack_table;
+        for (slot, top) in table.iter_mut().zip(stacks) {
             *slot = address(top);
         }
+        state.interrupt_stack_table = table;
         state
     });
     let (segments, selectors) = SEGMENTS.call_once(|| {
