@@ -5,5 +5,6 @@
 pub mod addr;
 pub mod arch;
 pub mod machine;
+pub mod memblock;
 pub mod paging;
 pub mod sync;
