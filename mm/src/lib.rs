@@ -5,5 +5,7 @@
 pub mod addr;
 pub mod arch;
 pub mod machine;
+pub mod memblock;
+pub mod numa;
 pub mod paging;
 pub mod sync;
