@@ -1,0 +1,1 @@
+//! The end: test device, power off, reset.

@@ -1,0 +1,40 @@
+//! The live root, and frames for tables from before memory is known.
+
+use crate::Native;
+use crate::entry;
+use aarch64_cpu::registers::{Readable, SCTLR_EL1, TTBR1_EL1, Writeable};
+use core::sync::atomic::{AtomicU64, Ordering};
+use mm::addr::PhysAddr;
+
+/// The address bits of TTBR1_EL1.
+const ROOT_ADDRESS: u64 = 0x0000_ffff_ffff_fffe;
+const PAGE: u64 = 4096;
+
+/// The root table that the CPU uses for the kernel's half.
+#[must_use]
+pub fn boot_root() -> PhysAddr {
+    PhysAddr::new(TTBR1_EL1.get() & ROOT_ADDRESS)
+}
+
+/// Frames inside the image, which are mapped and nobody else's from the first instruction on.
+#[derive(Clone, Copy, Debug)]
+pub struct EarlyFrames;
+
+/// Bytes of the pool that were handed out, in whatever order the handles are used.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// The pool of spare frames. All handles share it.
+#[must_use]
+pub fn early_frames() -> EarlyFrames {
+    EarlyFrames
+}
+
+impl EarlyFrames {
+    /// The next frame; its contents are arbitrary.
+    fn take(self) -> Option<PhysAddr> {
+        let pool = entry::early_frame_pool();
+        let next = |taken: u64| (taken < pool.size()).then(|| taken.saturating_add(PAGE));
+        let taken = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        pool.start().checked_add(taken)
+    }
+}
