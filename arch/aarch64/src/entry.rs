@@ -18,7 +18,7 @@
 //! `arch/arm64/kernel/head.S`, `arch/arm64/include/asm/el2_setup.h`, `Documentation/arch/arm64/booting.rst`.
 
 use crate::layout::{DIRECT_START, FIXMAP_END, FIXMAP_START, LAYOUT};
-use crate::{hello, paging};
+use crate::{hello, paging, traps};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::layout::VirtRange;
@@ -44,25 +44,31 @@ unsafe extern "C" {
     static __data_end: u8;
     static __bss_start: u8;
     static __bss_end: u8;
-    static boot_stack_guard: u8;
-    static boot_stack_bottom: u8;
-    static boot_stack_top: u8;
-    static overflow_stack_guard: u8;
-    static overflow_stack_bottom: u8;
-    static early_frames_start: u8;
-    static early_frames_end: u8;
+    static __boot_stack_guard: u8;
+    static __boot_stack_bottom: u8;
+    static __boot_stack_top: u8;
+    static __overflow_stack_guard: u8;
+    static __overflow_stack_bottom: u8;
+    static __early_frames_start: u8;
+    static __early_frames_end: u8;
 }
 
 /// Where the loader put the image. Written once, before anything reads it.
 static IMAGE_BASE: AtomicU64 = AtomicU64::new(0);
 
-/// Where Rust begins. The asm of this module goes here once, with the loader's x0 and the image's physical address.
+/// The exception level at which the loader entered, 1 or 2.
+static ENTRY_LEVEL: AtomicU64 = AtomicU64::new(1);
+
+/// Where Rust begins. The asm of this module goes here once, with the loader's x0, the image's physical address,
+/// and the exception level at which the loader entered.
 #[unsafe(no_mangle)]
-extern "C" fn arch_start(handover: u64, image_base: u64) -> ! {
+extern "C" fn arch_start(handover: u64, image_base: u64, level: u64) -> ! {
     unsafe extern "C" {
         safe fn start_kernel(handover: u64) -> !;
     }
     IMAGE_BASE.store(image_base, Ordering::Relaxed);
+    ENTRY_LEVEL.store(level, Ordering::Relaxed);
+    traps::init();
     hello::say();
     start_kernel(handover)
 }
@@ -107,26 +113,32 @@ pub fn image_range() -> PhysRange {
 /// The boot stack. The page below is not mapped.
 #[must_use]
 pub fn boot_stack() -> VirtRange {
-    VirtRange::new(address_of(&raw const boot_stack_bottom), address_of(&raw const boot_stack_top))
+    VirtRange::new(address_of(&raw const __boot_stack_bottom), address_of(&raw const __boot_stack_top))
 }
 
 /// The page below the boot stack.
 #[must_use]
 pub fn boot_stack_guard() -> VirtRange {
-    VirtRange::new(address_of(&raw const boot_stack_guard), address_of(&raw const boot_stack_bottom))
+    VirtRange::new(address_of(&raw const __boot_stack_guard), address_of(&raw const __boot_stack_bottom))
 }
 
 /// Every page of the image that is left unmapped, one below each stack.
 #[must_use]
 pub fn guard_pages() -> [VirtRange; 2] {
     let overflow =
-        VirtRange::new(address_of(&raw const overflow_stack_guard), address_of(&raw const overflow_stack_bottom));
+        VirtRange::new(address_of(&raw const __overflow_stack_guard), address_of(&raw const __overflow_stack_bottom));
     [boot_stack_guard(), overflow]
+}
+
+/// The exception level at which the loader entered: 2 when this kernel left EL2 itself, so that nobody is there.
+#[must_use]
+pub fn entry_level() -> u64 {
+    ENTRY_LEVEL.load(Ordering::Relaxed)
 }
 
 /// Spare page-sized frames inside the image.
 pub(crate) fn early_frame_pool() -> PhysRange {
-    phys_of(VirtRange::new(address_of(&raw const early_frames_start), address_of(&raw const early_frames_end)))
+    phys_of(VirtRange::new(address_of(&raw const __early_frames_start), address_of(&raw const __early_frames_end)))
 }
 
 fn address_of(symbol: *const u8) -> VirtAddr {

@@ -28,19 +28,19 @@
 .section .noinit.stacks, "aw", %nobits
 .balign 4096
 .macro STACK name, bytes
-.global \name\()_guard, \name\()_bottom, \name\()_top
-\name\()_guard:     .skip 4096
-\name\()_bottom:    .skip \bytes
-\name\()_top:
+.global __\name\()_guard, __\name\()_bottom, __\name\()_top
+__\name\()_guard:     .skip 4096
+__\name\()_bottom:    .skip \bytes
+__\name\()_top:
 .endm
 STACK boot_stack, 65536
 STACK overflow_stack, 16384
 
 .section .noinit.early_frames, "aw", %nobits
 .balign 4096
-.global early_frames_start, early_frames_end
-early_frames_start: .skip 4096 * 64
-early_frames_end:
+.global __early_frames_start, __early_frames_end
+__early_frames_start: .skip 4096 * 64
+__early_frames_end:
 
 // ---- what the boot tables map --------------------------------------------------------------------------------------
 .section .rodata.entry, "a", %progbits
@@ -48,11 +48,11 @@ early_frames_end:
 boot_map:           // from, to, how at that address, how at the direct map's address
     .quad __text_start, __text_end, MAP_TEXT, MAP_RODATA
     .quad __rodata_start, __rodata_end, MAP_RODATA, MAP_RODATA
-    .quad __data_start, boot_stack_guard, MAP_DATA, MAP_DATA
-    .quad boot_stack_guard, boot_stack_bottom, MAP_NOTHING, MAP_DATA
-    .quad boot_stack_bottom, overflow_stack_guard, MAP_DATA, MAP_DATA
-    .quad overflow_stack_guard, overflow_stack_bottom, MAP_NOTHING, MAP_DATA
-    .quad overflow_stack_bottom, __image_end, MAP_DATA, MAP_DATA
+    .quad __data_start, __boot_stack_guard, MAP_DATA, MAP_DATA
+    .quad __boot_stack_guard, __boot_stack_bottom, MAP_NOTHING, MAP_DATA
+    .quad __boot_stack_bottom, __overflow_stack_guard, MAP_DATA, MAP_DATA
+    .quad __overflow_stack_guard, __overflow_stack_bottom, MAP_NOTHING, MAP_DATA
+    .quad __overflow_stack_bottom, __image_end, MAP_DATA, MAP_DATA
     .quad {fixmap_start}, {fixmap_end}, MAP_NOTHING, MAP_NOTHING
 boot_map_end:
 
@@ -92,7 +92,8 @@ entry:
     msr     daifset, #0xf
     mov     x19, x0                 // what the loader handed over
     mrs     x0, currentel
-    cmp     x0, #2 << 2
+    ubfx    x28, x0, #2, #2
+    cmp     x28, #2
     b.lo    at_el1
     b.eq    at_el2
 0:  wfe                             // EL3: no loader that follows the protocol comes here
@@ -135,7 +136,8 @@ at_el2:
     ubfx    x0, x0, #24, #4
     cbz     x0, 1f
     mrs     x0, s3_4_c12_c9_5       // ICC_SRE_EL2
-    orr     x0, x0, #9              // SRE, Enable
+    mov     x1, #9                  // SRE, Enable
+    orr     x0, x0, x1
     msr     s3_4_c12_c9_5, x0
     isb
     msr     s3_4_c12_c11_0, xzr     // ICH_HCR_EL2
@@ -276,8 +278,8 @@ high_half:
     dsb     nsh
     isb
 
-    adrp    x0, boot_stack_top
-    add     sp, x0, :lo12:boot_stack_top
+    adrp    x0, __boot_stack_top
+    add     sp, x0, :lo12:__boot_stack_top
     PHYSICAL x0, __bss_start
     PHYSICAL x1, __bss_cleared_end
 1:  stp     xzr, xzr, [x0], #16
@@ -286,6 +288,7 @@ high_half:
 
     mov     x0, x19
     mov     x1, x20                 // where the image lies
+    mov     x2, x28                 // the level of entry
     mov     x29, xzr                // the backtrace ends here
     mov     x30, xzr
     b       arch_start

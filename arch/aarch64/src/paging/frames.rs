@@ -1,8 +1,8 @@
 //! The live root, and frames for tables from before memory is known.
 
-use crate::Native;
-use crate::entry;
-use aarch64_cpu::registers::{Readable, SCTLR_EL1, TTBR1_EL1, Writeable};
+use crate::{entry, tlb};
+use aarch64_cpu::asm::barrier;
+use aarch64_cpu::registers::{ReadWriteable, Readable, SCTLR_EL1, TTBR1_EL1, Writeable};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::PhysAddr;
 
@@ -14,6 +14,24 @@ const PAGE: u64 = 4096;
 #[must_use]
 pub fn boot_root() -> PhysAddr {
     PhysAddr::new(TTBR1_EL1.get() & ROOT_ADDRESS)
+}
+
+/// Uses `root` for the kernel's half from now on, and no longer executes what is writable, whatever an entry says.
+///
+/// # Safety
+/// The tables of `root` map the image, its stacks and the fixmap as the live ones do, and stay. When `root` is not the
+/// live root, both use leaves of the same size wherever both map the same.
+pub unsafe fn activate(root: PhysAddr) {
+    barrier::dsb(barrier::ISHST);
+    if root != boot_root() {
+        TTBR1_EL1.set_baddr(root.as_u64());
+        barrier::isb(barrier::SY);
+        tlb::flush_all();
+    }
+    SCTLR_EL1.modify(SCTLR_EL1::WXN::Enable);
+    barrier::isb(barrier::SY);
+    // The bit may be cached with translations.
+    tlb::flush_all();
 }
 
 /// Frames inside the image, which are mapped and nobody else's from the first instruction on.

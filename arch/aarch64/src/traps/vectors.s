@@ -1,4 +1,4 @@
-// Exception vectors, and the accesses that survive a fault. See traps/mod.rs.
+// Exception vectors, and the accesses that survive a fault. See mod.rs.
 
 .set FRAME, 304                     // TrapFrame: x0-x30, sp, elr, spsr, esr, far, vector, and 8 bytes of padding
 
@@ -21,8 +21,8 @@
     b       2f
 1:  mov     x0, sp                  // the stack pointer as it was, for the report
     msr     tpidr_el0, x0
-    adrp    x0, overflow_stack_top
-    add     x0, x0, :lo12:overflow_stack_top
+    adrp    x0, __overflow_stack_top
+    add     x0, x0, :lo12:__overflow_stack_top
     sub     sp, x0, #FRAME
     mrs     x0, tpidr_el0
 2:  str     x0, [sp, #31 * 8]
@@ -65,7 +65,8 @@ save_frame:
     stp     x4, x5, [sp, #34 * 8]
     stp     x1, xzr, [sp, #36 * 8]
     mov     x0, sp
-    bl      trap_taken              // returns when the frame is to go on, perhaps elsewhere
+    bl      trap_taken              // returns when the interrupted code is to go on, perhaps elsewhere; never from the
+                                    // overflow stack
     ldp     x2, x3, [sp, #32 * 8]
     msr     elr_el1, x2
     msr     spsr_el1, x3
@@ -84,7 +85,6 @@ save_frame:
     ldp     x26, x27, [sp, #26 * 8]
     ldp     x28, x29, [sp, #28 * 8]
     ldr     x30, [sp, #30 * 8]
-    ldr     x0, [sp, #31 * 8]       // not taken over from the overflow stack: those frames never return
     ldp     x0, x1, [sp]
     add     sp, sp, #FRAME
     eret
@@ -95,7 +95,8 @@ save_frame:
 // arrive late, as SError.
 .balign 4
 .global probe_begin, probe_end, probe_failed
-.global probe_load_byte, probe_load_word, probe_store_byte, probe_copy
+.global probe_load_byte, probe_load_word, probe_store_byte, probe_store_word, probe_copy, probe_pending_error
+.global probe_semihosting, probe_hvc, probe_smc
 probe_begin:
 probe_load_byte:                    // x0 address -> x0 byte
     ldrb    w0, [x0]
@@ -105,6 +106,21 @@ probe_load_word:                    // x0 address -> x0 32 bits
     b       probe_done
 probe_store_byte:                   // x0 address, x1 byte
     strb    w1, [x0]
+    b       probe_done
+probe_store_word:                   // x0 address, w1 32 bits
+    str     w1, [x0]
+    b       probe_done
+probe_pending_error:                // takes an SError that waits; they stay unmasked
+    msr     daifclr, #4
+    b       probe_done
+probe_semihosting:                  // w0 operation, x1 parameter; undefined where nobody debugs
+    hlt     #0xf000
+    b       probe_done
+probe_hvc:                          // w0 function; undefined without EL2
+    hvc     #0
+    b       probe_done
+probe_smc:                          // w0 function; undefined without EL3
+    smc     #0
     b       probe_done
 probe_copy:                         // x0 to, x1 from, x2 bytes
     cbz     x2, probe_done
