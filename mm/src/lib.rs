@@ -4,6 +4,7 @@
 
 pub mod addr;
 pub mod arch;
+pub mod layout;
 pub mod machine;
 pub mod paging;
 pub mod sync;
