@@ -4,13 +4,14 @@
 //! page after the other for device registers, and 4 MiB for the device tree. Setting a page costs a walk of four levels and
 //! a TLB flush. Linux: `asm/fixmap.h`, `arch/arm64/mm/fixmap.c`.
 
-use super::frames::boot_root;
+use super::frames::boot_tables;
 use crate::Native;
 use crate::layout::FIXMAP_START;
+use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, VirtAddr};
 use mm::arch::{PageFormat, PhysMap};
 use mm::layout::VirtRange;
-use mm::paging::{Access, Entry, Level, Mapping, MemoryType};
+use mm::paging::{Access, Level, Mapping, MemoryType};
 use mm::sync::IrqLock;
 
 const PAGE: u64 = 4096;
@@ -29,32 +30,16 @@ pub(super) const DEVICE_TREE: VirtRange =
 /// The first page of [`DEVICES`] that is still free.
 static NEXT_DEVICE: IrqLock<VirtAddr> = IrqLock::new(DEVICES.start());
 
-/// The lowest-level entry of a fixmap page.
-fn entry(at: VirtAddr) -> Option<*mut u64> {
-    let mut table = boot_root();
-    for level in (0..Native::LEVELS).rev() {
-        let index = at.as_u64() >> (Native::PAGE_SHIFT + 9 * u32::from(level)) & 0x1ff;
-        let entry = Native.phys_ptr(table.checked_add(index * 8)?).cast::<u64>();
-        if level == 0 {
-            return Some(entry);
-        }
-        // SAFETY: the boot tables lie in the image, which the direct map maps, and the index is below 512. They are
-        // only ever read and written as whole entries.
-        match Native.decode(unsafe { entry.read_volatile() }, Level::new(level)) {
-            Entry::Table(next) => table = next,
-            Entry::Absent | Entry::Leaf { .. } => return None,
-        }
-    }
-    None
-}
-
+/// Writes the lowest-level entry of the fixmap page at `at`.
 fn write(at: VirtAddr, value: u64) {
-    if let Some(entry) = entry(at) {
-        // SAFETY: `entry` found the place of this page in the live tables. The pages of the fixmap are dealt out at the
-        // top of this file, so nobody else's mapping changes; the flush makes the change seen.
-        unsafe { entry.write_volatile(value) };
-        Native.flush_page(at);
-    }
+    let walk = boot_tables().walk(at);
+    let Some(step) = walk.steps().last().filter(|step| step.level == Level::PAGE) else { return };
+    let table = Native.phys_ptr(step.table).cast::<u64>();
+    // SAFETY: the walk ended in a lowest-level table of the fixmap, which lies in the image and so in the direct map, and
+    // the index is one of a table. The pages of the fixmap are dealt out at the top of this file, so nobody else's
+    // mapping changes. Software accesses to entries are atomic.
+    unsafe { AtomicU64::from_ptr(table.add(step.index)) }.store(value, Ordering::Release);
+    Native.flush_page(at);
 }
 
 /// Maps the fixmap page at `at` to the page that holds `target`.

@@ -1,19 +1,27 @@
 //! The live root, and frames for tables from before memory is known.
 
-use crate::{entry, tlb};
+use crate::{Native, entry, tlb};
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{ReadWriteable, Readable, SCTLR_EL1, TTBR1_EL1, Writeable};
+use aarch64_cpu::registers::{ReadWriteable, Readable, SCTLR_EL1, TTBR1_EL1};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::PhysAddr;
+use mm::paging::{FrameSource, PageTables};
 
 /// The address bits of TTBR1_EL1.
 const ROOT_ADDRESS: u64 = 0x0000_ffff_ffff_fffe;
 const PAGE: u64 = 4096;
 
 /// The root table that the CPU uses for the kernel's half.
-#[must_use]
-pub fn boot_root() -> PhysAddr {
+fn boot_root() -> PhysAddr {
     PhysAddr::new(TTBR1_EL1.get() & ROOT_ADDRESS)
+}
+
+/// The live tables of the kernel's half: the entry code's, and all that was added since.
+#[must_use]
+pub fn boot_tables() -> PageTables<Native> {
+    // SAFETY: the entry code made these tables in the image, which the direct map maps, in this format; whatever was
+    // added came from a `FrameSource`. One CPU runs, and nobody holds on to an entry across a call.
+    unsafe { PageTables::new(Native, boot_root()) }
 }
 
 /// Uses `root` for the kernel's half from now on, and no longer executes what is writable, whatever an entry says.
@@ -47,9 +55,10 @@ pub fn early_frames() -> EarlyFrames {
     EarlyFrames
 }
 
-impl EarlyFrames {
-    /// The next frame; its contents are arbitrary.
-    fn take(self) -> Option<PhysAddr> {
+// SAFETY: each frame is a whole page of the image that nothing else uses, which both the image's mapping and the direct
+// map reach from the entry code on, and `TAKEN` only grows, so none is given twice.
+unsafe impl FrameSource for EarlyFrames {
+    fn table_frame(&mut self, _near: PhysAddr) -> Option<PhysAddr> {
         let pool = entry::early_frame_pool();
         let next = |taken: u64| (taken < pool.size()).then(|| taken.saturating_add(PAGE));
         let taken = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;

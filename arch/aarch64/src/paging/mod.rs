@@ -15,6 +15,6 @@ mod frames;
 pub use early::{EarlyMap, map_dtb};
 pub use fixmap::map_device;
 pub use format::physical_bits;
-pub use frames::{EarlyFrames, activate, boot_root, early_frames};
+pub use frames::{EarlyFrames, activate, boot_tables, early_frames};
 
 pub(crate) use format::{MAIR, TCR};

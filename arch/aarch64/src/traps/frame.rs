@@ -82,7 +82,7 @@ impl TrapFrame {
     pub fn fault(&self) -> Option<Fault> {
         let syndrome = self.syndrome()?;
         let address = VirtAddr::new(self.far);
-        syndrome.has_address().then(|| Fault { address, access: syndrome.access(), kind: syndrome.kind() })
+        syndrome.has_address().then(|| Fault { address, access: syndrome.access(), reason: syndrome.reason() })
     }
 
     /// What happened, in a few words.
@@ -92,7 +92,7 @@ impl TrapFrame {
             _ if self.vector >= 8 => "exception from EL0, where nothing runs",
             (VectorKind::Interrupt, _) => "unexpected interrupt (IRQ)",
             (VectorKind::FastInterrupt, _) => "unexpected interrupt (FIQ)",
-            _ if self.overflows_stack() => "stack overflow",
+            _ if self.overflows_stack() => "kernel stack overflow",
             (_, Some(syndrome)) => syndrome.name(),
             _ => "exception",
         }
