@@ -6,7 +6,7 @@
 //! `drivers/acpi/acpica/hwsleep.c`, `hwesleep.c`.
 
 use crate::paging::map_device;
-use crate::{Native, cpu, discover, port};
+use crate::{Native, cpu, discover, port, timer};
 use mm::addr::VirtAddr;
 use mm::arch::PhysMap;
 use mm::sync::IrqLock;
@@ -59,7 +59,7 @@ const TEST_FAILURE: u32 = 0x11;
 const SCI_ENABLED: u16 = 1;
 /// PM1 control: the sleep type's bits and the bit that starts.
 const SLEEP_BITS: u16 = 0x3c00;
-/// How long to wait for a way to work, in polls of a port or of nothing.
+/// How often a port is polled for an answer.
 const PATIENCE: u32 = 100_000;
 /// The chip set's reset control: a full reset, in two steps.
 const RESET_CONTROL: u16 = 0xcf9;
@@ -215,9 +215,14 @@ fn write_u8(register: Register, mapped: Option<VirtAddr>, value: u8) {
     }
 }
 
-/// Gives the machine time to do what it was told.
+/// Gives the machine time to do what it was told: 20 ms, or as many turns as take about as long while the clock stands.
 fn wait() {
-    for turn in 0..PATIENCE {
+    let patience = timer::frequency() / 50;
+    let start = timer::ticks();
+    for turn in 0..PATIENCE * 100 {
+        if patience != 0 && timer::ticks().wrapping_sub(start) > patience {
+            break;
+        }
         core::hint::black_box(turn);
     }
 }
