@@ -8,11 +8,11 @@ use crate::exit::usage;
 /// An arch the kernel runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum, Deserialize)]
 pub(crate) enum Arch {
-    /// x86_64: pc, q35, microvm
+    /// Machines pc, q35, microvm
     #[value(name = "x86_64")]
     #[serde(rename = "x86_64")]
     X86_64,
-    /// aarch64: virt
+    /// Machine virt
     #[value(name = "aarch64")]
     #[serde(rename = "aarch64")]
     Aarch64,

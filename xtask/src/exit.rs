@@ -57,7 +57,7 @@ impl fmt::Display for Failure {
             Self::Missing(missing) => {
                 for (index, missing) in missing.iter().enumerate() {
                     let separator = if index == 0 { "" } else { "\nerror: " };
-                    write!(f, "{separator}{missing}")?;
+                    write!(f, "{separator}{missing} (--yes does it)")?;
                 }
                 Ok(())
             }

@@ -54,7 +54,7 @@ pub(crate) struct Missing {
 
 impl fmt::Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is missing; {} (or give --yes)", self.what, self.remedy)
+        write!(f, "{} is missing; {}", self.what, self.remedy)
     }
 }
 
@@ -88,7 +88,7 @@ fn is_interactive() -> bool {
 
 fn ask(missing: &[Missing]) -> Result<bool> {
     for thing in missing {
-        eprintln!("{} is missing; {}", thing.what, thing.remedy);
+        eprintln!("{thing}");
     }
     eprint!("Install now? [y/N] ");
     io::stderr().flush()?;
@@ -129,7 +129,9 @@ fn rustup_itself() -> Missing {
 /// after the other, each finds its own.
 fn install_packages(packages: &[&str], missing: &[Missing]) -> Result<()> {
     if workspace::find_program("apt-get").is_none() {
-        return Err(Failure::Missing(missing.to_vec()).into());
+        let names: Vec<&str> = missing.iter().map(|thing| thing.what.as_str()).collect();
+        let sentence = format!("there is no apt-get to install with: {} has to come from elsewhere", names.join(", "));
+        return Err(Failure::NoFile(sentence).into());
     }
     // A fresh machine has no package lists. Lists that cannot be renewed may still be good enough.
     if let Err(error) = carry_out(apt_get().arg("update")) {

@@ -190,7 +190,7 @@ pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) ->
         let end = serial.panic().is_some() && !interactive;
         Ok(if end { Next::EndWithin(AFTER_PANIC) } else { Next::GoOn })
     })?;
-    serial.finish();
+    serial.finish(out)?;
     let left = interactive && matches!(ending, Ending::Exited(status) if status.success());
     let verdict = match left {
         // Ctrl-A X.

@@ -61,10 +61,15 @@ impl Serial {
     }
 
     /// What came after the last line end counts as a line, too: a hang or a crash may have cut it short.
-    pub(crate) fn finish(&mut self) {
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub(crate) fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
         if !self.line.is_empty() {
             self.end_line();
+            out.write_all(b"\n")?;
         }
+        out.flush()
     }
 
     /// The whole lines so far.
@@ -124,7 +129,7 @@ mod tests {
         for piece in pieces {
             serial.feed(piece.as_bytes(), &mut out).unwrap();
         }
-        serial.finish();
+        serial.finish(&mut out).unwrap();
         (serial, String::from_utf8(out).unwrap())
     }
 
@@ -132,7 +137,7 @@ mod tests {
     fn lines_are_put_together_from_any_pieces() {
         let (serial, out) = fed(&["T", "ess", "era\r", "\nsecond\nthi", "rd"]);
         assert_eq!(serial.lines(), ["Tessera", "second", "third"]);
-        assert_eq!(out, "Tessera\nsecond\nthird");
+        assert_eq!(out, "Tessera\nsecond\nthird\n");
     }
 
     #[test]

@@ -59,7 +59,7 @@ pub fn machine_tests() -> Result<Vec<MachineTest>, String> {
     std::fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
     let missing = Arch::ALL.map(|arch| {
         let first = Need::of_boot(arch).into_iter().find_map(|need| need.look().err());
-        (arch, first.map(|missing| missing.to_string()))
+        (arch, first.map(|missing| format!("{missing} (`cargo xtask doctor --yes` does it)")))
     });
     let missing = HashMap::from(missing);
     let of_arch = |arch| missing.get(&arch).cloned().flatten();

@@ -164,7 +164,7 @@ fn case(line: &str) -> Option<(String, Outcome)> {
         "ignored" => Outcome::Ignored,
         _ => return None,
     };
-    Some((name.trim_end_matches(" - should panic").to_owned(), outcome))
+    Some((name.trim_end().trim_end_matches(" - should panic").to_owned(), outcome))
 }
 
 /// The end of a test program: `test result: ok. 5 passed; 0 failed; 1 ignored; …`.
@@ -206,7 +206,7 @@ test result: FAILED. 2 passed; 1 failed; 1 ignored; 0 measured; 3 filtered out; 
      Running tests/memblock.rs (target/debug/deps/memblock-0123456789abcdef)
 
 running 1 test
-test grows ... ok
+test grows    ... ok
 
 test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.10s
 
