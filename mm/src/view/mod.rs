@@ -20,5 +20,5 @@ pub use meminfo::meminfo;
 pub use memblock::memblock;
 pub use numa::numa;
 pub use slabinfo::slabinfo;
-pub use why::{Firmware, why};
+pub use why::why;
 pub use zoneinfo::zoneinfo;
