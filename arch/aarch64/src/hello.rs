@@ -9,7 +9,7 @@
 use crate::paging::fixmap;
 use crate::traps::probe;
 use mm::addr::{PhysAddr, VirtAddr};
-use mm::paging::{Access, Mapping, MemoryType};
+use mm::paging::Mapping;
 
 /// Where a PL011 may be: QEMU's `virt`.
 const CANDIDATES: &[PhysAddr] = &[PhysAddr::new(0x0900_0000)];
@@ -34,7 +34,7 @@ const PATIENCE: u32 = 10_000;
 pub(crate) fn say() {
     let window = fixmap::EARLY_CONSOLE;
     for &candidate in CANDIDATES {
-        fixmap::set(window, candidate, Mapping { access: Access::ReadWrite, memory: MemoryType::Device });
+        fixmap::set(window, candidate, Mapping::DEVICE);
         let found = is_pl011(window);
         if found {
             put(window, b'T');

@@ -9,19 +9,22 @@ use super::fixmap::{self, DEVICE_TREE, WINDOW};
 use super::format::physical_bits;
 use crate::Native;
 use crate::traps::probe;
+use core::fmt;
 use core::slice;
 use core::sync::atomic::{AtomicBool, Ordering};
-use mm::addr::{PhysAddr, PhysRange, VirtAddr};
+use mm::addr::{PhysAddr, PhysRange};
 use mm::arch::PhysMap;
-use mm::paging::{Access, Mapping, MemoryType};
+use mm::paging::Mapping;
 use mm::sync::IrqLock;
 use platform::read::{PhysRead, Unreadable};
 
 const PAGE: u64 = 4096;
 /// The greatest device tree that the boot protocol allows.
 const LARGEST_TREE: u64 = 2 << 20;
-/// The first four bytes of a device tree, and how long its header is.
+/// The first four bytes of a device tree.
 const TREE_MAGIC: u32 = 0xd00d_feed;
+/// Bytes of a device tree's header.
+const TREE_HEADER: u64 = 40;
 
 /// The page that the window shows; there is one window, whoever reads.
 static SHOWN: IrqLock<Option<PhysAddr>> = IrqLock::new(None);
@@ -51,7 +54,7 @@ impl PhysRead for EarlyMap {
         while !left.is_empty() {
             let page = at.align_down(PAGE);
             if *shown != Some(page) {
-                fixmap::set(WINDOW, page, Mapping { access: Access::ReadOnly, memory: MemoryType::Normal });
+                fixmap::set(WINDOW, page, Mapping::RODATA);
                 *shown = Some(page);
             }
             let offset = at.checked_sub(page).ok_or(unreadable)?;
@@ -65,36 +68,76 @@ impl PhysRead for EarlyMap {
     }
 }
 
-/// Maps the device tree at `at`, whole and writable, for good. `None` when there is none: the address is not a
-/// multiple of 8, no CPU address, cannot be read, does not hold a device tree's first bytes, or the tree says that it
-/// is longer than 2 MiB; and when a tree was mapped before.
-#[must_use]
-pub fn map_dtb(at: PhysAddr) -> Option<&'static mut [u8]> {
+/// Why there is no device tree where the loader says.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TreeError {
+    /// The address is not a multiple of 8.
+    Misaligned,
+    /// Nothing can be read there, or not as much as the tree says.
+    Unreadable(Unreadable),
+    /// It does not begin as a device tree.
+    Magic(u32),
+    /// It says that it is longer than 2 MiB, which the boot protocol forbids, or too short for a header.
+    Size(u64),
+    /// A tree was mapped before.
+    Taken,
+}
+
+impl fmt::Display for TreeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Misaligned => f.write_str("the address is not a multiple of 8"),
+            Self::Unreadable(error) => write!(f, "{error}"),
+            Self::Magic(value) => write!(f, "it begins with {value:#010x}, not {TREE_MAGIC:#010x}"),
+            Self::Size(size) => write!(f, "it says that it is {size} bytes long"),
+            Self::Taken => f.write_str("one was mapped before"),
+        }
+    }
+}
+
+impl core::error::Error for TreeError {}
+
+impl From<Unreadable> for TreeError {
+    fn from(error: Unreadable) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Maps the device tree at `at`, whole and writable, for good.
+///
+/// # Errors
+/// Why there is none.
+pub fn map_dtb(at: PhysAddr) -> Result<&'static mut [u8], TreeError> {
     static TAKEN: AtomicBool = AtomicBool::new(false);
     if !at.is_aligned(8) {
-        return None;
+        return Err(TreeError::Misaligned);
     }
+    let unreadable = Unreadable { at };
     let mut early = EarlyMap::new();
-    let magic = u32::from_be(early.read_u32(at).ok()?);
-    let size = u64::from(u32::from_be(early.read_u32(at.checked_add(4)?).ok()?));
-    if magic != TREE_MAGIC || !(8..=LARGEST_TREE).contains(&size) {
-        return None;
+    let magic = u32::from_be(early.read_u32(at)?);
+    if magic != TREE_MAGIC {
+        return Err(TreeError::Magic(magic));
+    }
+    let size = u64::from(u32::from_be(early.read_u32(at.checked_add(4).ok_or(unreadable)?)?));
+    if !(TREE_HEADER..=LARGEST_TREE).contains(&size) {
+        return Err(TreeError::Size(size));
     }
     // A byte of each page answers before any is mapped for good.
-    let pages = PhysRange::from_size(at, size)?.expand_to(PAGE);
-    for offset in (0..pages.size()).step_by(4096) {
-        early.read_u8(pages.start().checked_add(offset)?).ok()?;
+    let pages = PhysRange::from_size(at, size).ok_or(unreadable)?.expand_to(PAGE);
+    let page = |offset| pages.start().checked_add(offset).ok_or(unreadable);
+    for offset in (0..pages.size()).step_by(PAGE as usize) {
+        early.read_u8(page(offset)?)?;
     }
     if TAKEN.swap(true, Ordering::Relaxed) {
-        return None;
+        return Err(TreeError::Taken);
     }
-    for offset in (0..pages.size()).step_by(4096) {
-        let mapping = Mapping { access: Access::ReadWrite, memory: MemoryType::Normal };
-        fixmap::set(DEVICE_TREE.at(offset)?, pages.start().checked_add(offset)?, mapping);
+    let window = DEVICE_TREE.start();
+    for offset in (0..pages.size()).step_by(PAGE as usize) {
+        fixmap::set(window.saturating_add(offset), page(offset)?, Mapping::DATA);
     }
-    let first: VirtAddr = DEVICE_TREE.at(at.checked_sub(pages.start())?)?;
-    let length = usize::try_from(size).ok()?;
-    // SAFETY: `length` bytes from `first` are mapped, writable, to memory that answered, and stay so. They are handed out
-    // once, and the kernel reserves their memory before it hands any out. All values are bytes.
-    Some(unsafe { slice::from_raw_parts_mut(Native.virt_ptr(first), length) })
+    let first = window.saturating_add(at.as_u64() % PAGE);
+    // SAFETY: the tree's bytes from `first` on are mapped, writable, to memory that answered, and stay so: 2 MiB and a page
+    // fit into the window. They are handed out once, and the kernel reserves their memory before it hands any
+    // out. All values are bytes.
+    Ok(unsafe { slice::from_raw_parts_mut(Native.virt_ptr(first), size as usize) })
 }

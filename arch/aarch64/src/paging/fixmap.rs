@@ -11,7 +11,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, VirtAddr};
 use mm::arch::{PageFormat, PhysMap};
 use mm::layout::VirtRange;
-use mm::paging::{Access, Level, Mapping, MemoryType};
+use mm::paging::{Level, Mapping};
 use mm::sync::IrqLock;
 
 const PAGE: u64 = 4096;
@@ -68,9 +68,8 @@ pub fn map_device(at: PhysAddr, size: u64) -> Option<VirtAddr> {
     if !DEVICES.contains_range(pages) {
         return None;
     }
-    for offset in (0..pages.size()).step_by(4096) {
-        let mapping = Mapping { access: Access::ReadWrite, memory: MemoryType::Device };
-        set(pages.at(offset)?, first.checked_add(offset)?, mapping);
+    for offset in (0..pages.size()).step_by(PAGE as usize) {
+        set(pages.at(offset)?, first.checked_add(offset)?, Mapping::DEVICE);
     }
     *next = pages.end();
     pages.start().checked_add(at.checked_sub(first)?)

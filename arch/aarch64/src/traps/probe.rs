@@ -24,7 +24,7 @@ impl Outcome {
     fn result(self, address: VirtAddr, access: FaultAccess) -> Result<u64, Fault> {
         match self.failed {
             0 => Ok(self.value),
-            _ => Err(Fault { address, access, reason: Syndrome(self.value).reason() }),
+            _ => Err(Fault { address, access, kind: Syndrome(self.value).kind() }),
         }
     }
 }
