@@ -6,5 +6,7 @@ pub mod addr;
 pub mod arch;
 pub mod layout;
 pub mod machine;
+pub mod memblock;
+pub mod numa;
 pub mod paging;
 pub mod sync;
