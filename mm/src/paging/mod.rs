@@ -6,7 +6,12 @@
 //! | [`mapping`] | levels, entries, what a page may be used for |
 //! | [`tables`] | [`PageTables`]: a tree with its root, how its entries are read and written |
 //! | [`map`] | absent → present, with the largest leaves that fit |
+//! | [`change`] | unmapping and protecting what is mapped, splitting leaves where a change ends inside one |
+//! | [`graft`] | two trees that share tables |
 //! | [`walk`] | one address, level by level; the page-table walk of a fault report |
+//! | [`dump`] | all mappings as merged runs: ptdump and the check for W^X |
+//! | [`fixmap`] | [`Fixmap`]: slots whose tables exist from the first instruction |
+//! | [`early_ioremap`] | windows onto firmware tables over them |
 //! | [`source`] | where table frames come from |
 //!
 //! The order of bring-up: entry code writes boot tables by hand, which map the image, a little RAM and the tables of
@@ -19,12 +24,21 @@
 //!
 //! Linux: `arch/x86/mm/init_64.c`, `arch/arm64/mm/mmu.c`, `mm/ptdump.c`, `mm/early_ioremap.c`.
 
+pub mod change;
+pub mod dump;
+pub mod early_ioremap;
+pub mod fixmap;
+pub mod graft;
 pub mod map;
 pub mod mapping;
 pub mod source;
 pub mod tables;
 pub mod walk;
 
+pub use change::ChangeError;
+pub use dump::Run;
+pub use early_ioremap::Window;
+pub use fixmap::{Fixmap, FixmapError, Slot};
 pub use map::MapError;
 pub use mapping::{Access, Entry, Level, Mapping, MemoryType, RawMapping};
 pub use source::FrameSource;
