@@ -9,3 +9,5 @@ pub mod memblock;
 pub mod numa;
 pub mod paging;
 pub mod sync;
+pub mod view;
+pub mod zone;
