@@ -4,6 +4,8 @@
 
 pub mod addr;
 pub mod arch;
+pub mod layout;
 pub mod machine;
+pub mod memblock;
 pub mod paging;
 pub mod sync;

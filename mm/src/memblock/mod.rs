@@ -1,0 +1,377 @@
+//! Memory before there is an allocator: which ranges are RAM, and which of them are taken.
+//!
+//! The firmware's description ([`MachineMemory`](crate::machine::MachineMemory)) is poured in by
+//! [`Memblock::populate`]; early code reserves and allocates; [`Nodes`](crate::numa::Nodes) takes it over and
+//! the page allocator at last consumes it. What is left then is a read-only [`Record`].
+//!
+//! Two sorted arrays hold it all: *memory* (with node and flags) and *reserved* (with owner). Free memory is the
+//! difference. Both begin inside the structure ([`INLINE_REGIONS`] each) and double into memory found in themselves
+//! when full, so the number of regions has no cap.
+//!
+//! Invariants: regions of an array are sorted, not empty and do not overlap; those that touch differ in node, flags
+//! or owner; at least [`SPARE`] reserved entries are unused before any change, so that the memory of a new array can
+//! always be booked. The same `add`s in any order give the same memory; where two reserve the same byte, the first
+//! keeps it. A change that fails has changed nothing.
+//!
+//! Costs: O(log n) to find, O(n) to insert in the middle; 24 bytes a region. Linux: mm/memblock.c
+//! (`memblock_add_range`, `memblock_double_array`, `memblock_isolate_range`).
+
+mod alloc;
+mod free;
+mod populate;
+mod record;
+mod region;
+mod slice;
+mod table;
+
+pub use alloc::{NodeWish, OutOfMemory, Request};
+pub use free::{FreeRange, FreeRanges};
+pub use record::Record;
+pub use region::{Region, RegionFlags, RegionIter, Regions};
+pub use slice::{BootSlice, Zeroed};
+
+use crate::addr::{NodeId, PhysRange};
+use crate::arch::PhysMap;
+use crate::machine::Owner;
+use core::fmt;
+use region::{Entry, HELD, Traits};
+use table::Table;
+
+/// Regions of each array that need no memory of their own.
+pub const INLINE_REGIONS: usize = 128;
+/// Owners' names that need no memory of their own.
+const INLINE_OWNERS: usize = 32;
+/// Reserved entries that are kept unused: booking a new array adds one, giving an old one back adds one, and an array
+/// may grow because another does.
+const SPARE: usize = 6;
+/// Who holds the arrays, entry 1 of the owners' names. Entry 0 is nobody.
+const OWN_TABLES: u16 = 1;
+
+/// Objects to a place by naming what is in the way.
+pub(crate) type Conflict<'c> = &'c dyn Fn(PhysRange) -> Option<PhysRange>;
+
+/// From which end of memory allocations come.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// From the highest address down.
+    TopDown,
+    /// From the lowest address up.
+    BottomUp,
+}
+
+/// Which of the arrays.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Which {
+    /// Memory regions.
+    Memory,
+    /// Reserved regions.
+    Reserved,
+    /// Names of owners.
+    Owners,
+}
+
+/// Why a change was refused. Nothing has changed then.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum MemblockError {
+    /// An array is full, and no free mapped memory was found for a larger one.
+    Full {
+        /// Which one.
+        table: Which,
+        /// How many it holds.
+        capacity: usize,
+    },
+    /// A part of the range holds a table that is in use: this one.
+    InUse(PhysRange),
+}
+
+impl fmt::Display for MemblockError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Full { table, capacity } => {
+                let table = match table {
+                    Which::Memory => "memory regions",
+                    Which::Reserved => "reserved regions",
+                    Which::Owners => "owners",
+                };
+                write!(f, "no free mapped memory for more than {capacity} {table}")
+            }
+            Self::InUse(range) => write!(f, "{range} holds a table that is in use"),
+        }
+    }
+}
+
+impl core::error::Error for MemblockError {}
+
+/// Memory and what is reserved of it.
+pub struct Memblock<A> {
+    access: A,
+    memory: Table<A, Entry, INLINE_REGIONS>,
+    reserved: Table<A, Entry, INLINE_REGIONS>,
+    owners: Table<A, Owner, INLINE_OWNERS>,
+    direction: Direction,
+    mapped: PhysRange,
+}
+
+impl<A: PhysMap> Memblock<A> {
+    /// No memory, nothing reserved, allocation from the top, nothing mapped.
+    #[must_use]
+    pub fn new(access: A) -> Self {
+        let mut owners = Table::new(Owner::default());
+        owners.insert(0, Owner::default());
+        owners.insert(usize::from(OWN_TABLES), Owner::new("memblock regions"));
+        Self {
+            access,
+            memory: Table::new(Entry::UNUSED),
+            reserved: Table::new(Entry::UNUSED),
+            owners,
+            direction: Direction::TopDown,
+            mapped: PhysRange::EMPTY,
+        }
+    }
+
+    /// Adds memory. What is memory already stays as it is.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`].
+    pub fn add(&mut self, range: PhysRange) -> Result<(), MemblockError> {
+        self.add_avoiding(range, &in_flight(range))
+    }
+
+    fn add_avoiding(&mut self, range: PhysRange, conflict: Conflict<'_>) -> Result<(), MemblockError> {
+        self.make_room(Which::Memory, &|memblock| memblock.memory.plan_cover(range, Traits::PLAIN), conflict)?;
+        self.memory.cover(range, Traits::PLAIN);
+        Ok(())
+    }
+
+    /// Takes memory away. Reservations stay.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] where a region is cut in two.
+    pub fn remove(&mut self, range: PhysRange) -> Result<(), MemblockError> {
+        self.remove_avoiding(range, &in_flight(range))
+    }
+
+    fn remove_avoiding(&mut self, range: PhysRange, conflict: Conflict<'_>) -> Result<(), MemblockError> {
+        self.make_room(Which::Memory, &|memblock| memblock.memory.plan_uncover(range), conflict)?;
+        self.memory.uncover(range);
+        Ok(())
+    }
+
+    /// Reserves a range, memory or not, for `owner`. What is reserved already keeps its owner.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`].
+    pub fn reserve(&mut self, range: PhysRange, owner: Owner) -> Result<(), MemblockError> {
+        self.reserve_traits(range, owner, 0, &in_flight(range))
+    }
+
+    /// Ends reservations, whoever holds them.
+    ///
+    /// # Errors
+    /// [`MemblockError::InUse`] when a [`BootSlice`] lies there; [`MemblockError::Full`] where a region is cut in
+    /// two.
+    pub fn free(&mut self, range: PhysRange) -> Result<(), MemblockError> {
+        let first = self.reserved.position(range.start());
+        let overlapping = self.reserved.items().get(first..).unwrap_or_default();
+        for entry in overlapping.iter().take_while(|entry| entry.start < range.end()) {
+            if entry.traits.flags & HELD != 0 && !range.is_empty() {
+                return Err(MemblockError::InUse(entry.range().intersection(range)));
+            }
+        }
+        let conflict = in_flight(range);
+        self.make_room(Which::Reserved, &|memblock| memblock.reserved.plan_uncover(range), &conflict)?;
+        self.reserved.uncover(range);
+        Ok(())
+    }
+
+    /// Puts the memory in `range` on `node`.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] where a region is cut in two.
+    pub fn set_node(&mut self, range: PhysRange, node: NodeId) -> Result<(), MemblockError> {
+        self.change(range, |traits| traits.on(Some(node)))
+    }
+
+    /// Takes all memory off its node.
+    pub fn clear_nodes(&mut self) {
+        // Nothing is cut in two, so no room is needed.
+        self.memory.change(PhysRange::ALL, |traits| traits.on(None));
+    }
+
+    /// Sets flags of the memory in `range`.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] where a region is cut in two.
+    pub fn mark(&mut self, range: PhysRange, flags: RegionFlags) -> Result<(), MemblockError> {
+        self.change(range, |traits| traits.flagged(traits.flags | flags.bits()))
+    }
+
+    /// Clears flags of the memory in `range`.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] where a region is cut in two.
+    pub fn clear(&mut self, range: PhysRange, flags: RegionFlags) -> Result<(), MemblockError> {
+        self.change(range, |traits| traits.flagged(traits.flags & !flags.bits()))
+    }
+
+    fn change(&mut self, range: PhysRange, change: impl Fn(Traits) -> Traits) -> Result<(), MemblockError> {
+        self.make_room(Which::Memory, &|memblock| memblock.memory.plan_change(range), &in_flight(range))?;
+        self.memory.change(range, change);
+        Ok(())
+    }
+
+    /// Cuts every memory region inward to multiples of `align`, a power of two. What is left without a byte goes.
+    pub fn trim(&mut self, align: u64) {
+        debug_assert!(align.is_power_of_two());
+        self.memory.trim(align);
+    }
+
+    /// Says from which end of memory allocations come.
+    pub fn set_direction(&mut self, direction: Direction) {
+        self.direction = direction;
+    }
+
+    /// The handle to physical memory.
+    #[must_use]
+    pub fn access(&self) -> A {
+        self.access
+    }
+
+    /// Where own tables and slices may lie.
+    #[must_use]
+    pub fn mapped(&self) -> PhysRange {
+        self.mapped
+    }
+
+    /// The memory regions.
+    #[must_use]
+    pub fn memory(&self) -> Regions<'_> {
+        Regions::new(self.memory.items(), self.owners.items())
+    }
+
+    /// The reserved regions.
+    #[must_use]
+    pub fn reserved(&self) -> Regions<'_> {
+        Regions::new(self.reserved.items(), self.owners.items())
+    }
+
+    /// Memory that can be handed out: neither reserved nor `NOMAP` nor driver-managed. From either end.
+    #[must_use]
+    pub fn free_ranges(&self) -> FreeRanges<'_> {
+        self.free_ranges_within(PhysRange::ALL)
+    }
+
+    /// The parts of [`Memblock::free_ranges`] that lie in `within`.
+    #[must_use]
+    pub fn free_ranges_within(&self, within: PhysRange) -> FreeRanges<'_> {
+        FreeRanges::new(self.memory.items(), self.reserved.items(), within)
+    }
+
+    /// Bytes of memory.
+    #[must_use]
+    pub fn memory_size(&self) -> u64 {
+        self.memory().size()
+    }
+
+    /// Bytes that are reserved, memory or not.
+    #[must_use]
+    pub fn reserved_size(&self) -> u64 {
+        self.reserved().size()
+    }
+
+    /// Ends all changes. What is reserved stays so; what is free is the caller's.
+    #[must_use]
+    pub fn freeze(self) -> Record<A> {
+        Record::new(self.memory, self.reserved, self.owners)
+    }
+
+    /// The number of `owner`'s name.
+    fn intern(&mut self, owner: Owner, conflict: Conflict<'_>) -> Result<u16, MemblockError> {
+        let known = self.owners.items().iter().position(|known| *known == owner);
+        let at = match known {
+            Some(at) => at,
+            None => {
+                self.make_room(Which::Owners, &|_| 1, conflict)?;
+                let at = self.owners.len();
+                self.owners.insert(at, owner);
+                at
+            }
+        };
+        u16::try_from(at).map_err(|_| MemblockError::Full { table: Which::Owners, capacity: at })
+    }
+
+    fn unused(&self, which: Which) -> usize {
+        match which {
+            Which::Memory => self.memory.capacity() - self.memory.len(),
+            Which::Reserved => (self.reserved.capacity() - self.reserved.len()).saturating_sub(SPARE),
+            Which::Owners => self.owners.capacity() - self.owners.len(),
+        }
+    }
+
+    /// Lets an array grow until it has as much room as `plan` asks for, besides the spare entries. The plan is made
+    /// anew after each step, because growth books memory.
+    fn make_room(
+        &mut self,
+        which: Which,
+        plan: &dyn Fn(&Self) -> usize,
+        conflict: Conflict<'_>,
+    ) -> Result<(), MemblockError> {
+        while self.unused(which) < plan(self) {
+            // The spare entries pay for booking, so they must be there.
+            if which != Which::Reserved && self.reserved.capacity() - self.reserved.len() < SPARE {
+                self.grow(Which::Reserved, conflict)?;
+            }
+            self.grow(which, conflict)?;
+        }
+        Ok(())
+    }
+
+    /// Doubles an array.
+    fn grow(&mut self, which: Which, conflict: Conflict<'_>) -> Result<(), MemblockError> {
+        let (new, old) = match which {
+            Which::Memory => {
+                let larger = self.place_table(self.memory.capacity() * 2, Entry::UNUSED, conflict);
+                let larger = larger.map_err(|_| self.full(which))?;
+                (larger.range(), self.memory.move_to(larger))
+            }
+            Which::Reserved => {
+                let larger = self.place_table(self.reserved.capacity() * 2, Entry::UNUSED, conflict);
+                let larger = larger.map_err(|_| self.full(which))?;
+                (larger.range(), self.reserved.move_to(larger))
+            }
+            Which::Owners => {
+                let larger = self.place_table(self.owners.capacity() * 2, Owner::default(), conflict);
+                let larger = larger.map_err(|_| self.full(which))?;
+                (larger.range(), self.owners.move_to(larger))
+            }
+        };
+        self.reserved.cover(new, Traits::owned(OWN_TABLES, HELD));
+        if let Some(old) = old {
+            self.reserved.uncover(old);
+        }
+        Ok(())
+    }
+
+    fn full(&self, table: Which) -> MemblockError {
+        let capacity = match table {
+            Which::Memory => self.memory.capacity(),
+            Which::Reserved => self.reserved.capacity() - SPARE,
+            Which::Owners => self.owners.capacity(),
+        };
+        MemblockError::Full { table, capacity }
+    }
+}
+
+/// A new array must not lie in the range that is being changed.
+fn in_flight(range: PhysRange) -> impl Fn(PhysRange) -> Option<PhysRange> {
+    move |place| place.overlaps(range).then_some(range)
+}
+
+impl<A> fmt::Debug for Memblock<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Memblock")
+            .field("memory", &Regions::new(self.memory.items(), self.owners.items()))
+            .field("reserved", &Regions::new(self.reserved.items(), self.owners.items()))
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,200 @@
+//! Typed memory out of memblock: the one place of this module that touches memory.
+//!
+//! A [`BootSlice`] is a zeroed array in memory that memblock reserved for it. It is never given back: the tables of
+//! nodes, zones and resources live in such slices for as long as the kernel runs. Memblock's own arrays do as well,
+//! which is why a grown array that is outgrown gives its memory back by itself. Linux: `memblock_alloc`.
+//!
+//! Why this is sound: [`Memblock::set_mapped`] is the caller's promise that what is handed out of a range is mapped
+//! RAM of nobody else; memblock hands out no byte twice, and a range below a slice is held, so that
+//! [`Memblock::free`] refuses it.
+
+use super::alloc::{NodeWish, OutOfMemory, Request};
+use super::region::HELD;
+use super::{Conflict, Memblock};
+use crate::addr::PhysRange;
+use crate::arch::PhysMap;
+use crate::machine::Owner;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::{Deref, DerefMut};
+use core::ptr::NonNull;
+
+/// Slices start at, and occupy, multiples of this, so that those of one owner lie side by side in one region and no
+/// two share a cache line.
+const GRAIN: u64 = 64;
+
+/// Types for which memory full of zeroes is a value.
+///
+/// # Safety
+/// All bytes zero must be a valid value of the type, and forgetting a value must be right: what lies in boot memory is
+/// never dropped.
+pub unsafe trait Zeroed {}
+
+macro_rules! zeroed {
+    ($($integer:ty),*) => {
+        $(
+            // SAFETY: every bit pattern is a value of an integer, and integers need no drop.
+            unsafe impl Zeroed for $integer {}
+        )*
+    };
+}
+
+zeroed!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize);
+
+// SAFETY: addresses, frames and node and CPU numbers are transparent integers, ranges are two of them, and zero is a
+// value of each.
+unsafe impl Zeroed for crate::addr::PhysAddr {}
+// SAFETY: as above.
+unsafe impl Zeroed for crate::addr::VirtAddr {}
+// SAFETY: as above.
+unsafe impl Zeroed for crate::addr::Pfn {}
+// SAFETY: as above; 0..0 is the empty range.
+unsafe impl Zeroed for PhysRange {}
+// SAFETY: as above; 0..0 is the empty range.
+unsafe impl Zeroed for crate::addr::PfnRange {}
+// SAFETY: as above.
+unsafe impl Zeroed for crate::addr::NodeId {}
+// SAFETY: as above.
+unsafe impl Zeroed for crate::addr::CpuId {}
+// SAFETY: an `Option` of a `Zeroed` type is not `Zeroed` in general, but an array of one is: nothing stands between
+// its items.
+unsafe impl<T: Zeroed, const N: usize> Zeroed for [T; N] {}
+
+/// A zeroed array in boot memory.
+pub struct BootSlice<A, T> {
+    access: A,
+    range: PhysRange,
+    pointer: NonNull<T>,
+    length: usize,
+    owns: PhantomData<T>,
+}
+
+impl<A: Copy, T> BootSlice<A, T> {
+    /// The memory that is reserved for it: its items, rounded up to whole cache lines.
+    #[must_use]
+    pub const fn range(&self) -> PhysRange {
+        self.range
+    }
+
+    /// The handle through which it was made.
+    #[must_use]
+    pub const fn access(&self) -> A {
+        self.access
+    }
+
+    /// No item, no memory.
+    #[must_use]
+    pub const fn empty(access: A) -> Self {
+        Self { access, range: PhysRange::EMPTY, pointer: NonNull::dangling(), length: 0, owns: PhantomData }
+    }
+}
+
+impl<A, T> BootSlice<A, T> {
+    /// Where it lies, for [`Table::move_to`](super::table::Table::move_to), which knows no handle.
+    pub(super) const fn place(&self) -> PhysRange {
+        self.range
+    }
+}
+
+impl<A, T> Deref for BootSlice<A, T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        // SAFETY: `pointer` is aligned and leads to `length` initialised items (zeroes are a value of `T: Zeroed`, and
+        // only such slices are made) inside one RAM range, mapped for good by the promise of `set_mapped`; the slice
+        // alone has that memory, and `&self` keeps writers away. Without items the pointer dangles, which is right
+        // for a length of 0.
+        unsafe { core::slice::from_raw_parts(self.pointer.as_ptr(), self.length) }
+    }
+}
+
+impl<A, T> DerefMut for BootSlice<A, T> {
+    fn deref_mut(&mut self) -> &mut [T] {
+        // SAFETY: as in `deref`; `&mut self` keeps everybody else away.
+        unsafe { core::slice::from_raw_parts_mut(self.pointer.as_ptr(), self.length) }
+    }
+}
+
+// SAFETY: the slice owns its items as a `Vec` does; sending it sends them and the handle.
+unsafe impl<A: Send, T: Send> Send for BootSlice<A, T> {}
+// SAFETY: through a shared slice only shared items and the handle are reached.
+unsafe impl<A: Sync, T: Sync> Sync for BootSlice<A, T> {}
+
+impl<A, T: fmt::Debug> fmt::Debug for BootSlice<A, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.iter()).finish()
+    }
+}
+
+impl<A: PhysMap> Memblock<A> {
+    /// Says where own tables and slices may lie: [`PhysRange::EMPTY`] (as at the start) for nowhere, the early window
+    /// while only that is mapped, [`PhysRange::ALL`] once all memory is.
+    ///
+    /// # Safety
+    /// From now on, whatever part of `range` is memory here (now or when it is added later) and not reserved must be
+    /// RAM that [`PhysMap::phys_ptr`] reaches, for as long as the handle lives, and that nobody else uses.
+    pub unsafe fn set_mapped(&mut self, range: PhysRange) {
+        self.mapped = range;
+    }
+
+    /// A zeroed array of `len` items, inside the mapped memory, for `owner`. Memory is never given back.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`] when no free range of the mapped memory holds it, or when it cannot be booked.
+    pub fn alloc_slice<T: Zeroed>(
+        &mut self,
+        len: usize,
+        node: NodeWish,
+        owner: Owner,
+    ) -> Result<BootSlice<A, T>, OutOfMemory> {
+        let Some((size, align)) = layout::<T>(len)? else {
+            return Ok(BootSlice { length: len, ..BootSlice::empty(self.access) });
+        };
+        let request = Request { size, align, within: self.mapped, node, owner };
+        let range = self.alloc_held(request, HELD)?;
+        let pointer = self.pointer_to::<T>(range)?;
+        // SAFETY: as `pointer_to` says, `len` items fit there.
+        unsafe { pointer.write_bytes(0, len) };
+        Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
+    }
+
+    /// A place for `len` items of a table of memblock itself, not yet reserved, filled with `unused`.
+    pub(super) fn place_table<T: Copy>(
+        &self,
+        len: usize,
+        unused: T,
+        conflict: Conflict<'_>,
+    ) -> Result<BootSlice<A, T>, OutOfMemory> {
+        let (size, align) = layout::<T>(len)?.ok_or(OutOfMemory::Empty)?;
+        let owner = Owner::default();
+        let request = Request { size, align, within: self.mapped, node: NodeWish::Any, owner };
+        let range = self.find(request, conflict)?;
+        let pointer = self.pointer_to::<T>(range)?;
+        for index in 0..len {
+            // SAFETY: as `pointer_to` says, `len` items fit there, and `index` is below `len`.
+            unsafe { pointer.add(index).write(unused) };
+        }
+        Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
+    }
+
+    /// A pointer to the start of `range`, which was just found free inside `mapped` for a layout of `T`s: by the
+    /// promise of `set_mapped` it is mapped RAM that nobody uses, and its start is aligned for `T`, because physical
+    /// and virtual alignment are the same up to a page at least.
+    fn pointer_to<T>(&self, range: PhysRange) -> Result<NonNull<T>, OutOfMemory> {
+        let pointer = NonNull::new(self.access.phys_ptr(range.start()).cast::<T>());
+        let (size, align) = (range.size(), align_of::<T>() as u64);
+        pointer.ok_or(OutOfMemory::NoRange { size, align, within: self.mapped, node: NodeWish::Any })
+    }
+}
+
+/// Bytes and alignment of `len` items; `None` when they need no memory.
+fn layout<T>(len: usize) -> Result<Option<(u64, u64)>, OutOfMemory> {
+    let overflow = OutOfMemory::TooLarge { items: len as u64, each: size_of::<T>() as u64 };
+    let bytes = (len as u64).checked_mul(size_of::<T>() as u64).ok_or(overflow)?;
+    if bytes == 0 {
+        return Ok(None);
+    }
+    let align = GRAIN.max(align_of::<T>() as u64);
+    let size = bytes.checked_next_multiple_of(align).ok_or(overflow)?;
+    Ok(Some((size, align)))
+}
