@@ -9,11 +9,12 @@
 //! `sparse_index_init`, `valid_section`.
 
 use super::granule::Granule;
-use crate::addr::{NodeId, PhysAddr, PhysRange, Pfn};
+use crate::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
 use crate::arch::Arch;
 use crate::machine::Owner;
 use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, Request};
 use core::fmt;
+use core::ops::RangeInclusive;
 use core::slice;
 use core::sync::atomic::{AtomicU32, Ordering::{Acquire, Release}};
 
@@ -99,7 +100,7 @@ impl<A: Arch> SectionTable<A> {
     fn entries(&self, section: u64) -> Option<&[AtomicU32]> {
         let root = self.roots.get(usize::try_from(section / Self::PER_ROOT).ok()?)?;
         let address = PhysAddr::new(root.0.checked_sub(1)?);
-        // SAFETY: a root other than nothing names a page that `make_root` took from memblock for good and filled with
+        // SAFETY: a root other than nothing names a page that `make_roots` took from memblock for good and filled with
         // zeroes, a value of every entry; it is mapped by the promise of `set_mapped`, and only reached as atomics.
         Some(unsafe { slice::from_raw_parts(self.access.phys_ptr(address).cast(), Self::PER_ROOT as usize) })
     }
@@ -114,12 +115,24 @@ impl<A: Arch> SectionTable<A> {
         SectionEntry::decode(self.word(section).map_or(0, |word| word.load(Acquire)))
     }
 
-    /// Makes sure that sections can be set under the root of `section`.
+    /// Makes the roots of `sections`, so that they can be set.
     ///
     /// # Errors
-    /// When memblock has no memory for the root's page.
-    pub fn make_root(&mut self, memblock: &mut Memblock<A>, section: u64, node: NodeId) -> Result<(), OutOfMemory> {
-        let at = usize::try_from(section / Self::PER_ROOT).unwrap_or(usize::MAX);
+    /// When memblock has no memory for a root's page.
+    pub(crate) fn make_roots(
+        &mut self,
+        memblock: &mut Memblock<A>,
+        sections: RangeInclusive<u64>,
+        node: NodeId,
+    ) -> Result<(), OutOfMemory> {
+        for root in sections.start() / Self::PER_ROOT..=sections.end() / Self::PER_ROOT {
+            self.make_root(memblock, root, node)?;
+        }
+        Ok(())
+    }
+
+    fn make_root(&mut self, memblock: &mut Memblock<A>, at: u64, node: NodeId) -> Result<(), OutOfMemory> {
+        let at = usize::try_from(at).unwrap_or(usize::MAX);
         let Some(root) = self.roots.get_mut(at) else { return Ok(()) };
         if root.0 != 0 {
             return Ok(());
@@ -138,7 +151,29 @@ impl<A: Arch> SectionTable<A> {
         Ok(())
     }
 
-    /// Sets what a section is. Does nothing without a root: [`SectionTable::make_root`] comes first.
+    /// Marks the sections of `frames` that are holes as pending.
+    pub(crate) fn want(&self, frames: PfnRange, node: NodeId) {
+        self.replace(frames, SectionState::Hole, SectionEntry { state: SectionState::Pending, node });
+    }
+
+    /// Marks the sections of `frames`, whole granules, as memory that was never touched.
+    pub(crate) fn leave_untouched(&self, frames: PfnRange, node: NodeId) {
+        self.replace(frames, SectionState::Hole, SectionEntry { state: SectionState::Untouched, node });
+    }
+
+    fn replace(&self, frames: PfnRange, old: SectionState, new: SectionEntry) {
+        if frames.is_empty() {
+            return;
+        }
+        let last = Granule::<A>::section_of(Pfn::new(frames.end().as_u64() - 1));
+        for section in Granule::<A>::section_of(frames.start())..=last {
+            if self.get(section).state == old {
+                self.set(section, new);
+            }
+        }
+    }
+
+    /// Sets what a section is. Does nothing without a root: [`SectionTable::make_roots`] comes first.
     pub(crate) fn set(&self, section: u64, entry: SectionEntry) {
         let word = self.word(section);
         debug_assert!(word.is_some(), "section {section} has no root");
@@ -167,27 +202,32 @@ impl<A: Arch> SectionTable<A> {
         None
     }
 
-    /// Calls `each` with every section that is no hole, in ascending order. Costs O(roots + sections of the roots that
-    /// are there).
-    pub fn for_each(&self, each: &mut dyn FnMut(u64, SectionEntry)) {
+    /// Calls `each` with every section that is no hole, in ascending order, until one fails. Costs O(roots + sections
+    /// of the roots that are there).
+    ///
+    /// # Errors
+    /// The first of `each`.
+    pub fn try_for_each<E>(&self, each: &mut dyn FnMut(u64, SectionEntry) -> Result<(), E>) -> Result<(), E> {
         for root in 0..self.roots.len() as u64 {
             let first = root * Self::PER_ROOT;
             let Some(entries) = self.entries(first) else { continue };
             for (section, word) in (first..).zip(entries) {
                 let entry = SectionEntry::decode(word.load(Acquire));
                 if entry.state != SectionState::Hole {
-                    each(section, entry);
+                    each(section, entry)?;
                 }
             }
         }
+        Ok(())
     }
 }
 
 impl<A: Arch> fmt::Debug for SectionTable<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut map = f.debug_map();
-        self.for_each(&mut |section, entry| {
+        let _ = self.try_for_each::<()>(&mut |section, entry| {
             map.entry(&section, &entry);
+            Ok(())
         });
         map.finish()
     }

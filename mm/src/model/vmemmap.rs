@@ -210,7 +210,8 @@ impl<A: Arch> Vmemmap<A> {
     ) -> Result<(), MemmapError> {
         let level = Granule::<A>::leaf_level(self.access);
         let bytes = frames.count() * Page::BYTES;
-        tables.make_tables(self.memmap_at(frames), bytes, level, &mut BootFrames::new(memblock))?;
+        let near = frames.start().address(A::PAGE_SHIFT);
+        tables.make_tables(self.memmap_at(frames), bytes, level, near, &mut BootFrames::new(memblock))?;
         Ok(())
     }
 

@@ -6,6 +6,7 @@
 //! | [`mapping`] | levels, entries, what a page may be used for |
 //! | [`tables`] | [`PageTables`]: a tree with its root, how its entries are read and written |
 //! | [`map`] | absent → present, with the largest leaves that fit |
+//! | [`prepare`] | tables without leaves, for what is mapped later without a frame at hand |
 //! | [`walk`] | one address, level by level; the page-table walk of a fault report |
 //! | [`source`] | where table frames come from |
 //!
@@ -21,6 +22,7 @@
 
 pub mod map;
 pub mod mapping;
+pub mod prepare;
 pub mod source;
 pub mod tables;
 pub mod walk;
