@@ -31,7 +31,7 @@ pub(crate) static MM: spin::Once<Mm<Native>> = spin::Once::new();
 /// What the running kernel knows of its machine.
 pub(crate) struct System {
     /// What the boot loader handed over.
-    pub(crate) boot: BootInfo,
+    pub(crate) boot: BootInfo<'static>,
     /// What the firmware said of memory.
     pub(crate) machine: MachineMemory<'static>,
     /// Who lives where in physical address space.
@@ -59,15 +59,17 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mut early = EarlyMap::new();
     let boot = match discover::boot_info(handover, &mut early) {
         Ok(boot) => boot,
-        Err(error) => {
-            open_first_console(discover::default_consoles());
-            stop(format_args!("{error}"))
-        }
+        Err(error) => stop(format_args!("{error}")),
     };
-    open_first_console(discover::consoles(&boot));
+    let reject = &mut |item: &str, why| warn!("command line: {item}: {why}");
+    log::ensure_console(discover::consoles(&boot, reject));
     parse_levels(&boot);
     info!("Tessera {} on {}", env!("CARGO_PKG_VERSION"), arch::NAME);
-    info!("Command line: {}", boot.cmdline().as_str());
+    info!("Command line: {}", boot.cmdline.as_str());
+
+    if discover::print_map(&boot, &mut early, &mut BootText::default()).is_err() {
+        warn!("the firmware's memory map could not be printed as a whole");
+    }
 
     // What the firmware says of memory: every table once to count, once to fill.
     let Description { machine, window } = describe::read(&boot, &mut early);
@@ -90,7 +92,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
         Err(error) => stop(format_args!("zones: {error}")),
     };
     text::zones(&mut BootText::default(), &zones);
-    text::zonelists(&mut BootText::default(), &zones, boot.cmdline().zonelist_detail());
+    text::zonelists(&mut BootText::default(), &zones, boot.cmdline.zonelist_detail());
     let resources = describe::resources(&machine);
     let (pages, record) = match PageAllocator::take_over(zones, tables, &LAYOUT) {
         Ok(parts) => parts,
@@ -113,10 +115,10 @@ fn ready(system: System) -> ! {
         timer::ticks()
     );
     let mut monitor = Monitor::new(&system);
-    if system.boot.cmdline().has("selftest") && selftest::run(&system) == Verdict::Failed {
+    if system.boot.cmdline.has("selftest") && selftest::run(&system) == Verdict::Failed {
         monitor.note_failure();
     }
-    if let Some(script) = system.boot.cmdline().get("exec") {
+    if let Some(script) = system.boot.cmdline.get("exec") {
         monitor.execute(script);
     }
     monitor.prompt()
@@ -127,17 +129,8 @@ pub(crate) fn warning(warning: Warning) {
     warn!("{warning}");
 }
 
-/// Opens the first console that is there.
-fn open_first_console(specs: impl Iterator<Item = platform::console::ConsoleSpec>) {
-    for spec in specs {
-        if let Some(uart) = discover::open_uart(&spec) {
-            return log::open_console(uart);
-        }
-    }
-}
-
 fn parse_levels(boot: &BootInfo) {
-    if let Some(level) = boot.cmdline().get("loglevel") {
+    if let Some(level) = boot.cmdline.get("loglevel") {
         match level.parse() {
             Ok(level) => log::set_console_level(level),
             Err(_) => warn!("command line: loglevel={level} is no number; 7 is used"),

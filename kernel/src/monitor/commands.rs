@@ -126,7 +126,7 @@ fn verify(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn cmdline(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
-    let line = monitor.system.boot.cmdline();
+    let line = monitor.system.boot.cmdline;
     writeln!(Output, "{}", line.as_str())?;
     writeln!(Output, "known parameters:")?;
     for parameter in platform::cmdline::PARAMETERS {
