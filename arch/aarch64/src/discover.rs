@@ -9,12 +9,12 @@ use crate::exit::{self, TestDevice};
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::traps::probe;
 use core::fmt;
-use mm::addr::{PhysAddr, PhysRange, VirtAddr};
+use mm::addr::{PhysAddr, VirtAddr};
 use mm::machine::MachineSink;
 use mm::numa::AffinityRules;
 use platform::board::{self, Board};
 use platform::console::registers::{Width, Window};
-use platform::console::spec::{self, Candidates, SpecError};
+use platform::console::spec::{self, SpecError};
 use platform::console::{ConsoleSpec, Registers, Uart, UartKind};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
 use platform::read::PhysRead;
@@ -80,9 +80,10 @@ fn board(boot: &BootInfo<'_>) -> &'static Board {
     known.unwrap_or(&board::UNKNOWN)
 }
 
-/// The consoles worth trying, best first. What cannot be understood on the command line goes to `reject`.
-pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) -> Candidates {
-    spec::choose(&boot.cmdline, boot.stdout(), board(boot), reject)
+/// The consoles worth trying, best first. What cannot be understood on the command line is logged.
+pub fn consoles(boot: &BootInfo<'_>) -> impl Iterator<Item = ConsoleSpec> + use<> {
+    let mut reject = |text: &str, error: SpecError| log::warn!("command line: console {text}: {error}");
+    spec::choose(&boot.cmdline, boot.stdout(), board(boot), &mut reject).into_iter()
 }
 
 /// The consoles worth trying when nothing is known: each is used only if it says what it is.
@@ -154,6 +155,6 @@ impl Registers for MappedRegisters {
 /// every device reaches, where the device tree says that some do not reach all.
 #[must_use]
 #[cfg(any())]
-pub fn zone_limits(ram: PhysRange) -> mm::zone::ZoneLimits {
+pub fn zone_limits(ram: mm::addr::PhysRange) -> mm::zone::ZoneLimits {
     mm::zone::ZoneLimits::arm64(ram, None)
 }

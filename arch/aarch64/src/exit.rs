@@ -5,8 +5,8 @@
 //! the next is tried; at last the CPU waits for ever. Linux: `drivers/firmware/psci/psci.c`,
 //! `arch/arm64/kernel/process.c`.
 
-use crate::{Native, cpu, entry};
 use crate::traps::probe;
+use crate::{Native, cpu, entry};
 use mm::sync::IrqLock;
 use platform::power::{Conduit, Off, PowerOff};
 

@@ -10,17 +10,31 @@
 //! | [`cpu`], [`tlb`] | interrupt masks, flushes | `asm/irqflags.h`, `asm/tlbflush.h` |
 //! | [`timer`] | time since boot by the virtual counter | `drivers/clocksource/arm_arch_timer.c` |
 //! | [`exit`] | test device, power off, reset | `drivers/firmware/psci/psci.c` |
-#![no_std]
-#![deny(clippy::indexing_slicing)]
+//!
+//! On a host only the parts that touch no hardware are compiled, for their tests: `cargo test -p arch-aarch64`.
+#![cfg_attr(not(test), no_std)]
+#![cfg_attr(not(test), deny(clippy::indexing_slicing))]
+#![cfg_attr(not(target_os = "none"), expect(unused_imports, reason = "what uses them is compiled for the kernel only"))]
+#![cfg_attr(
+    not(any(test, target_os = "none")),
+    expect(dead_code, reason = "what uses it is compiled for the kernel and for tests only")
+)]
 
+#[cfg(target_os = "none")]
 pub mod cpu;
+#[cfg(target_os = "none")]
 pub mod discover;
+#[cfg(target_os = "none")]
 pub mod entry;
+#[cfg(target_os = "none")]
 pub mod exit;
+#[cfg(target_os = "none")]
 mod hello;
 mod layout;
 pub mod paging;
+#[cfg(target_os = "none")]
 pub mod timer;
+#[cfg(target_os = "none")]
 pub mod tlb;
 pub mod traps;
 

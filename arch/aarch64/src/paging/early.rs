@@ -52,7 +52,10 @@ impl EarlyMap {
 
     fn close(&mut self) {
         if let Some(window) = self.shown.take() {
-            fixmap::with(|fixmap| Some(fixmap.early_iounmap(window)));
+            fixmap::with(|fixmap| {
+                fixmap.early_iounmap(window);
+                Some(())
+            });
         }
     }
 }
