@@ -8,6 +8,7 @@
 //! | [`map`] | absent → present, with the largest leaves that fit |
 //! | [`change`] | unmapping and protecting what is mapped, splitting leaves where a change ends inside one |
 //! | [`graft`] | two trees that share tables |
+//! | [`prepare`] | tables without leaves, for what is mapped later without a frame at hand |
 //! | [`walk`] | one address, level by level; the page-table walk of a fault report |
 //! | [`dump`] | all mappings as merged runs: ptdump and the check for W^X |
 //! | [`fixmap`] | [`Fixmap`]: slots whose tables exist from the first instruction |
@@ -31,6 +32,7 @@ pub mod fixmap;
 pub mod graft;
 pub mod map;
 pub mod mapping;
+pub mod prepare;
 pub mod source;
 pub mod tables;
 pub mod walk;
