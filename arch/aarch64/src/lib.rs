@@ -33,6 +33,8 @@ mod hello;
 mod layout;
 pub mod paging;
 #[cfg(target_os = "none")]
+mod registers;
+#[cfg(target_os = "none")]
 pub mod timer;
 #[cfg(target_os = "none")]
 pub mod tlb;

@@ -11,7 +11,7 @@
 #[cfg(target_os = "none")]
 mod early;
 #[cfg(target_os = "none")]
-pub(crate) mod fixmap;
+mod fixmap;
 mod format;
 #[cfg(target_os = "none")]
 mod frames;
@@ -21,7 +21,7 @@ mod native;
 #[cfg(target_os = "none")]
 pub use {
     early::{EarlyMap, TreeError, map_dtb},
-    fixmap::map_device,
+    fixmap::{fixmap, map_device},
     frames::{EarlyFrames, activate, boot_root, boot_tables, early_frames},
     native::physical_bits,
 };
