@@ -1,7 +1,7 @@
 //! From x0 to a description of the machine: the device tree, and the way to speak and to end that it names.
 //!
-//! The loader gives one address. [`boot_info`] maps the tree there and lets `platform` check and read it; everything else
-//! is asked of the result. Without a tree nothing is known of the machine: then the kernel says so on whatever
+//! The loader gives one address. [`boot_info`] maps the tree there and lets `platform` check and read it; everything
+//! else is asked of the result. Without a tree nothing is known of the machine: then the kernel says so on whatever
 //! console answers at a usual place, and stops. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
 //! `early_init_dt_scan`.
 
@@ -65,8 +65,8 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
-/// Prints what the machine calls itself. Memory is not listed here: of a device tree Linux shows the memory nodes only as
-/// what becomes of them.
+/// Prints what the machine calls itself. Memory is not listed here: of a device tree Linux shows the memory nodes only
+/// as what becomes of them.
 ///
 /// # Errors
 /// When `text` refuses.

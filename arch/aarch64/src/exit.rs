@@ -1,8 +1,8 @@
 //! The end: test device, power off, reset.
 //!
 //! Which ways there are is told once, by [`prepare`], when the command line and the device tree have been read; a
-//! kernel that ends before tries what does no harm where it is not there. Each way comes back when it does not work, and
-//! the next is tried; at last the CPU waits for ever. Linux: `drivers/firmware/psci/psci.c`,
+//! kernel that ends before tries what does no harm where it is not there. Each way comes back when it does not work,
+//! and the next is tried; at last the CPU waits for ever. Linux: `drivers/firmware/psci/psci.c`,
 //! `arch/arm64/kernel/process.c`.
 
 use crate::traps::probe;

@@ -152,7 +152,7 @@ pub fn map_dtb(at: PhysAddr) -> Result<&'static mut [u8], TreeError> {
     }
     let fixmap = fixmap().ok_or(unreadable)?;
     let first = fixmap.lock(Native).map(Area::DeviceTree, tree, Mapping::DATA).map_err(|_| unreadable)?;
-    // SAFETY: the tree's bytes from `first` on are mapped, writable, to memory that answered, and stay so. They are handed
-    // out once, and the kernel reserves their memory before it hands any out. All values are bytes.
+    // SAFETY: the tree's bytes from `first` on are mapped, writable, to memory that answered, and stay so. They are
+    // handed out once, and the kernel reserves their memory before it hands any out. All values are bytes.
     Ok(unsafe { slice::from_raw_parts_mut(Native.virt_ptr(first), size as usize) })
 }
