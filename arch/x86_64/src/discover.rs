@@ -4,7 +4,6 @@
 //! firmware leaves ACPI's root pointer, which consoles and which ways to end a PC has. Linux: `kernel/setup.c`,
 //! `platform/pvh/enlighten.c`, `acpi_find_root_pointer`.
 
-use crate::exit::{self, TestDevice};
 use crate::paging::EarlyMap;
 use crate::registers::DeviceRegisters;
 use crate::{Native, port};
@@ -17,8 +16,9 @@ use mm::zone::ZoneLimits;
 use platform::ConsoleSpec;
 use platform::board::{self, Board};
 use platform::console::Uart;
-use platform::console::spec::{self, Candidates, SpecError};
+use platform::console::spec::{self, SpecError};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, pvh};
+use platform::power::PowerOff;
 use platform::read::PhysRead;
 
 /// Where the line is drawn between affinity that is used and affinity that is not.
@@ -27,8 +27,7 @@ pub const AFFINITY_RULES: AffinityRules = AffinityRules::X86;
 /// A serial console of this machine.
 pub type KernelUart = Uart<DeviceRegisters>;
 
-/// What the boot loader left behind: `handover` is the address of its `hvm_start_info`. Also tells
-/// [`exit`](crate::exit) how this machine ends.
+/// What the boot loader left behind: `handover` is the address of its `hvm_start_info`.
 ///
 /// # Errors
 /// When that cannot be read, or is none.
@@ -37,11 +36,6 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
     if boot.rsdp.is_none() {
         boot.rsdp = find_root_pointer(read);
     }
-    let test = match boot.cmdline.get("exit") {
-        Some("isa-debug") => TestDevice::IsaDebug,
-        _ => TestDevice::None,
-    };
-    exit::set_ways(test, boot.power_off(read).or(board().power));
     Ok(boot)
 }
 
@@ -64,9 +58,14 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
     }
 }
 
-/// The consoles worth trying, best first. What cannot be understood on the command line goes to `reject`.
-pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) -> Candidates {
-    spec::choose(&boot.cmdline, boot.stdout(), board(), reject)
+/// The consoles worth trying, best first.
+pub fn consoles(boot: &BootInfo<'_>) -> impl Iterator<Item = ConsoleSpec> + use<> {
+    spec::choose(&boot.cmdline, boot.stdout(), board(), &mut |_, _| {}).into_iter()
+}
+
+/// Shows `reject` each item of the command line that names a console in a way that is not understood.
+pub fn rejected_consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) {
+    let _ = spec::choose(&boot.cmdline, boot.stdout(), board(), reject);
 }
 
 /// The consoles worth trying when the boot loader left nothing that can be read.
@@ -82,6 +81,11 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
         uart.init();
         uart
     })
+}
+
+/// How this machine says that it ends; where its tables say nothing, how its board does.
+pub fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
+    boot.power_off(read).or(board().power)
 }
 
 /// Where zones end on a PC, wherever its memory is.

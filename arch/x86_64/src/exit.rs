@@ -1,16 +1,18 @@
 //! The end: test device, power off, reset.
 //!
-//! Which ways there are is told once, by [`set_ways`], when the command line and the firmware's tables have been read; a
+//! Which ways there are is told once, by [`prepare`], when the command line and the firmware's tables have been read; a
 //! kernel that ends before tries what does no harm where it is not there. Each way comes back when it does not work,
 //! and the next is tried; at last a triple fault, which no machine survives. Linux: `kernel/reboot.c`,
 //! `drivers/acpi/acpica/hwsleep.c`, `hwesleep.c`.
 
 use crate::paging::map_device;
-use crate::{Native, cpu, port, timer};
+use crate::{Native, cpu, discover, port, timer};
 use mm::addr::VirtAddr;
 use mm::arch::PhysMap;
 use mm::sync::IrqLock;
+use platform::handover::BootInfo;
 use platform::power::{AcpiEnable, Off, PowerOff, Register, Reset};
+use platform::read::PhysRead;
 
 /// How the kernel's run went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,6 +67,15 @@ const RESET_CONTROL: u16 = 0xcf9;
 const KEYBOARD: u16 = 0x64;
 const KEYBOARD_BUSY: u8 = 2;
 const KEYBOARD_RESET: u8 = 0xfe;
+
+/// Learns from the command line (`exit=isa-debug`) and from the firmware's tables how this machine ends.
+pub fn prepare(boot: &BootInfo<'_>, read: &mut dyn PhysRead) {
+    let test = match boot.cmdline.get("exit") {
+        Some("isa-debug") => TestDevice::IsaDebug,
+        _ => TestDevice::None,
+    };
+    set_ways(test, discover::power(boot, read));
+}
 
 /// Says which ways there are.
 pub fn set_ways(test: TestDevice, power: PowerOff) {
