@@ -5,12 +5,14 @@
 //! `platform/pvh/enlighten.c`, `acpi_find_root_pointer`.
 
 use crate::paging::EarlyMap;
-use crate::port;
 use crate::registers::DeviceRegisters;
+use crate::{Native, port};
 use core::fmt;
-use mm::addr::PhysAddr;
+use mm::addr::{PhysAddr, PhysRange};
+use mm::arch::PageFormat;
 use mm::machine::MachineSink;
 use mm::numa::AffinityRules;
+use mm::zone::ZoneLimits;
 use platform::ConsoleSpec;
 use platform::board::{self, Board};
 use platform::console::Uart;
@@ -84,6 +86,12 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
 /// How this machine says that it ends; where its tables say nothing, how its board does.
 pub fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
     boot.power_off(read).or(board().power)
+}
+
+/// Where zones end on a PC, wherever its memory is.
+#[must_use]
+pub fn zone_limits(_ram: PhysRange) -> ZoneLimits {
+    ZoneLimits::x86(Native::PAGE_SHIFT)
 }
 
 /// The board, by the vendor and device of its host bridge; the plainest of PCs when it is none that is known.
