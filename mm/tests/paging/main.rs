@@ -1,5 +1,5 @@
 //! Page tables on emulated machines: what `mm::paging` writes is read back by the machine's own walker.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
 mod change;
 mod direct;
