@@ -5,6 +5,7 @@
 //! console answers at a usual place, and stops. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
 //! `early_init_dt_scan`.
 
+use crate::exit;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
 use core::fmt;
@@ -13,7 +14,7 @@ use mm::machine::MachineSink;
 use mm::numa::AffinityRules;
 use mm::zone::ZoneLimits;
 use platform::board::{self, Board};
-use platform::console::spec::{self, SpecError};
+use platform::console::spec::{self, Candidates, SpecError};
 use platform::console::{ConsoleSpec, Uart, UartKind};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
 use platform::power::PowerOff;
@@ -49,15 +50,17 @@ impl fmt::Display for DiscoverError {
 
 impl core::error::Error for DiscoverError {}
 
-/// What the boot loader left behind: `handover` is the address of its device tree. Works once: the tree is handed out
-/// for good.
+/// What the boot loader left behind: `handover` is the address of its device tree. From then on [`exit`] knows how this
+/// machine ends. Works once: the tree is handed out for good.
 ///
 /// # Errors
 /// There is no device tree, or none that can be used.
-pub fn boot_info(handover: u64, _read: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
+pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
     let at = PhysAddr::new(handover);
     let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
-    image::read(at, blob).map_err(DiscoverError::BadTree)
+    let boot = image::read(at, blob).map_err(DiscoverError::BadTree)?;
+    exit::prepare(&boot, read);
+    Ok(boot)
 }
 
 /// Hands every fact about memory to `sink`.
@@ -94,14 +97,9 @@ fn board(boot: &BootInfo<'_>) -> &'static Board {
     known.unwrap_or(&board::UNKNOWN)
 }
 
-/// The consoles worth trying, best first.
-pub fn consoles(boot: &BootInfo<'_>) -> impl Iterator<Item = ConsoleSpec> + use<> {
-    spec::choose(&boot.cmdline, boot.stdout(), board(boot), &mut |_, _| {}).into_iter()
-}
-
-/// Shows `reject` each item of the command line that names a console in a way that is not understood.
-pub fn rejected_consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) {
-    let _ = spec::choose(&boot.cmdline, boot.stdout(), board(boot), reject);
+/// The consoles worth trying, best first. What cannot be understood on the command line goes to `reject`.
+pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) -> Candidates {
+    spec::choose(&boot.cmdline, boot.stdout(), board(boot), reject)
 }
 
 /// The consoles worth trying when nothing is known: each is used only if it says what it is.

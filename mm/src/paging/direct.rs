@@ -74,7 +74,8 @@ impl From<MapError> for DirectError {
 ///
 /// `fixed` lists page-aligned ranges of RAM that are mapped with an access of their own, such as the image's text and
 /// read-only data; they do not overlap. `early` is a small pool of frames inside the image for the time when memblock's
-/// mapped memory has none; nine frames are always enough to reach the first free piece of RAM.
+/// mapped memory has none; a dozen or two are enough to reach the first free piece of RAM. They lie in
+/// memory that memblock knows.
 ///
 /// Every memory region is first cut inward to pages. In the end all of memblock's memory is marked as mapped.
 ///

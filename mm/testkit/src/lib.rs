@@ -24,6 +24,7 @@ mod describe;
 mod emulated;
 mod format;
 mod machine;
+mod survey;
 mod translate;
 
 pub use boot::{Boot, RangeFrames};
@@ -31,4 +32,5 @@ pub use cpu::{current_cpu, run_on};
 pub use describe::Description;
 pub use emulated::Emulated;
 pub use machine::{Builder, Machine};
+pub use survey::{Mapped, TableFrame};
 pub use translate::{Fault, Intent};
