@@ -34,7 +34,7 @@ __\name\()_guard:     .skip 4096
 __\name\()_bottom:    .skip \bytes
 __\name\()_top:
 .endm
-STACK boot_stack, 65536
+STACK boot_stack, 131072
 STACK overflow_stack, 16384
 
 .section .noinit.early_frames, "aw", %nobits
