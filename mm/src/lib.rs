@@ -10,3 +10,5 @@ pub mod memblock;
 pub mod numa;
 pub mod paging;
 pub mod sync;
+pub mod view;
+pub mod zone;

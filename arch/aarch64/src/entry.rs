@@ -18,7 +18,7 @@
 //! `arch/arm64/kernel/head.S`, `arch/arm64/include/asm/el2_setup.h`, `Documentation/arch/arm64/booting.rst`.
 
 use crate::layout::{DIRECT_START, FIXMAP_END, FIXMAP_START, LAYOUT};
-use crate::{hello, paging, traps};
+use crate::{hello, paging, timer, traps};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::layout::VirtRange;
@@ -44,6 +44,7 @@ unsafe extern "C" {
     static __data_end: u8;
     static __bss_start: u8;
     static __bss_end: u8;
+    static __boot_tables_start: u8;
     static __boot_stack_guard: u8;
     static __boot_stack_bottom: u8;
     static __boot_stack_top: u8;
@@ -59,15 +60,16 @@ static IMAGE_BASE: AtomicU64 = AtomicU64::new(0);
 /// The exception level at which the loader entered, 1 or 2.
 static ENTRY_LEVEL: AtomicU64 = AtomicU64::new(1);
 
-/// Where Rust begins. The asm of this module goes here once, with the loader's x0, the image's physical address,
-/// and the exception level at which the loader entered.
+/// Where Rust begins. The asm of this module goes here once, with the loader's x0, the image's physical address, the
+/// exception level at which the loader entered, and the virtual counter at that time.
 #[unsafe(no_mangle)]
-extern "C" fn arch_start(handover: u64, image_base: u64, level: u64) -> ! {
+extern "C" fn arch_start(handover: u64, image_base: u64, level: u64, time: u64) -> ! {
     unsafe extern "C" {
         safe fn start_kernel(handover: u64) -> !;
     }
     IMAGE_BASE.store(image_base, Ordering::Relaxed);
     ENTRY_LEVEL.store(level, Ordering::Relaxed);
+    timer::begin(time);
     traps::init();
     hello::say();
     start_kernel(handover)
@@ -139,6 +141,16 @@ pub fn entry_level() -> u64 {
 /// Spare page-sized frames inside the image.
 pub(crate) fn early_frame_pool() -> PhysRange {
     phys_of(VirtRange::new(address_of(&raw const __early_frames_start), address_of(&raw const __early_frames_end)))
+}
+
+/// The root of the lower half that maps the entry code's page where it lies, and nothing else.
+pub(crate) fn identity_root() -> PhysAddr {
+    phys_of_symbol(&raw const __boot_tables_start)
+}
+
+/// The physical address of a symbol of the image.
+pub(crate) fn phys_of_symbol(symbol: *const u8) -> PhysAddr {
+    phys_of(VirtRange::new(address_of(symbol), address_of(symbol))).start()
 }
 
 fn address_of(symbol: *const u8) -> VirtAddr {

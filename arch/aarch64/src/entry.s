@@ -22,6 +22,7 @@
 .set SCTLR_MMU_OFF, 0x30d00800      // the bits that are 1 on every ARMv8.0
 .set SCTLR_MMU_ON, SCTLR_MMU_OFF | 1 << 12 | 1 << 3 | 1 << 2 | 1    // I, SA, C, M
 .set TCR_EPD0_SHIFT, 7
+.set TCR_EPD1_SHIFT, 23
 
 // ---- stacks and spare frames ---------------------------------------------------------------------------------------
 // Below each stack lies a page that stays unmapped: who runs out of stack traps.
@@ -58,6 +59,7 @@ boot_map_end:
 
 // ---- the image header ----------------------------------------------------------------------------------------------
 .section .head, "ax", %progbits
+.global switch_root_identity
     b       entry
     .long   0
     .quad   0                       // text_offset: the image wants the very start of a 2 MiB block
@@ -152,6 +154,7 @@ at_el2:
 // ---- EL1, MMU off --------------------------------------------------------------------------------------------------
 at_el1:
     msr     spsel, #1
+    mrs     x29, cntvct_el0         // when this kernel began
     // Whatever a loader left dirty in the caches goes to memory now; later it would overwrite what is written here.
     PHYSICAL x20, __image_start
     PHYSICAL x1, __data_end
@@ -261,6 +264,22 @@ map_pages:
     b       1b
 5:  ret
 
+// The part of switch_root that no table of the kernel's half may translate: from here to the branch nothing of it does.
+switch_root_identity:
+    orr     x5, x4, #1 << TCR_EPD1_SHIFT
+    msr     tcr_el1, x5
+    isb
+    tlbi    vmalle1
+    dsb     nsh
+    isb
+    msr     ttbr1_el1, x0
+    mrs     x5, sctlr_el1
+    orr     x5, x5, #1 << 19        // WXN: what is writable is not executed, whatever an entry says
+    msr     sctlr_el1, x5
+    msr     tcr_el1, x4
+    isb
+    br      x6
+
 .ltorg
 
 // ---- EL1, where it is linked ---------------------------------------------------------------------------------------
@@ -289,6 +308,30 @@ high_half:
     mov     x0, x19
     mov     x1, x20                 // where the image lies
     mov     x2, x28                 // the level of entry
+    mov     x3, x29                 // the virtual counter at entry
     mov     x29, xzr                // the backtrace ends here
     mov     x30, xzr
     b       arch_start
+
+// Puts another root, x0, in place of the kernel's. The two trees may map the same memory by leaves of different sizes,
+// and the TLB must never hold both, so there is a moment in which it holds nothing and may walk neither: the code for it
+// runs identity-mapped, by the table of the lower half that the entry code used, x1, at the physical address x2.
+.global switch_root
+switch_root:
+    mrs     x7, daif
+    msr     daifset, #0xf
+    mrs     x3, tcr_el1
+    bic     x4, x3, #1 << TCR_EPD0_SHIFT
+    msr     ttbr0_el1, x1
+    msr     tcr_el1, x4
+    isb
+    adr     x6, 1f
+    br      x2
+1:  msr     tcr_el1, x3
+    msr     ttbr0_el1, xzr
+    isb
+    tlbi    vmalle1
+    dsb     nsh
+    isb
+    msr     daif, x7
+    ret

@@ -9,7 +9,9 @@
 use crate::paging::fixmap;
 use crate::traps::probe;
 use mm::addr::{PhysAddr, VirtAddr};
-use mm::paging::{Access, Mapping, MemoryType};
+use mm::paging::Mapping;
+use mm::paging::fixmap::Slot;
+use platform::console::Width;
 
 /// Where a PL011 may be: QEMU's `virt`.
 const CANDIDATES: &[PhysAddr] = &[PhysAddr::new(0x0900_0000)];
@@ -32,22 +34,21 @@ const PATIENCE: u32 = 10_000;
 
 /// Writes a `T` to the first candidate that is a PL011.
 pub(crate) fn say() {
-    let window = fixmap::EARLY_CONSOLE;
     for &candidate in CANDIDATES {
-        fixmap::set(window, candidate, Mapping { access: Access::ReadWrite, memory: MemoryType::Device });
-        let found = is_pl011(window);
-        if found {
+        let window = fixmap::with(|fixmap| fixmap.set(Slot::CONSOLE, candidate, Mapping::DEVICE).ok());
+        let found = window.filter(|&window| is_pl011(window));
+        if let Some(window) = found {
             put(window, b'T');
         }
-        fixmap::clear(window);
-        if found {
+        fixmap::with(|fixmap| fixmap.clear(Slot::CONSOLE).ok());
+        if found.is_some() {
             break;
         }
     }
 }
 
 fn register(window: VirtAddr, offset: u64) -> Option<u32> {
-    probe::load_word(window.saturating_add(offset)).ok()
+    probe::load(window.saturating_add(offset), Width::Bits32).ok()
 }
 
 fn is_pl011(window: VirtAddr) -> bool {
@@ -62,5 +63,5 @@ fn put(window: VirtAddr, byte: u8) {
     }
     // Nothing was parsed yet: if the store faults, the boot goes on without this character.
     // SAFETY: a PL011 said who it is at this address; the register only takes a character.
-    let _ = unsafe { probe::store_word(window.saturating_add(DATA), byte.into()) };
+    let _ = unsafe { probe::store(window.saturating_add(DATA), Width::Bits32, byte.into()) };
 }

@@ -1,12 +1,12 @@
 //! Time since boot, by the virtual counter: every ARMv8-A CPU has it, it never stops, and its frequency stands in
 //! CNTFRQ_EL0, where the firmware put it. Linux: `drivers/clocksource/arm_arch_timer.c`.
 
+use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{CNTFRQ_EL0, CNTVCT_EL0, Readable};
-use core::arch::asm;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
-/// The counter at [`init`].
+/// The counter when the kernel was entered.
 static START: AtomicU64 = AtomicU64::new(0);
 /// Ticks per second; 0 until [`init`].
 static FREQUENCY: AtomicU64 = AtomicU64::new(0);
@@ -15,14 +15,18 @@ static FREQUENCY: AtomicU64 = AtomicU64::new(0);
 /// stamps are then wrong by a factor, and nothing else.
 const DEFAULT_HERTZ: u64 = 24_000_000;
 
-/// Starts the clock at zero.
+/// The clock is zero at the counter's value `entry`.
+pub(crate) fn begin(entry: u64) {
+    START.store(entry, Ordering::Relaxed);
+}
+
+/// Learns the counter's frequency, from when on there is a time.
 pub fn init() {
     let hertz = CNTFRQ_EL0.get() & 0xffff_ffff;
-    START.store(counter(), Ordering::Relaxed);
     FREQUENCY.store(if hertz == 0 { DEFAULT_HERTZ } else { hertz }, Ordering::Relaxed);
 }
 
-/// Time since [`init`]; zero before it.
+/// Time since the kernel was entered; zero before [`init`].
 #[must_use]
 pub fn uptime() -> Duration {
     let hertz = frequency();
@@ -34,7 +38,7 @@ pub fn uptime() -> Duration {
     Duration::from_secs(ticks / hertz).saturating_add(Duration::from_nanos(ticks % hertz * 1_000_000_000 / hertz))
 }
 
-/// Ticks of the counter since [`init`].
+/// Ticks of the counter since the kernel was entered.
 #[must_use]
 pub fn ticks() -> u64 {
     counter().wrapping_sub(START.load(Ordering::Relaxed))
@@ -47,7 +51,7 @@ pub fn frequency() -> u64 {
 }
 
 fn counter() -> u64 {
-    // SAFETY: a barrier has no effect but order: without it the counter may be read ahead of what it shall time.
-    unsafe { asm!("isb", options(nostack, preserves_flags)) };
+    // Without it the counter may be read ahead of what it shall time.
+    barrier::isb(barrier::SY);
     CNTVCT_EL0.get()
 }

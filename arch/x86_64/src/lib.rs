@@ -17,16 +17,19 @@
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 
 pub mod cpu;
+pub mod discover;
 pub mod entry;
 pub mod exit;
 mod layout;
 pub mod paging;
 mod port;
+mod registers;
 pub mod timer;
 pub mod tlb;
 pub mod traps;
 
 pub use layout::LAYOUT;
+pub use registers::DeviceRegisters;
 
 /// The architecture's name, as the boot text has it.
 pub const NAME: &str = "x86_64";

@@ -49,3 +49,12 @@ pub(crate) unsafe fn write_u32(port: u16, value: u32) {
     // SAFETY: the caller's promise.
     unsafe { Port::new(port).write(value) }
 }
+
+/// Reads four bytes.
+///
+/// # Safety
+/// As [`read_u8`].
+pub(crate) unsafe fn read_u32(port: u16) -> u32 {
+    // SAFETY: the caller's promise.
+    unsafe { Port::new(port).read() }
+}

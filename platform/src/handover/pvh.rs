@@ -193,7 +193,12 @@ mod tests {
         let header = version_1(2, [LIST, TEXT, 0xf59b0, 0x5000], 3);
         let mut list = module(0x1ffd_7000, 0x1234);
         list.extend(module(0x1000_0000, 0x10));
-        let info = load(&[(AT, &header), (LIST, &list), (TEXT, b"selftest exit=isa-debug\0junk")]).unwrap();
+        let info = load(&[
+            (AT, &header),
+            (LIST, &list),
+            (TEXT, b"selftest exit=isa-debug\0junk that fills the sixty-four bytes up"),
+        ])
+        .unwrap();
         assert_eq!(info.cmdline.as_str(), "selftest exit=isa-debug");
         assert_eq!(info.rsdp, Some(PhysAddr::new(0xf59b0)));
         assert_eq!(info.initrd, PhysRange::from_size(PhysAddr::new(0x1ffd_7000), 0x1234));

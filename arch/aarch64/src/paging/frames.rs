@@ -1,8 +1,7 @@
 //! The live root, and frames for tables from before memory is known.
 
 use crate::{Native, entry, tlb};
-use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{ReadWriteable, Readable, SCTLR_EL1, TTBR1_EL1};
+use aarch64_cpu::registers::{Readable, TTBR1_EL1};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::PhysAddr;
 use mm::paging::{FrameSource, PageTables};
@@ -12,7 +11,8 @@ const ROOT_ADDRESS: u64 = 0x0000_ffff_ffff_fffe;
 const PAGE: u64 = 4096;
 
 /// The root table that the CPU uses for the kernel's half.
-fn boot_root() -> PhysAddr {
+#[must_use]
+pub fn boot_root() -> PhysAddr {
     PhysAddr::new(TTBR1_EL1.get() & ROOT_ADDRESS)
 }
 
@@ -25,26 +25,27 @@ pub fn boot_tables() -> PageTables<Native> {
 }
 
 /// Uses `root` for the kernel's half from now on, and no longer executes what is writable, whatever an entry says.
+/// May be the live root: then only the latter changes.
 ///
 /// # Safety
-/// The tables of `root` map the image, its stacks and the fixmap as the live ones do, and stay. When `root` is not the
-/// live root, both use leaves of the same size wherever both map the same.
+/// The tables of `root` map the image, the stack in use and the fixmap to the same memory as the live ones do, with the
+/// rights that whoever uses them needs. All of them lie in mapped memory that is theirs for good.
 pub unsafe fn activate(root: PhysAddr) {
-    barrier::dsb(barrier::ISHST);
-    if root != boot_root() {
-        TTBR1_EL1.set_baddr(root.as_u64());
-        barrier::isb(barrier::SY);
-        tlb::flush_all();
+    unsafe extern "C" {
+        static switch_root_identity: u8;
+        fn switch_root(root: u64, identity_root: u64, identity_code: u64);
     }
-    SCTLR_EL1.modify(SCTLR_EL1::WXN::Enable);
-    barrier::isb(barrier::SY);
-    // The bit may be cached with translations.
-    tlb::flush_all();
+    let code = entry::phys_of_symbol(&raw const switch_root_identity);
+    // The tables must have reached the walker.
+    tlb::publish();
+    // SAFETY: the caller answers for the tables. The root of the lower half is the entry code's own, still as it was
+    // used; it maps the page in which `code` lies, executable, at its physical address.
+    unsafe { switch_root(root.as_u64(), entry::identity_root().as_u64(), code.as_u64()) };
 }
 
 /// Frames inside the image, which are mapped and nobody else's from the first instruction on.
 #[derive(Clone, Copy, Debug)]
-pub struct EarlyFrames;
+pub struct EarlyFrames(());
 
 /// Bytes of the pool that were handed out, in whatever order the handles are used.
 static TAKEN: AtomicU64 = AtomicU64::new(0);
@@ -52,7 +53,7 @@ static TAKEN: AtomicU64 = AtomicU64::new(0);
 /// The pool of spare frames. All handles share it.
 #[must_use]
 pub fn early_frames() -> EarlyFrames {
-    EarlyFrames
+    EarlyFrames(())
 }
 
 // SAFETY: each frame is a whole page of the image that nothing else uses, which both the image's mapping and the direct

@@ -12,9 +12,9 @@ pub(crate) mod fixmap;
 mod format;
 mod frames;
 
-pub use early::{EarlyMap, map_dtb};
+pub use early::{EarlyMap, TreeError, map_dtb};
 pub use fixmap::map_device;
 pub use format::physical_bits;
-pub use frames::{EarlyFrames, activate, boot_tables, early_frames};
+pub use frames::{EarlyFrames, activate, boot_root, boot_tables, early_frames};
 
 pub(crate) use format::{MAIR, TCR};

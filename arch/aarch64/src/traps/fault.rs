@@ -16,11 +16,11 @@ pub enum FaultAccess {
 
 /// Why it did not go.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FaultReason {
+pub enum FaultKind {
     /// Nothing is mapped there.
     NotMapped,
     /// What is mapped there does not allow it.
-    Protection,
+    NotPermitted,
     /// It is mapped, but what answers there reported an error, or nothing answers.
     Bus,
     /// The address is not aligned as the access needs.
@@ -37,7 +37,7 @@ pub struct Fault {
     /// What was tried.
     pub access: FaultAccess,
     /// Why it did not go.
-    pub reason: FaultReason,
+    pub kind: FaultKind,
 }
 
 /// `write to 0xffff000000000000: nothing is mapped there`
@@ -48,14 +48,14 @@ impl fmt::Display for Fault {
             FaultAccess::Write => "write to",
             FaultAccess::Execute => "execution at",
         };
-        let reason = match self.reason {
-            FaultReason::NotMapped => "nothing is mapped there",
-            FaultReason::Protection => "what is mapped there does not allow it",
-            FaultReason::Bus => "a bus error was the answer",
-            FaultReason::Misaligned => "the address is misaligned",
-            FaultReason::Other => "it did not go",
+        let kind = match self.kind {
+            FaultKind::NotMapped => "nothing is mapped there",
+            FaultKind::NotPermitted => "what is mapped there does not allow it",
+            FaultKind::Bus => "a bus error was the answer",
+            FaultKind::Misaligned => "the address is misaligned",
+            FaultKind::Other => "it did not go",
         };
-        write!(f, "{access} {:#018x}: {reason}", self.address)
+        write!(f, "{access} {:#018x}: {kind}", self.address)
     }
 }
 

@@ -82,7 +82,7 @@ impl TrapFrame {
     pub fn fault(&self) -> Option<Fault> {
         let syndrome = self.syndrome()?;
         let address = VirtAddr::new(self.far);
-        syndrome.has_address().then(|| Fault { address, access: syndrome.access(), reason: syndrome.reason() })
+        syndrome.has_address().then(|| Fault { address, access: syndrome.access(), kind: syndrome.kind() })
     }
 
     /// What happened, in a few words.
@@ -121,7 +121,11 @@ impl fmt::Display for TrapFrame {
             f.write_str("on SP_EL0  ")?;
         }
         match self.syndrome() {
-            Some(syndrome) => write!(f, "\nesr {:#010x}: {syndrome}\nfar {:016x}", self.esr, self.far),
+            Some(syndrome) => {
+                write!(f, "\nesr {:#010x}: {syndrome}", self.esr)?;
+                // Other exceptions leave the register as it was.
+                if syndrome.has_address() { write!(f, "\nfar {:016x}", self.far) } else { Ok(()) }
+            }
             None => write!(f, "\n{}", self.cause()),
         }
     }

@@ -12,7 +12,7 @@ mod frame;
 pub(crate) mod probe;
 mod syndrome;
 
-pub use fault::{Fault, FaultAccess, FaultReason};
+pub use fault::{Fault, FaultAccess, FaultKind};
 pub use frame::TrapFrame;
 pub use probe::{try_execute, try_read, try_write};
 

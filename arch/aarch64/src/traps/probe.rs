@@ -8,6 +8,7 @@ use super::fault::{Fault, FaultAccess};
 use super::frame::{TrapFrame, VectorKind};
 use super::syndrome::{Class, Syndrome};
 use mm::addr::VirtAddr;
+use platform::console::Width;
 use platform::power::Conduit;
 
 /// What the asm returns in x0 and x1.
@@ -24,7 +25,7 @@ impl Outcome {
     fn result(self, address: VirtAddr, access: FaultAccess) -> Result<u64, Fault> {
         match self.failed {
             0 => Ok(self.value),
-            _ => Err(Fault { address, access, reason: Syndrome(self.value).reason() }),
+            _ => Err(Fault { address, access, kind: Syndrome(self.value).kind() }),
         }
     }
 }
@@ -36,8 +37,10 @@ unsafe extern "C" {
     static probe_execute_return: u8;
     static probe_execute_failed: u8;
     safe fn probe_load_byte(address: u64) -> Outcome;
+    safe fn probe_load_half(address: u64) -> Outcome;
     safe fn probe_load_word(address: u64) -> Outcome;
     fn probe_store_byte(address: u64, value: u64) -> Outcome;
+    fn probe_store_half(address: u64, value: u64) -> Outcome;
     fn probe_store_word(address: u64, value: u64) -> Outcome;
     fn probe_copy(to: *mut u8, from: u64, bytes: u64) -> Outcome;
     safe fn probe_pending_error() -> Outcome;
@@ -80,19 +83,31 @@ pub unsafe fn try_execute(address: VirtAddr) -> Result<(), Fault> {
     unsafe { probe_execute(address.as_u64()) }.result(address, FaultAccess::Execute).map(drop)
 }
 
-/// Reads 32 bits at `address`, of a device's register as a rule.
-pub(crate) fn load_word(address: VirtAddr) -> Result<u32, Fault> {
+/// Reads a value of `width` at `address`, of a device's register as a rule.
+pub(crate) fn load(address: VirtAddr, width: Width) -> Result<u32, Fault> {
+    let outcome = match width {
+        Width::Bits8 => probe_load_byte(address.as_u64()),
+        Width::Bits16 => probe_load_half(address.as_u64()),
+        Width::Bits32 => probe_load_word(address.as_u64()),
+    };
     // The upper bytes of a result are zero.
-    probe_load_word(address.as_u64()).result(address, FaultAccess::Read).map(|value| value as u32)
+    outcome.result(address, FaultAccess::Read).map(|value| value as u32)
 }
 
-/// Writes 32 bits to `address`, of a device's register as a rule.
+/// Writes the low bits of `value`, as many as `width` says, to `address`, of a device's register as a rule.
 ///
 /// # Safety
 /// If it can be written, nobody may rely on what it holds.
-pub(crate) unsafe fn store_word(address: VirtAddr, value: u32) -> Result<(), Fault> {
+pub(crate) unsafe fn store(address: VirtAddr, width: Width, value: u32) -> Result<(), Fault> {
     // SAFETY: the caller answers for what is written; a fault ends in an error.
-    unsafe { probe_store_word(address.as_u64(), value.into()) }.result(address, FaultAccess::Write).map(drop)
+    let outcome = unsafe {
+        match width {
+            Width::Bits8 => probe_store_byte(address.as_u64(), value.into()),
+            Width::Bits16 => probe_store_half(address.as_u64(), value.into()),
+            Width::Bits32 => probe_store_word(address.as_u64(), value.into()),
+        }
+    };
+    outcome.result(address, FaultAccess::Write).map(drop)
 }
 
 /// Copies the bytes from `address` on into `into`.

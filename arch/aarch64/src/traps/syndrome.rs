@@ -1,7 +1,7 @@
 //! ESR_EL1 in words: the class of an exception, and what the class says further. Linux: `asm/esr.h`,
 //! `arch/arm64/kernel/traps.c` (`esr_class_str`), `mm/fault.c` (`fault_info`).
 
-use super::fault::{FaultAccess, FaultReason};
+use super::fault::{FaultAccess, FaultKind};
 use core::fmt;
 
 /// The value of ESR_EL1 of a synchronous exception or an SError.
@@ -55,16 +55,16 @@ impl Syndrome {
     }
 
     /// Of an abort: why.
-    pub(crate) fn reason(self) -> FaultReason {
+    pub(crate) fn kind(self) -> FaultKind {
         if matches!(self.class(), Class::PcAlignment | Class::SpAlignment) {
-            return FaultReason::Misaligned;
+            return FaultKind::Misaligned;
         }
         match self.0 & 0x3f {
-            0x04..=0x07 => FaultReason::NotMapped,
-            0x0c..=0x0f => FaultReason::Protection,
-            0x10 | 0x13..=0x18 | 0x1b..=0x1f => FaultReason::Bus,
-            0x21 => FaultReason::Misaligned,
-            _ => FaultReason::Other,
+            0x04..=0x07 => FaultKind::NotMapped,
+            0x0c..=0x0f => FaultKind::NotPermitted,
+            0x10 | 0x13..=0x18 | 0x1b..=0x1f => FaultKind::Bus,
+            0x21 => FaultKind::Misaligned,
+            _ => FaultKind::Other,
         }
     }
 

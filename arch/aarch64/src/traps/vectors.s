@@ -95,7 +95,8 @@ save_frame:
 // arrive late, as SError.
 .balign 4
 .global probe_begin, probe_end, probe_failed
-.global probe_load_byte, probe_load_word, probe_store_byte, probe_store_word, probe_copy, probe_pending_error
+.global probe_load_byte, probe_load_half, probe_load_word, probe_store_byte, probe_store_half, probe_store_word
+.global probe_copy, probe_pending_error
 .global probe_semihosting, probe_hvc, probe_smc
 probe_begin:
 probe_load_byte:                    // x0 address -> x0 byte
@@ -104,8 +105,14 @@ probe_load_byte:                    // x0 address -> x0 byte
 probe_load_word:                    // x0 address -> x0 32 bits
     ldr     w0, [x0]
     b       probe_done
-probe_store_byte:                   // x0 address, x1 byte
+probe_load_half:                    // x0 address -> x0 16 bits
+    ldrh    w0, [x0]
+    b       probe_done
+probe_store_byte:                   // x0 address, w1 byte
     strb    w1, [x0]
+    b       probe_done
+probe_store_half:                   // x0 address, w1 16 bits
+    strh    w1, [x0]
     b       probe_done
 probe_store_word:                   // x0 address, w1 32 bits
     str     w1, [x0]

@@ -81,7 +81,7 @@ pub fn uptime() -> Duration {
         return Duration::ZERO;
     }
     let ticks = ticks();
-    // The remainder is below 2 * 10^10 ([`PLAUSIBLE`]), so that 9 * 10^8 times as much would fit: hence microseconds.
+    // The remainder is below 2 * 10^10 ([`PLAUSIBLE`]): 10^6 times as much fits, 10^9 times would not.
     Duration::from_secs(ticks / hertz).saturating_add(Duration::from_micros(ticks % hertz * 1_000_000 / hertz))
 }
 
@@ -116,19 +116,23 @@ fn counter() -> u64 {
 /// What CPU or hypervisor say.
 fn told() -> Option<(u64, FrequencySource)> {
     let ratio = cpuid(0x15);
-    let crystal = match (ratio.ecx, cpuid(0x16).eax) {
-        // A CPU that keeps its crystal's frequency to itself tells its own: the counter runs at that.
-        (0, megahertz) => u64::from(megahertz) * 1_000_000 * u64::from(ratio.eax) / u64::from(ratio.ebx.max(1)),
-        (hertz, _) => u64::from(hertz),
-    };
-    let by_cpu = (ratio.eax != 0).then(|| crystal * u64::from(ratio.ebx) / u64::from(ratio.eax.max(1)));
+    let by_cpu = crystal_hertz(ratio.eax, ratio.ebx, ratio.ecx, cpuid(0x16).eax);
     // Bit 31: under a hypervisor.
     let kilohertz = if cpuid(1).ecx >> 31 != 0 { cpuid(0x4000_0010).eax } else { 0 };
     let by_hypervisor = u64::from(kilohertz) * 1000;
-    by_cpu
-        .filter(|hertz| PLAUSIBLE.contains(hertz))
-        .map(|hertz| (hertz, FrequencySource::Cpu))
-        .or_else(|| PLAUSIBLE.contains(&by_hypervisor).then_some((by_hypervisor, FrequencySource::Hypervisor)))
+    let by_cpu = by_cpu.map(|hertz| (hertz, FrequencySource::Cpu));
+    by_cpu.or_else(|| PLAUSIBLE.contains(&by_hypervisor).then_some((by_hypervisor, FrequencySource::Hypervisor)))
+}
+
+/// The counter's frequency from CPUID leaf 0x15, the crystal's `hertz` times `numerator / denominator`. A CPU that keeps its
+/// crystal's frequency to itself tells its own, in leaf 0x16, and the counter runs at that.
+fn crystal_hertz(denominator: u32, numerator: u32, hertz: u32, megahertz: u32) -> Option<u64> {
+    let product = u64::from(hertz) * u64::from(numerator);
+    let result = match hertz {
+        0 if numerator != 0 => u64::from(megahertz & 0xffff) * 1_000_000,
+        _ => product.checked_div(denominator.into())?,
+    };
+    PLAUSIBLE.contains(&result).then_some(result)
 }
 
 /// A moment by two clocks.
@@ -169,6 +173,17 @@ mod tests {
     fn a_gigahertz_against_the_interval_timer() {
         // 1,193,182 ticks are one second.
         assert_eq!(hertz_between(moment(5, 0), moment(1_000_000_005, 1_193_182), 1_193_182), Some(1_000_000_000));
+    }
+
+    #[test]
+    fn crystals_of_the_manual() {
+        // A 24 MHz crystal, times 216 / 2.
+        assert_eq!(crystal_hertz(2, 216, 24_000_000, 2600), Some(2_592_000_000));
+        // The crystal is not told, the base frequency is.
+        assert_eq!(crystal_hertz(2, 216, 0, 2600), Some(2_600_000_000));
+        // Leaves that the CPU does not have, and ones that cannot be.
+        assert_eq!(crystal_hertz(0, 0, 0, 0), None);
+        assert_eq!(crystal_hertz(1, u32::MAX, u32::MAX, 0), None);
     }
 
     #[test]

@@ -1,38 +1,36 @@
-//! FDT
+//! The flattened device tree: memory, reservations, nodes, CPUs, the console, and how to power off.
+//!
+//! [`check`] is the gate: it validates a whole blob and takes out its NOPs, and only it makes a [`Blob`]. Behind it the
+//! crate `fdt` walks the structure. That crate panics on damaged blobs and loses nodes after a NOP, so it sees no other;
+//! of it only `all_nodes`, `children` and raw properties are used, which cannot panic on what the gate lets through (its
+//! reader of the reservation block goes through pointers, and its `reg` panics on short cell counts; [`tree`] has own
+//! ones). Everything that a property's *value* says is checked where it is read.
+//!
+//! RAM is what a child of the root with `device_type = "memory"` says, whatever its name and in whatever order; children
+//! of `/reserved-memory` are often called `memory@…` too. Nodes whose `status` is neither `okay` nor `ok` are not there.
+//!
+//! Cost: one walk for the gate, one for [`Blob::describe`], O(blob) each, with nothing stored. Linux:
+//! `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`, `arch/arm64/kernel/smp.c`.
 
-use crate::console::ConsoleSpec;
-use crate::power::PowerOff;
-use core::fmt;
-use mm::addr::PhysRange;
+mod chosen;
+mod gate;
+mod memory;
+mod numa;
+mod tree;
+
+pub use gate::{Fault, FdtError, MAX_DEPTH, Part, check};
+
+use fdt::Fdt;
 use mm::machine::MachineSink;
 
-/// Why a blob is no device tree.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum FdtError {
-    /// x
-    TooShort,
-}
-
-impl fmt::Display for FdtError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("x")
-    }
-}
-
-impl core::error::Error for FdtError {}
-
-/// A device tree blob that was checked.
+/// A device tree blob that [`check`] has let through.
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<'a> {
+    fdt: Fdt<'a>,
+    /// As many bytes as the header states.
     bytes: &'a [u8],
-}
-
-/// Checks the whole of a device tree.
-///
-/// # Errors
-/// What is wrong, and where.
-pub fn check(bytes: &mut [u8]) -> Result<Blob<'_>, FdtError> {
-    Ok(Blob { bytes })
+    /// The entries of the reservation block, without the last, empty one.
+    reserve_map: &'a [u8],
 }
 
 impl<'a> Blob<'a> {
@@ -42,37 +40,32 @@ impl<'a> Blob<'a> {
         self.bytes.len() as u64
     }
 
-    /// Hands to `sink` what the tree says of memory, CPUs and domains.
+    /// The blob itself, without its NOPs.
+    #[must_use]
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
+    }
+
+    /// Hands to `sink` what the tree says of memory, CPUs and domains: the header's reservations, then the root's
+    /// children in their order.
     pub fn describe(&self, sink: &mut dyn MachineSink) {
-        let _ = sink;
-    }
-
-    /// The command line, as the bytes that stand there.
-    #[must_use]
-    pub fn bootargs(&self) -> Option<&'a [u8]> {
-        None
-    }
-
-    /// The initial RAM disk.
-    #[must_use]
-    pub fn initrd(&self) -> Option<PhysRange> {
-        None
-    }
-
-    /// The console that `stdout-path` names.
-    #[must_use]
-    pub fn stdout(&self) -> Option<ConsoleSpec> {
-        None
-    }
-
-    /// How the machine ends: PSCI.
-    #[must_use]
-    pub fn power_off(&self) -> PowerOff {
-        PowerOff::UNKNOWN
-    }
-
-    /// The strings of the root's `compatible`.
-    pub fn compatible(&self) -> impl Iterator<Item = &'a str> {
-        core::iter::empty()
+        memory::reserve_map(self.reserve_map, sink);
+        let Some(root) = self.root() else { return };
+        let cells = tree::Cells::of(root);
+        let mut entry = 0;
+        for node in root.children() {
+            if tree::text(node, "device_type") == Some("memory") {
+                entry = memory::memory_node(node, cells, entry, sink);
+            }
+            match node.name {
+                "reserved-memory" => memory::reserved_memory(node, cells, sink),
+                "cpus" => numa::cpus(node, sink),
+                "distance-map" => numa::distance_map(node, sink),
+                _ => {}
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;
