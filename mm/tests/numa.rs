@@ -317,9 +317,9 @@ proptest! {
         }).collect();
         prop_assume!(!blocks.is_empty());
         let banks: String = blocks.iter().map(|b| format!("bank {:#x} {:#x} usable\n", b.0, b.1 - 1)).collect();
-        for at in 0..blocks.len() {
-            let other = shuffle[at] % blocks.len();
-            blocks.swap(at, other);
+        let count = blocks.len();
+        for (at, other) in shuffle.iter().enumerate().take(count) {
+            blocks.swap(at, other % count);
         }
         let srat: String = blocks.iter().map(|b| format!("srat {} {:#x} {:#x}\n", b.2, b.0, b.1 - 1)).collect();
         let mut boot = Boot::new(&format!("arch x86\n{banks}{srat}"));

@@ -163,8 +163,8 @@ fn holes_model(zones: &Zones<Access<'_>>) -> Vec<(u16, ZoneKind, u64)> {
     let mut open = 0;
     let mut close = |node: NodeId, pfn: u64, open: &mut u64| {
         if *open > 0 {
-            let zone = zones.spans().iter().filter(|z| z.node == node && z.present > 0);
-            let zone = zone.clone().find(|z| z.range.contains(Pfn::new(pfn))).or(zone.last()).unwrap();
+            let mut zone = zones.spans().iter().filter(|z| z.node == node && z.present > 0);
+            let zone = zone.clone().find(|z| z.range.contains(Pfn::new(pfn))).or(zone.next_back()).unwrap();
             found.push((node.as_u16(), zone.kind, *open));
         }
         *open = 0;
