@@ -9,6 +9,7 @@ pub mod machine;
 pub mod memblock;
 pub mod numa;
 pub mod paging;
+pub mod resource;
 pub mod sync;
 pub mod view;
 pub mod zone;

@@ -234,7 +234,7 @@ fn a_table_that_is_outgrown_gives_its_memory_back() {
         memblock.reserve(range(index * 0x400, index * 0x400 + 0x200), Owner::new("test")).unwrap();
     }
     let tables: u64 = tables(&memblock).iter().map(|table| table.size()).sum();
-    let entries = (count as u64 + 8).next_power_of_two();
+    let entries = (count + 8_u64).next_power_of_two();
     assert_eq!(tables, entries * 24);
 }
 
@@ -289,7 +289,7 @@ impl Cell {
 /// What the oracle would give: the first place from that end whose bytes are free and lie in one region.
 fn model_alloc(cells: &[Cell], size: u64, align: u64, from: u64, to: u64, node: Option<u16>, up: bool) -> Option<u64> {
     let fits = |start: &u64| {
-        start % align == 0 && start + size <= to && {
+        start.is_multiple_of(align) && start + size <= to && {
             let part = &cells[*start as usize..(start + size) as usize];
             part.iter().all(|cell| {
                 cell.free_on().is_some_and(|on| node.is_none() || on == node) && cell.memory == part[0].memory
@@ -432,8 +432,7 @@ fn check(memblock: &Memblock<Access<'_>>, cells: &[Cell], owners: &[&str]) -> Re
     // From both ends at once, what is yielded is the same memory.
     let mut both = memblock.free_ranges();
     let (mut low, mut high) = (Vec::new(), Vec::new());
-    loop {
-        let (Some(a), b) = (both.next(), both.next_back()) else { break };
+    while let (Some(a), b) = (both.next(), both.next_back()) {
         low.push(a);
         high.extend(b);
     }

@@ -28,7 +28,9 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             self.add_avoiding(bank.range, &conflict)?;
         }
         for bank in machine.banks.iter().filter(|bank| bank.kind != MemoryKind::Usable) {
-            if let Some(region) = self.memory().overlapping(bank.range).first() {
+            // The architecture and the command line take memory away on purpose.
+            let on_purpose = matches!(bank.source.table, Table::Architecture | Table::CommandLine);
+            if let Some(region) = self.memory().overlapping(bank.range).first().filter(|_| !on_purpose) {
                 let problem = Problem::Overlaps(region.range().intersection(bank.range));
                 warn(Warning { source: bank.source, problem });
             }

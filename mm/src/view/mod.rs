@@ -8,6 +8,7 @@
 
 pub mod boot;
 mod buddyinfo;
+pub mod iomem;
 mod meminfo;
 mod memblock;
 mod numa;
