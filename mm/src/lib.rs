@@ -7,5 +7,8 @@ pub mod arch;
 pub mod layout;
 pub mod machine;
 pub mod memblock;
+pub mod numa;
 pub mod paging;
 pub mod sync;
+pub mod view;
+pub mod zone;

@@ -300,6 +300,10 @@ impl<A: PhysMap> Memblock<A> {
         u16::try_from(at).map_err(|_| MemblockError::Full { table: Which::Owners, capacity: at })
     }
 
+    fn has_spare_entry(&self) -> bool {
+        self.reserved.len() < self.reserved.capacity()
+    }
+
     fn unused(&self, which: Which) -> usize {
         match which {
             Which::Memory => self.memory.capacity() - self.memory.len(),

@@ -147,15 +147,55 @@ impl<A: PhysMap> Memblock<A> {
         node: NodeWish,
         owner: Owner,
     ) -> Result<BootSlice<A, T>, OutOfMemory> {
-        let Some((size, align)) = layout::<T>(len)? else {
+        let Some((range, pointer)) = self.hold::<T>(len, node, owner)? else {
             return Ok(BootSlice { length: len, ..BootSlice::empty(self.access) });
         };
-        let request = Request { size, align, within: self.mapped, node, owner };
-        let range = self.alloc_held(request, HELD)?;
-        let pointer = self.pointer_to::<T>(range)?;
         // SAFETY: as `pointer_to` says, `len` items fit there.
         unsafe { pointer.write_bytes(0, len) };
         Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
+    }
+
+    /// As [`Memblock::alloc_slice`], with every item equal to `value`.
+    ///
+    /// # Errors
+    /// As [`Memblock::alloc_slice`].
+    pub fn alloc_filled<T: Copy>(
+        &mut self,
+        len: usize,
+        value: T,
+        node: NodeWish,
+        owner: Owner,
+    ) -> Result<BootSlice<A, T>, OutOfMemory> {
+        let Some((range, pointer)) = self.hold::<T>(len, node, owner)? else {
+            return Ok(BootSlice { length: len, ..BootSlice::empty(self.access) });
+        };
+        // SAFETY: as `pointer_to` says, `len` items fit there.
+        unsafe { fill(pointer, len, value) };
+        Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
+    }
+
+    /// Gives the memory of a slice back, for scratch tables of this crate.
+    ///
+    /// The slice must come from this memblock: another one may hold a slice of its own at the same address.
+    pub(crate) fn release<T>(&mut self, slice: BootSlice<A, T>) {
+        let range = slice.range;
+        // Cutting a region in two takes one of the spare entries; they are made up for at the next change.
+        if !range.is_empty() && self.has_spare_entry() {
+            self.reserved.uncover(range);
+        }
+    }
+
+    /// Reserves memory for `len` items; `None` when they need none.
+    fn hold<T>(
+        &mut self,
+        len: usize,
+        node: NodeWish,
+        owner: Owner,
+    ) -> Result<Option<(PhysRange, NonNull<T>)>, OutOfMemory> {
+        let Some((size, align)) = layout::<T>(len)? else { return Ok(None) };
+        let request = Request { size, align, within: self.mapped, node, owner };
+        let range = self.alloc_held(request, HELD)?;
+        Ok(Some((range, self.pointer_to::<T>(range)?)))
     }
 
     /// A place for `len` items of a table of memblock itself, not yet reserved, filled with `unused`.
@@ -170,10 +210,8 @@ impl<A: PhysMap> Memblock<A> {
         let request = Request { size, align, within: self.mapped, node: NodeWish::Any, owner };
         let range = self.find(request, conflict)?;
         let pointer = self.pointer_to::<T>(range)?;
-        for index in 0..len {
-            // SAFETY: as `pointer_to` says, `len` items fit there, and `index` is below `len`.
-            unsafe { pointer.add(index).write(unused) };
-        }
+        // SAFETY: as `pointer_to` says, `len` items fit there.
+        unsafe { fill(pointer, len, unused) };
         Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
     }
 
@@ -184,6 +222,17 @@ impl<A: PhysMap> Memblock<A> {
         let pointer = NonNull::new(self.access.phys_ptr(range.start()).cast::<T>());
         let (size, align) = (range.size(), align_of::<T>() as u64);
         pointer.ok_or(OutOfMemory::NoRange { size, align, within: self.mapped, node: NodeWish::Any })
+    }
+}
+
+/// Writes `value` to `len` items.
+///
+/// # Safety
+/// `pointer` is aligned, and `len` items may be written there.
+unsafe fn fill<T: Copy>(pointer: NonNull<T>, len: usize, value: T) {
+    for index in 0..len {
+        // SAFETY: the caller says that `len` items may be written there, and `index` is below `len`.
+        unsafe { pointer.add(index).write(value) };
     }
 }
 

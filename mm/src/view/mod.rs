@@ -12,7 +12,6 @@ mod meminfo;
 mod memblock;
 mod numa;
 mod slabinfo;
-mod why;
 mod zoneinfo;
 
 pub use buddyinfo::buddyinfo;
@@ -20,5 +19,4 @@ pub use meminfo::meminfo;
 pub use memblock::memblock;
 pub use numa::numa;
 pub use slabinfo::slabinfo;
-pub use why::{Firmware, why};
 pub use zoneinfo::zoneinfo;
