@@ -347,7 +347,7 @@ impl fmt::Display for Layout {
 }
 
 /// A size in the largest unit that leaves no rest, nine columns wide: `  128 TiB`.
-struct Size(u64);
+pub(crate) struct Size(pub(crate) u64);
 
 impl fmt::Display for Size {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
