@@ -9,11 +9,10 @@ use crate::report::stop;
 use crate::start::warning;
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
-use mm::addr::PhysRange;
+use mm::addr::{PfnRange, PhysRange};
 use mm::arch::PageFormat;
 use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
-use mm::memblock::Memblock;
 use mm::paging::{Access, Mapping, MemoryType};
 use platform::handover::BootInfo;
 
@@ -28,57 +27,62 @@ pub(crate) struct Description {
     pub(crate) machine: MachineMemory<'static>,
     /// The mapped range that holds them, and free memory behind them.
     pub(crate) window: PhysRange,
-    /// The part of the window that holds the facts.
-    pub(crate) storage: PhysRange,
 }
 
 /// Reads every table; stops with a sentence when the machine has no memory to keep the result in.
-pub(crate) fn read(boot: &BootInfo, early: &mut EarlyMap) -> Description {
+pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     let mut count = Count::default();
     describe(boot, early, &mut count);
+    // One more: the storage itself is a reservation.
+    count.reservations += 1;
     let storage_size = count.storage_bytes().next_multiple_of(Native::PAGE_SIZE);
     let size = (storage_size + SLACK).next_multiple_of(WINDOW_ALIGN);
-    let within = LAYOUT.direct_physical();
+    let within = LAYOUT.direct_limit();
     let Some(window) = find_window(size, WINDOW_ALIGN, within, |sink| describe(boot, early, sink)) else {
         stop(format_args!("no usable memory: the firmware names no free range of {} KiB", size >> 10));
     };
     map(window);
     let storage = PhysRange::new(window.start(), window.start().saturating_add(storage_size));
     // SAFETY: the window is page-aligned usable RAM that meets no reservation, it has just been mapped, and the
-    // storage is reserved in memblock before anything is handed out, so nobody else ever uses it.
+    // storage is reserved before anything is handed out, so nobody else ever uses it.
     let Some(mut machine) = (unsafe { carve(Native, storage, count) }) else {
         stop(format_args!("the description does not fit into the {} KiB counted for it", storage_size >> 10));
     };
-    describe(boot, early, &mut Fill { machine: &mut machine, warn: warning });
-    let owner = Reservation {
-        range: storage,
-        owner: Owner::new("machine description"),
-        map: MapPolicy::Map,
-        source: Source::whole(Table::Kernel),
-    };
-    Description { machine, window, storage: owner.range }
+    let mut fill = Fill { machine: &mut machine, warn: warning };
+    describe(boot, early, &mut fill);
+    fill.reservation(kernel_reservation(storage, "machine description"));
+    Description { machine, window }
 }
 
 /// One run of everything that states facts about memory.
-fn describe(boot: &BootInfo, early: &mut EarlyMap, sink: &mut dyn MachineSink) {
+fn describe(boot: &BootInfo<'_>, early: &mut EarlyMap, sink: &mut dyn MachineSink) {
     discover::machine(boot, early, sink);
     for section in entry::image() {
-        sink.reservation(Reservation {
-            range: section.phys,
-            owner: Owner::new(section.owner()),
-            map: MapPolicy::Map,
-            source: Source::whole(Table::Kernel),
-        });
+        sink.reservation(kernel_reservation(section.phys, section.owner()));
     }
 }
 
-/// Maps the window at its place in the direct map, in the tables that the entry code made.
+fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
+    Reservation { range, owner: Owner::new(owner), map: MapPolicy::Map, source: Source::whole(Table::Kernel) }
+}
+
+/// Maps the window at its place in the direct map, in the tables that the entry code made. Some of it may be there
+/// already.
 fn map(window: PhysRange) {
     let mapping = Mapping { access: Access::ReadWrite, memory: MemoryType::Normal };
-    let Some(virt) = LAYOUT.phys_to_virt(window.start()) else {
-        stop(format_args!("the early window {window} lies outside the direct map"));
-    };
-    if let Err(error) = paging::boot_tables().map(virt, window, mapping, &mut paging::early_frames()) {
-        stop(format_args!("mapping the early window {window}: {error}"));
+    let mut tables = paging::boot_tables();
+    let pages = PfnRange::inside(window, Native::PAGE_SHIFT);
+    for frame in 0..pages.count() {
+        let pfn = pages.start().saturating_add(frame);
+        let page = PfnRange::new(pfn, pfn.saturating_add(1)).bytes(Native::PAGE_SHIFT);
+        let Some(virt) = LAYOUT.phys_to_virt(page.start()) else {
+            stop(format_args!("the early window {window} lies outside the direct map"));
+        };
+        if tables.translate(virt).is_some() {
+            continue;
+        }
+        if let Err(error) = tables.map(virt, page, mapping, &mut paging::early_frames()) {
+            stop(format_args!("mapping the early window {window}: {error}"));
+        }
     }
 }

@@ -6,9 +6,9 @@
 //! | [`mapping`] | levels, entries, what a page may be used for |
 //! | [`tables`] | [`PageTables`]: a tree with its root, how its entries are read and written |
 //! | [`map`] | absent → present, with the largest leaves that fit |
-//! | [`prepare`] | tables without leaves, for what is mapped later without a frame at hand |
 //! | [`change`] | unmapping and protecting what is mapped, splitting leaves where a change ends inside one |
 //! | [`graft`] | two trees that share tables |
+//! | [`prepare`] | tables without leaves, for what is mapped later without a frame at hand |
 //! | [`walk`] | one address, level by level; the page-table walk of a fault report |
 //! | [`dump`] | all mappings as merged runs: ptdump and the check for W^X |
 //! | [`direct`] | the direct map: all RAM, in the tables that the kernel switches to |

@@ -13,8 +13,8 @@ use super::geometry::Geometry;
 use super::link::{Link, Objects};
 use crate::addr::{NodeId, Pfn};
 use crate::arch::Arch;
-use crate::model::page::{NO_LINK, NO_OBJECT, Page, SlabCounts};
 use crate::model::Memmap;
+use crate::model::page::{NO_LINK, NO_OBJECT, Page, SlabCounts};
 use crate::sync::IrqLock;
 use arrayvec::ArrayString;
 use core::ptr::NonNull;
@@ -192,9 +192,8 @@ impl Cache {
         if first == NO_OBJECT {
             state.link(map, node, pfn);
         }
-        let enough = state.nodes().get(node.index()).is_some_and(|node| {
-            node.partial > u64::from(self.geometry.min_partial)
-        });
+        let enough =
+            state.nodes().get(node.index()).is_some_and(|node| node.partial > u64::from(self.geometry.min_partial));
         if in_use == 1 && enough {
             state.unlink(map, node, page);
             if let Some(list) = state.node_mut(node) {

@@ -91,10 +91,7 @@ impl<A: Arch> Slab<A> {
     /// Pages of all slabs.
     #[must_use]
     pub fn pages(&self) -> u64 {
-        self.registry
-            .iter()
-            .map(|cache| cache.state.lock(self.access()).slabs() * cache.geometry.order.frames())
-            .sum()
+        self.registry.iter().map(|cache| cache.state.lock(self.access()).slabs() * cache.geometry.order.frames()).sum()
     }
 
     /// Pages of the slabs on one node.

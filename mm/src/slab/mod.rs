@@ -91,7 +91,7 @@ impl<A: Arch> Slab<A> {
     /// # Errors
     /// [`SlabError::Pages`] when there is no memory for the first slab.
     pub fn new(pages: PageAllocator<A>) -> Result<Self, SlabError> {
-        let cpus = pages.zones().nodes().cpus().len().max(1) as u32;
+        let cpus = pages.nodes().cpus().len().max(1) as u32;
         let slab = Self { pages, registry: Registry::new(), creating: IrqLock::new(()), cpus };
         slab.bootstrap()?;
         slab.create_kmalloc_caches()?;
@@ -110,7 +110,7 @@ impl<A: Arch> Slab<A> {
 
     /// Nodes that a cache keeps lists for.
     fn node_count(&self) -> usize {
-        self.pages.zones().nodes().id_limit().max(1)
+        self.pages.nodes().id_limit().max(1)
     }
 
     /// Bytes of a descriptor with its lists.
@@ -208,7 +208,11 @@ impl<A: Arch> Slab<A> {
             let cache = unsafe { self.write_descriptor(memory.as_ptr(), name, size as u32, geometry) };
             let number = self.registry.count();
             // SAFETY: the object is never freed; the lock keeps others away.
-            return if unsafe { self.registry.add(cache) } { Ok(CacheId(number)) } else { Err(SlabError::TooManyCaches) };
+            return if unsafe { self.registry.add(cache) } {
+                Ok(CacheId(number))
+            } else {
+                Err(SlabError::TooManyCaches)
+            };
         }
     }
 

@@ -9,7 +9,10 @@
 
 use super::cache::Cache;
 use core::ptr::{self, NonNull};
-use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering::{Acquire, Release}};
+use core::sync::atomic::{
+    AtomicPtr, AtomicU32,
+    Ordering::{Acquire, Release},
+};
 
 /// Caches in the first table.
 pub(super) const INLINE: u32 = 64;
