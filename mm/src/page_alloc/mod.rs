@@ -162,10 +162,13 @@ impl<A: Arch> PageAllocator<A> {
     /// As [`PageAllocator::alloc`], for a block that only [`PageAllocator::free_as`] takes back.
     pub(crate) fn alloc_as(&self, order: Order, gfp: Gfp, state: PageState) -> Result<Pfn, AllocError> {
         let zones = self.zones();
-        let list = match gfp.node {
-            NodeWish::Any => zones.zonelist(self.current_node(), gfp.zone),
-            NodeWish::Prefer(node) => zones.zonelist(node, gfp.zone),
-            NodeWish::Only(node) => zones.this_node_zonelist(node, gfp.zone),
+        let (node, list) = match gfp.node {
+            NodeWish::Any => {
+                let node = self.current_node();
+                (node, zones.zonelist(node, gfp.zone))
+            }
+            NodeWish::Prefer(node) => (node, zones.zonelist(node, gfp.zone)),
+            NodeWish::Only(node) => (node, zones.this_node_zonelist(node, gfp.zone)),
         };
         // First leave every zone its low watermark, so that near zones are not drained while others have plenty.
         let last = match gfp.urgency {
@@ -183,7 +186,7 @@ impl<A: Arch> PageAllocator<A> {
                 }
             }
         }
-        Err(if list.is_empty() { AllocError::NoNode } else { AllocError::NoMemory { order } })
+        Err(if self.nodes().node(node).is_some() { AllocError::NoMemory { order } } else { AllocError::NoNode })
     }
 
     fn prepare(&self, pfn: Pfn, order: Order, gfp: Gfp) {
