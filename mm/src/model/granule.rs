@@ -40,7 +40,7 @@ impl<A: PageFormat> Granule<A> {
 
     /// The order of the block that holds the memmap.
     pub const MEMMAP_ORDER: Order = {
-        let shift = Self::SHIFT - 2 * A::PAGE_SHIFT + Page::BYTES.ilog2();
+        let shift = Self::SHIFT + Page::BYTES.ilog2() - 2 * A::PAGE_SHIFT;
         match Order::new(shift as u8) {
             Some(order) if order.as_u8() < Order::MAX.as_u8() => order,
             _ => panic!("the memmap of a granule is larger than a block of the highest order"),

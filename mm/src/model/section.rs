@@ -16,7 +16,10 @@ use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, Request};
 use core::fmt;
 use core::ops::RangeInclusive;
 use core::slice;
-use core::sync::atomic::{AtomicU32, Ordering::{Acquire, Release}};
+use core::sync::atomic::{
+    AtomicU32,
+    Ordering::{Acquire, Release},
+};
 
 /// What a section is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -11,10 +11,10 @@
 //! Costs: describing clears 32 bytes a frame; a lookup is two dependent loads besides the record. Linux:
 //! `vmemmap_populate_hugepages` and `__populate_section_memmap` in `mm/sparse-vmemmap.c`.
 
+use super::Memmap;
 use super::granule::Granule;
 use super::page::Page;
 use super::section::{SectionEntry, SectionState, SectionTable};
-use super::Memmap;
 use crate::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange, VirtAddr};
 use crate::arch::Arch;
 use crate::layout::Layout;
@@ -224,11 +224,9 @@ impl<A: Arch> Vmemmap<A> {
     /// `granule` is one whole untouched granule of mapped RAM for which [`Vmemmap::prepare`] was called; nobody uses
     /// its memory, and nobody else describes it.
     pub(crate) unsafe fn describe_granule(&self, granule: PfnRange) -> Result<(), MapError> {
-        let memmap = PfnRange::new(
-            granule.start(),
-            granule.start().saturating_add(Granule::<A>::MEMMAP_ORDER.frames()),
-        )
-        .bytes(A::PAGE_SHIFT);
+        let memmap =
+            PfnRange::new(granule.start(), granule.start().saturating_add(Granule::<A>::MEMMAP_ORDER.frames()))
+                .bytes(A::PAGE_SHIFT);
         // SAFETY: the memory is RAM of nobody, as the caller says, so it may be overwritten.
         unsafe { self.access.phys_ptr(memmap.start()).write_bytes(0, memmap.size() as usize) };
         // SAFETY: the tables are the live ones that `new` was given. The vmemmap area is changed by this type alone,

@@ -18,8 +18,8 @@
 #![forbid(unsafe_code)]
 
 use crate::addr::{Order, Pfn, PfnRange};
-use crate::model::page::{Head, NO_LINK, Page, PageState, block_head};
 use crate::model::Memmap;
+use crate::model::page::{Head, NO_LINK, Page, PageState, block_head};
 use crate::zone::ZoneIndex;
 
 #[derive(Clone, Copy, Debug)]

@@ -7,7 +7,17 @@
 use super::PageAllocator;
 use crate::addr::Order;
 use crate::arch::Arch;
-use crate::zone::{PageSet, Watermarks, ZoneIndex, ZoneKind};
+use crate::zone::watermark::Watermarks;
+use crate::zone::{ZoneIndex, ZoneKind};
+
+/// How many pages a CPU will keep of a zone.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct PageSet {
+    /// At most.
+    pub high: u64,
+    /// How many move between it and the zone at once.
+    pub batch: u64,
+}
 
 /// Numbers of a zone. Frames, where nothing else is said.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]

@@ -37,7 +37,7 @@ mod take_over;
 mod untouched;
 mod verify;
 
-pub use counts::ZoneCounts;
+pub use counts::{PageSet, ZoneCounts};
 pub use error::{AllocError, FreeError};
 pub use gfp::{Contents, Gfp, NodeWish, Urgency};
 pub use info::PageInfo;
@@ -47,11 +47,12 @@ pub use verify::{PageCounts, PageFault, PageProblem};
 use crate::addr::{CpuId, NodeId, Order, Pfn, PhysAddr};
 use crate::arch::Arch;
 use crate::memblock::BootSlice;
-use crate::model::page::{Head, PageState};
-use crate::model::{Memmap, Page, Vmemmap};
+use crate::model::page::PageState;
+use crate::model::{Memmap, Vmemmap};
+use crate::numa::Topology;
 use crate::paging::{FrameSource, PageTables};
 use crate::sync::IrqLock;
-use crate::zone::{ZoneIndex, Zones};
+use crate::zone::{ZoneIndex, ZoneSpan, ZoneTable};
 use core::fmt;
 use core::ptr::NonNull;
 use pool::{Floor, Pool};
@@ -60,7 +61,8 @@ use pool::{Floor, Pool};
 pub(crate) struct Shared<A> {
     access: A,
     map: Vmemmap<A>,
-    zones: Zones<A>,
+    nodes: Topology<A>,
+    zones: ZoneTable<A>,
     /// The pool of each zone, by its index.
     pools: BootSlice<A, PoolPointer<A>>,
     /// The node of each CPU.
@@ -109,14 +111,24 @@ impl<A: Arch> PageAllocator<A> {
         &self.shared().map
     }
 
-    /// Zones, zonelists and nodes.
-    pub fn zones(&self) -> &Zones<A> {
+    /// Nodes, their CPUs and distances.
+    pub fn nodes(&self) -> &Topology<A> {
+        &self.shared().nodes
+    }
+
+    /// Zones and zonelists.
+    pub fn zones(&self) -> &ZoneTable<A> {
         &self.shared().zones
     }
 
     /// The kernel's page tables, for whoever maps and unmaps outside of the vmemmap.
     pub fn tables(&self) -> &IrqLock<PageTables<A>> {
         &self.shared().tables
+    }
+
+    /// The zones that have memory, with their numbers.
+    pub fn populated(&self) -> impl Iterator<Item = (ZoneIndex, ZoneSpan)> {
+        (0..).map(ZoneIndex::new).zip(self.zones().spans().iter().copied()).filter(|(_, span)| span.is_populated())
     }
 
     fn pool(&self, zone: ZoneIndex) -> Option<&Pool<A>> {
@@ -150,10 +162,13 @@ impl<A: Arch> PageAllocator<A> {
     /// As [`PageAllocator::alloc`], for a block that only [`PageAllocator::free_as`] takes back.
     pub(crate) fn alloc_as(&self, order: Order, gfp: Gfp, state: PageState) -> Result<Pfn, AllocError> {
         let zones = self.zones();
-        let list = match gfp.node {
-            NodeWish::Any => zones.zonelist(self.current_node(), gfp.zone),
-            NodeWish::Prefer(node) => zones.zonelist(node, gfp.zone),
-            NodeWish::Only(node) => zones.this_node_zonelist(node, gfp.zone),
+        let (node, list) = match gfp.node {
+            NodeWish::Any => {
+                let node = self.current_node();
+                (node, zones.zonelist(node, gfp.zone))
+            }
+            NodeWish::Prefer(node) => (node, zones.zonelist(node, gfp.zone)),
+            NodeWish::Only(node) => (node, zones.this_node_zonelist(node, gfp.zone)),
         };
         // First leave every zone its low watermark, so that near zones are not drained while others have plenty.
         let last = match gfp.urgency {
@@ -171,7 +186,7 @@ impl<A: Arch> PageAllocator<A> {
                 }
             }
         }
-        Err(if list.is_empty() { AllocError::NoNode } else { AllocError::NoMemory { order } })
+        Err(if self.nodes().node(node).is_some() { AllocError::NoMemory { order } } else { AllocError::NoNode })
     }
 
     fn prepare(&self, pfn: Pfn, order: Order, gfp: Gfp) {
@@ -205,11 +220,6 @@ impl<A: Arch> PageAllocator<A> {
         if pool.give(self.access(), self.memmap(), pfn, head) { Ok(()) } else { Err(self.refusal(pfn)) }
     }
 
-    /// Writes another state into the head of a block that the caller holds.
-    pub(crate) fn mark(&self, page: &Page, state: PageState) {
-        page.set_head(page.head().with_state(state));
-    }
-
     /// Free frames of all zones, those of untouched granules too.
     #[must_use]
     pub fn free_pages(&self) -> u64 {
@@ -226,7 +236,7 @@ impl<A: Arch> PageAllocator<A> {
 /// Gives page tables their frames once memblock is gone.
 ///
 /// A table's frame is marked as such, so that nobody frees it as pages.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct TableFrames<A>(pub PageAllocator<A>);
 
 // SAFETY: the allocator hands a frame out once, and every frame it has is RAM that the direct map maps; in the state
@@ -243,11 +253,12 @@ unsafe impl<A: Arch> FrameSource for TableFrames<A> {
 
 impl<A: Arch> fmt::Debug for PageAllocator<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.pools()).finish()
+        f.debug_list().entries(self.zones().spans()).finish()
     }
 }
 
-/// What a block's head says, for those who only read.
-pub(crate) fn head_of<A: Arch>(map: &Vmemmap<A>, pfn: Pfn) -> Option<Head> {
-    map.page(pfn).map(Page::head)
+impl<A: Arch> fmt::Debug for TableFrames<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("TableFrames").field(&self.0).finish()
+    }
 }

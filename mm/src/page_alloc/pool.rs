@@ -11,6 +11,7 @@
 //! Linux: `struct zone`, `rmqueue`, `__zone_watermark_ok`.
 
 use super::buddy::Buddy;
+use super::counts::PageSet;
 use super::error::AllocError;
 use super::untouched::Untouched;
 use crate::addr::{Order, Pfn, PfnRange};
@@ -18,7 +19,8 @@ use crate::arch::Arch;
 use crate::model::page::{Head, PageState};
 use crate::model::{Granule, Memmap, Vmemmap};
 use crate::sync::IrqLock;
-use crate::zone::{PageSet, Watermarks, ZoneIndex, ZoneKind, ZoneSpan};
+use crate::zone::watermark::Watermarks;
+use crate::zone::{ZoneIndex, ZoneKind, ZoneSpan};
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The pages of one zone.

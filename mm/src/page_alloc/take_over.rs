@@ -11,6 +11,7 @@
 //! Linux: `memblock_free_all`, `memmap_init`, `sparse_init`.
 
 use super::buddy::for_each_block;
+use super::counts::PageSet;
 use super::pool::Pool;
 use super::sweep::{Piece, Sweep};
 use super::{PageAllocator, PoolPointer, Shared};
@@ -22,9 +23,10 @@ use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, Record, Zeroed
 use crate::model::page::{Head, PageState};
 use crate::model::vmemmap::MemmapError;
 use crate::model::{Granule, Memmap, Vmemmap};
+use crate::numa::Topology;
 use crate::paging::PageTables;
 use crate::sync::IrqLock;
-use crate::zone::{ZoneIndex, Zones, watermark};
+use crate::zone::{ZoneIndex, ZoneKind, ZoneTable, Zones, watermark};
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -109,11 +111,12 @@ impl<A: Arch> PageAllocator<A> {
                 break;
             }
         }
-        let (zones, record) = zones.freeze();
+        let (memblock, nodes, zones) = zones.into_parts();
+        let record = memblock.freeze();
         fill(&zones, &record, &map, &mut pools);
-        set_watermarks(&zones, &mut pools);
+        set_watermarks::<A>(&nodes, &mut pools);
         let Some(Room(room)) = room.first_mut() else { return Err(TakeOverError::NoMemory) };
-        let shared = Shared { access, map, zones, pools, cpu_nodes, tables: IrqLock::new(tables) };
+        let shared = Shared { access, map, nodes, zones, pools, cpu_nodes, tables: IrqLock::new(tables) };
         Ok((Self { shared: NonNull::from(room.write(shared)) }, record))
     }
 }
@@ -148,7 +151,7 @@ fn place_pools<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, PoolPointer
 
 /// The node of each CPU, by the CPU's number.
 fn cpu_nodes<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, NodeId>, OutOfMemory> {
-    let count = zones.nodes().cpus().map(|cpu| cpu.id.index() + 1).max().unwrap_or(0);
+    let count = zones.nodes().cpus().iter().map(|cpu| cpu.id.index() + 1).max().unwrap_or(0);
     let mut nodes = zones.memblock_mut().alloc_slice::<NodeId>(count, NodeWish::Any, owner())?;
     for cpu in zones.nodes().cpus() {
         if let Some(slot) = nodes.get_mut(cpu.id.index()) {
@@ -193,11 +196,7 @@ fn parts<A: Arch>(piece: Piece) -> [PfnRange; 3] {
     if piece.state != PageState::Free || granules.is_empty() {
         return [piece.frames, PfnRange::EMPTY, PfnRange::EMPTY];
     }
-    [
-        PfnRange::new(piece.frames.start(), granules.start()),
-        granules,
-        PfnRange::new(granules.end(), piece.frames.end()),
-    ]
+    [PfnRange::new(piece.frames.start(), granules.start()), granules, PfnRange::new(granules.end(), piece.frames.end())]
 }
 
 /// Gives every pool a list that holds its untouched ranges.
@@ -232,12 +231,7 @@ fn prepare_tables<A: Arch>(
 }
 
 /// Describes every block of the described sections, and gives the free ones to their pools.
-fn fill<A: Arch>(
-    zones: &Zones<A>,
-    record: &Record<A>,
-    map: &Vmemmap<A>,
-    pools: &mut BootSlice<A, PoolPointer<A>>,
-) {
+fn fill<A: Arch>(zones: &ZoneTable<A>, record: &Record<A>, map: &Vmemmap<A>, pools: &mut BootSlice<A, PoolPointer<A>>) {
     let sweep = Sweep { memory: record.memory(), reserved: record.reserved(), spans: zones.spans() };
     sweep.pieces::<A>(&mut |piece| {
         if piece.state != PageState::Free {
@@ -259,6 +253,39 @@ fn fill<A: Arch>(
         if let Some(pool) = pool_mut(pools, at) {
             pool.recount();
             pool.managed = pool.free_frames();
+        }
+    }
+}
+
+/// Derives from what each zone was given how far it may be emptied. Linux: `init_per_zone_wmark_min`.
+fn set_watermarks<A: Arch>(nodes: &Topology<A>, pools: &mut BootSlice<A, PoolPointer<A>>) {
+    let (mut all, mut kernel) = (0, 0);
+    for at in 0..pools.len() {
+        let Some(pool) = pool_mut(pools, at) else { continue };
+        all += pool.managed;
+        // What can only hold movable pages is no help to the kernel.
+        kernel += if pool.span.kind == ZoneKind::Movable { 0 } else { pool.managed };
+    }
+    let min_free = watermark::min_free_kib(kernel, A::PAGE_SHIFT) << 10 >> A::PAGE_SHIFT;
+    for node in nodes.iter() {
+        let mut managed = [0; ZoneKind::COUNT];
+        for at in 0..pools.len() {
+            if let Some(pool) = pool_mut(pools, at).filter(|pool| pool.span.node == node.id)
+                && let Some(slot) = managed.get_mut(pool.span.kind.index())
+            {
+                *slot = pool.managed;
+            }
+        }
+        let reserve = watermark::lowmem_reserve(managed, watermark::LOWMEM_RESERVE_RATIO);
+        let cpus = nodes.cpus().iter().filter(|cpu| cpu.node == node.id).count() as u64;
+        for at in 0..pools.len() {
+            let Some(pool) = pool_mut(pools, at).filter(|pool| pool.span.node == node.id) else { continue };
+            let marks = watermark::watermarks(min_free, pool.managed, all, watermark::SCALE_FACTOR);
+            let batch = watermark::pcp_batch(pool.managed, A::PAGE_SHIFT);
+            pool.protection = reserve.get(pool.span.kind.index()).copied().unwrap_or_default();
+            pool.page_set = PageSet { high: watermark::pcp_high(marks.low, cpus, batch), batch };
+            pool.stat_threshold = watermark::stat_threshold(pool.managed, nodes.cpus().len() as u64, A::PAGE_SHIFT);
+            pool.watermarks = marks;
         }
     }
 }

@@ -9,7 +9,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::addr::{Order, Pfn, PfnRange};
+use crate::addr::{Order, PfnRange};
 use crate::arch::Arch;
 use crate::memblock::BootSlice;
 use crate::model::Granule;
@@ -58,11 +58,6 @@ impl<A: Arch> Untouched<A> {
         self.ranges.get(self.current..self.pushed).unwrap_or_default()
     }
 
-    /// How many granules are left.
-    pub(crate) const fn granules(&self) -> u64 {
-        self.granules
-    }
-
     /// Frames that their memmap will take.
     pub(crate) const fn memmap_frames(&self) -> u64 {
         self.granules * Granule::<A>::MEMMAP_ORDER.frames()
@@ -92,12 +87,5 @@ impl<A: Arch> Untouched<A> {
             self.current += 1;
         }
         self.granules -= 1;
-    }
-
-    /// The granule that holds `pfn`.
-    pub(crate) fn granule_of(&self, pfn: Pfn) -> Option<PfnRange> {
-        self.ranges().iter().find(|range| range.contains(pfn))?;
-        let start = Pfn::new(pfn.as_u64() & !(Granule::<A>::FRAMES - 1));
-        Some(PfnRange::new(start, start.saturating_add(Granule::<A>::FRAMES)))
     }
 }

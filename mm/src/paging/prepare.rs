@@ -39,9 +39,8 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
             Some(last) if translates::<A>(at) && translates::<A>(last) => Part { first: at, last },
             _ => return Err(MapError::OutsideTables { at, size }),
         };
-        let result = self.make_below(self.root_table(), Level::top::<A>(), level, part, &mut || {
-            frames.table_frame(near)
-        });
+        let result =
+            self.make_below(self.root_table(), Level::top::<A>(), level, part, &mut || frames.table_frame(near));
         self.access.publish();
         result
     }

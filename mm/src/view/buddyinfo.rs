@@ -11,7 +11,7 @@ use core::fmt::{self, Write};
 /// # Errors
 /// When `out` does.
 pub fn buddyinfo<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Result {
-    for (index, span) in pages.zones().populated() {
+    for (index, span) in pages.populated() {
         write!(out, "Node {}, zone {:>8} ", span.node, span.kind.name())?;
         for free in pages.counts(index).free_blocks {
             write!(out, "{free:>6} ")?;

@@ -3,7 +3,7 @@
 //! Linux: `__memblock_dump_all`.
 
 use crate::arch::{PageFormat, PhysMap};
-use crate::memblock::{Record, Region};
+use crate::memblock::{Record, Regions};
 use core::fmt::{self, Write};
 
 /// Writes it.
@@ -15,14 +15,14 @@ pub fn memblock<A: PhysMap + PageFormat>(out: &mut dyn Write, record: &Record<A>
     writeln!(
         out,
         " memory size = {:#018x} reserved size = {:#018x}",
-        record.memory_size(),
-        record.reserved_size()
+        record.memory().size(),
+        record.reserved().size()
     )?;
     regions(out, "memory", record.memory())?;
     regions(out, "reserved", record.reserved())
 }
 
-fn regions(out: &mut dyn Write, name: &str, regions: &[Region]) -> fmt::Result {
+fn regions(out: &mut dyn Write, name: &str, regions: Regions<'_>) -> fmt::Result {
     writeln!(out, " {name}.cnt  = {:#x}", regions.len())?;
     for (number, region) in regions.iter().enumerate() {
         let range = region.range();

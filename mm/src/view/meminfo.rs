@@ -14,7 +14,7 @@ use core::fmt::{self, Write};
 pub fn meminfo<A: Arch>(out: &mut dyn Write, mm: &Mm<A>, layout: &Layout) -> fmt::Result {
     let kib = |pages: u64| (pages << A::PAGE_SHIFT) >> 10;
     let (mut managed, mut free, mut low_marks) = (0, 0, 0);
-    for (index, _) in mm.pages.zones().populated() {
+    for (index, _) in mm.pages.populated() {
         let counts = mm.pages.counts(index);
         managed += counts.managed;
         free += counts.free;

@@ -9,16 +9,16 @@
 pub mod boot;
 mod buddyinfo;
 pub mod iomem;
-mod meminfo;
 mod memblock;
+mod meminfo;
 mod numa;
 mod slabinfo;
 mod why;
 mod zoneinfo;
 
 pub use buddyinfo::buddyinfo;
-pub use meminfo::meminfo;
 pub use memblock::memblock;
+pub use meminfo::meminfo;
 pub use numa::numa;
 pub use slabinfo::slabinfo;
 pub use why::why;

@@ -10,8 +10,7 @@ use core::fmt::{self, Write};
 /// # Errors
 /// When `out` does.
 pub fn numa<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Result {
-    let zones = pages.zones();
-    let nodes = zones.nodes();
+    let nodes = pages.nodes();
     let count = nodes.node_count();
     match count {
         1 => writeln!(out, "available: 1 nodes (0)")?,
@@ -19,12 +18,12 @@ pub fn numa<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Resu
     }
     for node in nodes.iter() {
         write!(out, "node {} cpus:", node.id)?;
-        for cpu in nodes.cpus().filter(|cpu| cpu.node == node.id) {
+        for cpu in nodes.cpus().iter().filter(|cpu| cpu.node == node.id) {
             write!(out, " {}", cpu.id)?;
         }
         writeln!(out)?;
         let (mut managed, mut free) = (0, 0);
-        for (index, _) in zones.populated().filter(|(_, span)| span.node == node.id) {
+        for (index, _) in pages.populated().filter(|(_, span)| span.node == node.id) {
             let counts = pages.counts(index);
             managed += counts.managed;
             free += counts.free;

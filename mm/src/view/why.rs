@@ -7,7 +7,7 @@ use crate::Mm;
 use crate::addr::{Pfn, PhysAddr};
 use crate::arch::Arch;
 use crate::machine::{MachineMemory, MemoryKind};
-use crate::memblock::{Record, Region};
+use crate::memblock::Record;
 use crate::model::page::PageState;
 use crate::numa::Node;
 use crate::page_alloc::PageInfo;
@@ -17,20 +17,15 @@ use core::fmt::{self, Write};
 ///
 /// # Errors
 /// When `out` does.
-pub fn why<A: Arch>(
-    out: &mut dyn Write,
-    address: PhysAddr,
-    machine: &MachineMemory<'_>,
-    mm: &Mm<A>,
-) -> fmt::Result {
+pub fn why<A: Arch>(out: &mut dyn Write, address: PhysAddr, machine: &MachineMemory<'_>, mm: &Mm<A>) -> fmt::Result {
     let pfn = Pfn::containing(address, A::PAGE_SHIFT);
     writeln!(out, "{address:#x} is in frame {:#x} ({} KiB pages)", pfn.as_u64(), A::PAGE_SIZE >> 10)?;
     firmware(out, address, machine)?;
     memblock(out, address, &mm.record)?;
-    let Some(region) = region_of(mm.record.memory(), address) else {
+    let Some(region) = mm.record.memory().find(address) else {
         return writeln!(out, "  node       none: it is no memory");
     };
-    let node = region.node().and_then(|id| mm.pages.zones().nodes().iter().find(|node| node.id == id));
+    let node = region.node().and_then(|id| mm.pages.nodes().node(id));
     let Some(node) = node else {
         return writeln!(out, "  node       none");
     };
@@ -58,17 +53,13 @@ fn firmware(out: &mut dyn Write, address: PhysAddr, machine: &MachineMemory<'_>)
     Ok(())
 }
 
-fn region_of(regions: &[Region], address: PhysAddr) -> Option<&Region> {
-    regions.iter().find(|region| region.range().contains(address))
-}
-
 /// What memblock knew at hand-over.
 fn memblock<A: Arch>(out: &mut dyn Write, address: PhysAddr, record: &Record<A>) -> fmt::Result {
-    match region_of(record.memory(), address) {
+    match record.memory().find(address) {
         Some(region) => write!(out, "  memblock   memory {}", region.range())?,
         None => write!(out, "  memblock   not memory")?,
     }
-    match region_of(record.reserved(), address) {
+    match record.reserved().find(address) {
         Some(region) => writeln!(out, ", reserved {} for {}", region.range(), region.owner()),
         None => writeln!(out, ", not reserved"),
     }
@@ -90,11 +81,11 @@ fn zone<A: Arch>(out: &mut dyn Write, pfn: Pfn, node: &Node, mm: &Mm<A>) -> fmt:
     let Some(index) = zones.zone_of(node.id, pfn) else {
         return writeln!(out, "  zone       none holds the frame");
     };
-    let Some((_, span)) = zones.populated().find(|(found, _)| *found == index) else {
+    let Some((_, span)) = mm.pages.populated().find(|(found, _)| *found == index) else {
         return writeln!(out, "  zone       empty");
     };
     let last = |pfn: Pfn| pfn.as_u64().saturating_sub(1);
-    let limits = zones.limit(span.kind);
+    let limits = zones.range(span.kind);
     writeln!(
         out,
         "  zone       {} of node {}, frames {:#x}-{:#x}: where node and the limits {:#x}-{:#x} of {} meet",

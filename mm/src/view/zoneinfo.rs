@@ -4,9 +4,9 @@
 
 use crate::addr::NodeId;
 use crate::arch::Arch;
-use crate::page_alloc::{PageAllocator, ZoneCounts};
+use crate::page_alloc::{PageAllocator, PageSet, ZoneCounts};
 use crate::slab::Slab;
-use crate::zone::{PageSet, ZoneKind, ZoneSpan};
+use crate::zone::{ZoneKind, ZoneSpan};
 use core::fmt::{self, Write};
 
 /// Counters of a node that belong to user memory and to files, which this kernel has not, before …
@@ -68,12 +68,11 @@ const ZONE_ZERO: [&str; 10] = [
 /// # Errors
 /// When `out` does.
 pub fn zoneinfo<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>, slab: &Slab<A>) -> fmt::Result {
-    for node in pages.zones().nodes().iter() {
+    for node in pages.nodes().iter() {
         let mut first = true;
         for kind in ZoneKind::ALL {
             writeln!(out, "Node {}, zone {:>8}", node.id, kind.name())?;
-            let populated =
-                pages.zones().populated().find(|(_, span)| span.node == node.id && span.kind == kind);
+            let populated = pages.populated().find(|(_, span)| span.node == node.id && span.kind == kind);
             let Some((index, span)) = populated else {
                 empty_zone(out)?;
                 continue;
@@ -106,7 +105,7 @@ fn zone<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>, span: ZoneSpan, 
     }
     writeln!(out, "  pagesets")?;
     let PageSet { high, batch } = counts.page_set;
-    for cpu in pages.zones().nodes().cpus() {
+    for cpu in pages.nodes().cpus() {
         writeln!(out, "    cpu: {}", cpu.id)?;
         writeln!(out, "              count: 0\n              high:  {high}\n              batch: {batch}")?;
         writeln!(out, "  vm stats threshold: {}", counts.stat_threshold)?;
