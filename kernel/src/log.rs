@@ -47,8 +47,7 @@ struct Sink {
     console: Option<KernelUart>,
 }
 
-static SINK: IrqLock<Sink> =
-    IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
+static SINK: IrqLock<Sink> = IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
 /// The console again, for reports while [`SINK`] is held.
 static EMERGENCY: spin::Once<KernelUart> = spin::Once::new();
 /// The greatest level that the console shows, as `log` counts them.
