@@ -84,7 +84,7 @@ fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {
-    Ok(write!(Output, "{LAYOUT}")?)
+    Ok(writeln!(Output, "{LAYOUT}")?)
 }
 
 fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
@@ -128,9 +128,13 @@ fn verify(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 fn cmdline(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
     let line = &monitor.system.boot.cmdline;
     writeln!(Output, "{}", line.as_str())?;
+    for item in line.unknown() {
+        writeln!(Output, "  {item}: means nothing here")?;
+    }
     writeln!(Output, "known parameters:")?;
     for parameter in platform::cmdline::PARAMETERS {
-        writeln!(Output, "  {:<18} {}", parameter.name, parameter.help)?;
+        writeln!(Output, "  {}{}", parameter.name, parameter.value)?;
+        writeln!(Output, "      {}", parameter.help)?;
     }
     Ok(())
 }
