@@ -266,8 +266,8 @@ mod tests {
     fn ranges_hang_in_what_contains_them_in_any_order_of_insertion() {
         let parts = [(0, 100, "a"), (10, 50, "b"), (10, 20, "c"), (50, 60, "d"), (100, 110, "e"), (12, 13, "f")];
         let expected = ["a", "  b", "    c", "      f", "  d", "e"];
-        // All 720 orders.
-        for mut order in 0..720_usize {
+        // All 720 orders; one in 60 where each is slow.
+        for mut order in (0..720_usize).step_by(if cfg!(miri) { 60 } else { 1 }) {
             let mut left = parts.to_vec();
             let mut tree = tree(6);
             while !left.is_empty() {
