@@ -89,6 +89,13 @@ pub unsafe trait PageFormat: Copy {
     const SECTION_SHIFT: u32;
     /// Levels of tables. The lowest, whose leaves are pages, is [`Level::PAGE`].
     const LEVELS: u8;
+    /// Bits of an address that the tables translate; they decide how many entries the root has.
+    const VIRT_BITS: u32 = 48;
+    /// The first address of the kernel's half: the lower ones are not for these tables (aarch64, where they go through
+    /// another root) or not the kernel's (x86_64: `0xffff_8000_0000_0000`).
+    const KERNEL_START: VirtAddr = VirtAddr::new(0xffff_0000_0000_0000);
+    /// How a live entry may turn into one of another size.
+    const RESIZE: Resize = Resize::BreakBeforeMake;
 
     /// Bytes of a page.
     const PAGE_SIZE: u64 = 1 << Self::PAGE_SHIFT;
@@ -114,6 +121,16 @@ pub unsafe trait PageFormat: Copy {
 
     /// Makes entries that went from absent to present visible to the table walker (aarch64: `dsb`, `isb`).
     fn publish(self);
+}
+
+/// How a live leaf may turn into a table of smaller leaves.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Resize {
+    /// By one write (x86_64).
+    InPlace,
+    /// By way of an absent entry and a flush: the CPU may not hold two sizes for one address (aarch64). For a moment the
+    /// addresses cannot be used.
+    BreakBeforeMake,
 }
 
 /// All three on one handle.

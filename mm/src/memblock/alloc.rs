@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::region::Traits;
+use super::region::{HELD, Traits};
 use super::{Conflict, Direction, Memblock, MemblockError};
 use crate::addr::{NodeId, PhysRange};
 use crate::arch::PhysMap;
@@ -95,6 +95,11 @@ impl<A: PhysMap> Memblock<A> {
     /// [`OutOfMemory`] says what is wrong with the request, or that nothing fits; then nothing has changed.
     pub fn alloc(&mut self, request: Request) -> Result<PhysRange, OutOfMemory> {
         self.alloc_held(request, 0)
+    }
+
+    /// As [`Memblock::alloc`], for memory that [`Memblock::free`] must refuse to give back: page tables.
+    pub(crate) fn alloc_kept(&mut self, request: Request) -> Result<PhysRange, OutOfMemory> {
+        self.alloc_held(request, HELD)
     }
 
     pub(super) fn alloc_held(&mut self, request: Request, flags: u32) -> Result<PhysRange, OutOfMemory> {

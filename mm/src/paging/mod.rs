@@ -1,85 +1,51 @@
-//! Page tables over any [`PageFormat`](crate::arch::PageFormat).
+//! Page tables over any [`PageFormat`](crate::arch::PageFormat): the kernel's mappings, from the boot tables to the
+//! final ones.
+//!
+//! | file | holds |
+//! |---|---|
+//! | [`mapping`] | levels, entries, what a page may be used for |
+//! | [`tables`] | [`PageTables`]: a tree with its root, how its entries are read and written |
+//! | [`map`] | absent → present, with the largest leaves that fit |
+//! | [`change`] | unmapping and protecting what is mapped, splitting leaves where a change ends inside one |
+//! | [`graft`] | two trees that share tables |
+//! | [`prepare`] | tables without leaves, for what is mapped later without a frame at hand |
+//! | [`walk`] | one address, level by level; the page-table walk of a fault report |
+//! | [`dump`] | all mappings as merged runs: ptdump and the check for W^X |
+//! | [`direct`] | the direct map: all RAM, in the tables that the kernel switches to |
+//! | [`fixmap`] | [`Fixmap`]: slots whose tables exist from the first instruction |
+//! | [`early_ioremap`] | windows onto firmware tables over them |
+//! | [`source`] | where table frames come from |
+//!
+//! The order of bring-up: entry code writes boot tables by hand, which map the image, a little RAM and the tables of
+//! the fixmap. From then on everything goes through [`PageTables`].
+//!
+//! Invariants, for every tree that this module has written: a table's frame is reachable by the direct map, and was
+//! zeroed or filled before an entry pointed to it; a present entry is never overwritten by `map`; nothing is both
+//! writable and executable, because [`Mapping`] cannot say so. Tables are 8 bytes for each leaf, and one page for each
+//! `1 << (PAGE_SHIFT - 3)` entries.
+//!
+//! Linux: `arch/x86/mm/init_64.c`, `arch/arm64/mm/mmu.c`, `mm/ptdump.c`, `mm/early_ioremap.c`.
 
-use crate::addr::PhysAddr;
+pub mod change;
+pub mod direct;
+pub mod dump;
+pub mod early_ioremap;
+pub mod fixmap;
+pub mod graft;
+pub mod map;
+pub mod mapping;
+pub mod prepare;
+pub mod source;
+pub mod tables;
+pub mod walk;
 
-/// A level of page tables. The lowest is 0: its leaves are pages. One level up, a leaf maps
-/// `1 << (PAGE_SHIFT - 3)` times as much.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-#[repr(transparent)]
-pub struct Level(u8);
-
-impl Level {
-    /// The level whose leaves are pages.
-    pub const PAGE: Self = Self(0);
-
-    /// Level `number`, counted up from [`Level::PAGE`].
-    #[must_use]
-    pub const fn new(number: u8) -> Self {
-        Self(number)
-    }
-
-    /// The number, counted up from [`Level::PAGE`].
-    #[must_use]
-    pub const fn as_u8(self) -> u8 {
-        self.0
-    }
-}
-
-/// What may be done with mapped memory. There is no way to say writable and executable at once.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Access {
-    /// Read.
-    ReadOnly,
-    /// Read and write.
-    ReadWrite,
-    /// Read and execute.
-    ReadExecute,
-}
-
-/// How the CPU may cache and order accesses.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MemoryType {
-    /// RAM: write-back cached.
-    Normal,
-    /// Frame buffers: writes are gathered, nothing is cached.
-    WriteCombining,
-    /// Registers of devices: no caching, no reordering, no speculation.
-    Device,
-}
-
-/// How a page is mapped.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Mapping {
-    /// What may be done with it.
-    pub access: Access,
-    /// How it is cached.
-    pub memory: MemoryType,
-}
-
-/// What a table entry says.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Entry {
-    /// Nothing is mapped.
-    Absent,
-    /// The next table is at this address.
-    Table(PhysAddr),
-    /// Memory at this address is mapped.
-    Leaf {
-        /// Its first byte.
-        address: PhysAddr,
-        /// How.
-        mapping: RawMapping,
-    },
-}
-
-/// How live tables map a page, whoever wrote them: unlike [`Mapping`] it can also say writable and executable, so that
-/// a check of live tables can find it.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct RawMapping {
-    /// Writes are allowed.
-    pub writable: bool,
-    /// Execution is allowed in the kernel.
-    pub executable: bool,
-    /// How it is cached.
-    pub memory: MemoryType,
-}
+pub use change::ChangeError;
+pub use direct::{DirectError, map_direct};
+pub use dump::Run;
+pub use early_ioremap::Window;
+pub use fixmap::{Fixmap, FixmapError, Slot};
+pub use map::MapError;
+pub use mapping::{Access, Entry, Level, Mapping, MemoryType, RawMapping};
+pub use source::{BootFrames, FrameSource, NoFrames};
+pub use tables::PageTables;
+pub use walk::{Step, Translation, Walk};

@@ -1,0 +1,139 @@
+//! The order of bring-up, from the boot loader's registers to the prompt. Read it top to bottom.
+//!
+//! Each stage takes the one before by value and returns the next, so nothing can be done too early or too late: there
+//! is no memblock left to allocate from once the page allocator has taken over. What a stage prints is Linux's text,
+//! in Linux's order. Linux: `start_kernel`, `setup_arch`, `mm_init`.
+
+use crate::describe::{self, Description};
+use crate::log::{self, BootText};
+use crate::monitor::Monitor;
+use crate::report::stop;
+use crate::selftest::{self, Verdict};
+use crate::tables;
+use ::log::{info, warn};
+use arch::paging::EarlyMap;
+use arch::{LAYOUT, Native, discover, timer, traps};
+use mm::Mm;
+use mm::machine::{MachineMemory, Warning};
+use mm::memblock::Memblock;
+use mm::numa::Nodes;
+use mm::page_alloc::PageAllocator;
+use mm::paging::PageTables;
+use mm::resource::Resources;
+use mm::slab::Slab;
+use mm::view::boot as text;
+use mm::zone::Zones;
+use platform::handover::BootInfo;
+
+/// The one memory manager, set when bring-up is done; the heap and the reports read it.
+pub(crate) static MM: spin::Once<Mm<Native>> = spin::Once::new();
+
+/// What the running kernel knows of its machine.
+pub(crate) struct System {
+    /// What the boot loader handed over.
+    pub(crate) boot: BootInfo<'static>,
+    /// What the firmware said of memory.
+    pub(crate) machine: MachineMemory<'static>,
+    /// Who lives where in physical address space.
+    pub(crate) resources: Resources<Native>,
+    /// The memory manager.
+    pub(crate) mm: &'static Mm<Native>,
+}
+
+impl System {
+    /// The live page tables.
+    pub(crate) fn tables(&self) -> &PageTables<Native> {
+        self.mm.tables()
+    }
+}
+
+/// Entered by `arch::entry` on the boot CPU, with interrupts off, on the boot stack, `.bss` cleared, in tables that
+/// map the image and the fixmap. `handover` is what the boot loader left in its register.
+#[unsafe(no_mangle)]
+extern "C" fn start_kernel(handover: u64) -> ! {
+    log::init();
+    traps::init();
+    timer::init();
+
+    // What the boot loader says, and somebody to tell it to.
+    let mut early = EarlyMap::new();
+    let boot = match discover::boot_info(handover, &mut early) {
+        Ok(boot) => boot,
+        Err(error) => stop(format_args!("{error}")),
+    };
+    let reject = &mut |item: &str, why| warn!("command line: {item}: {why}");
+    log::ensure_console(discover::consoles(&boot, reject));
+    parse_levels(&boot);
+    info!("Tessera {} on {}", env!("CARGO_PKG_VERSION"), arch::NAME);
+    info!("Command line: {}", boot.cmdline.as_str());
+
+    if discover::print_map(&boot, &mut early, &mut BootText::default()).is_err() {
+        warn!("the firmware's memory map could not be printed as a whole");
+    }
+
+    // What the firmware says of memory: every table once to count, once to fill.
+    let Description { machine, window } = describe::read(&boot, &mut early);
+    let mut memblock = Memblock::new(Native);
+    memblock.set_mapped(window);
+    memblock.populate(&machine, &mut warning);
+    let ram = describe::check(&memblock);
+    let nodes = Nodes::assign(memblock, &machine, discover::AFFINITY_RULES, &mut BootText::default(), &mut warning);
+    let mut nodes = nodes.unwrap_or_else(|error| stop(format_args!("nodes: {error}")));
+
+    // Final tables: all RAM in the direct map, the image with W^X, the windows of the fixmap.
+    let tables = tables::build(nodes.memblock_mut());
+
+    // Nodes, zones, memory map, page allocator, slab.
+    if let Err(error) = nodes.place_data(PageAllocator::<Native>::NODE_DATA_BYTES, &mut BootText::default()) {
+        stop(format_args!("node data: {error}"));
+    }
+    let zones = match Zones::lay_out(nodes, discover::zone_limits(ram)) {
+        Ok(zones) => zones,
+        Err(error) => stop(format_args!("zones: {error}")),
+    };
+    text::zones(&mut BootText::default(), &zones);
+    text::zonelists(&mut BootText::default(), &zones, boot.cmdline.zonelist_detail());
+    let resources = describe::resources(&machine);
+    let (pages, record) = match PageAllocator::take_over(zones, tables, &LAYOUT) {
+        Ok(parts) => parts,
+        Err(error) => stop(format_args!("page allocator: {error}")),
+    };
+    let slab = Slab::new(&pages);
+    let mm = MM.call_once(|| Mm { pages, slab, record });
+    describe::memory_line(mm);
+
+    ready(System { boot, machine, resources, mm })
+}
+
+/// Bring-up is done: tests when they are asked for, commands when they are given, the prompt.
+fn ready(system: System) -> ! {
+    let uptime = timer::uptime();
+    info!(
+        "Ready {}.{:06} s after entry ({} timer ticks)",
+        uptime.as_secs(),
+        uptime.subsec_micros(),
+        timer::ticks()
+    );
+    let mut monitor = Monitor::new(&system);
+    if system.boot.cmdline.has("selftest") && selftest::run(&system) == Verdict::Failed {
+        monitor.note_failure();
+    }
+    if let Some(script) = system.boot.cmdline.get("exec") {
+        monitor.execute(script);
+    }
+    monitor.prompt()
+}
+
+/// Turns a typed warning of a lower room into a line.
+pub(crate) fn warning(warning: Warning) {
+    warn!("{warning}");
+}
+
+fn parse_levels(boot: &BootInfo) {
+    if let Some(level) = boot.cmdline.get("loglevel") {
+        match level.parse() {
+            Ok(level) => log::set_console_level(level),
+            Err(_) => warn!("command line: loglevel={level} is no number; 7 is used"),
+        }
+    }
+}

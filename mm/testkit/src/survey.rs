@@ -1,0 +1,68 @@
+//! Everything that a tree of tables maps, and the tables themselves: what tests hold `mm::paging` against.
+
+use crate::format;
+use crate::machine::Machine;
+use mm::addr::{PhysAddr, VirtAddr};
+use mm::paging::{Entry, Level, RawMapping};
+
+/// One leaf of a tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Mapped {
+    /// Its first address.
+    pub address: VirtAddr,
+    /// Bytes.
+    pub size: u64,
+    /// The memory behind the first address.
+    pub physical: PhysAddr,
+    /// How it is mapped.
+    pub mapping: RawMapping,
+    /// Where it stands.
+    pub level: Level,
+}
+
+/// One table of a tree.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TableFrame {
+    /// Where it lies.
+    pub frame: PhysAddr,
+    /// Its level.
+    pub level: Level,
+    /// The first address that it translates.
+    pub address: VirtAddr,
+}
+
+impl<const SHIFT: u32> Machine<SHIFT> {
+    /// All leaves under `root`, by ascending address.
+    #[must_use]
+    pub fn mappings(&self, root: PhysAddr) -> Vec<Mapped> {
+        let mut mapped = Vec::new();
+        self.survey(root, format::levels(SHIFT) - 1, 0xffff << 48, &mut mapped, &mut Vec::new());
+        mapped
+    }
+
+    /// All tables under `root`, itself first.
+    #[must_use]
+    pub fn tables(&self, root: PhysAddr) -> Vec<TableFrame> {
+        let mut tables = Vec::new();
+        self.survey(root, format::levels(SHIFT) - 1, 0xffff << 48, &mut Vec::new(), &mut tables);
+        tables
+    }
+
+    fn survey(&self, frame: PhysAddr, number: u8, first: u64, mapped: &mut Vec<Mapped>, tables: &mut Vec<TableFrame>) {
+        let level = Level::new(number);
+        tables.push(TableFrame { frame, level, address: VirtAddr::new(first) });
+        let size = 1_u64 << format::span_shift(SHIFT, number);
+        let top = number + 1 == format::levels(SHIFT);
+        let entries = if top { (1 << 48) / size } else { 1 << (SHIFT - 3) };
+        for index in 0..entries {
+            let address = first + index * size;
+            match format::decode(SHIFT, self.read_entry(frame, index), level, self.largest_leaf) {
+                Entry::Absent => {}
+                Entry::Table(next) => self.survey(next, number - 1, address, mapped, tables),
+                Entry::Leaf { address: physical, mapping } => {
+                    mapped.push(Mapped { address: VirtAddr::new(address), size, physical, mapping, level });
+                }
+            }
+        }
+    }
+}
