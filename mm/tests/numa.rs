@@ -277,6 +277,28 @@ fn the_tables_of_nodes_are_small_and_scratch_is_given_back() {
     assert!(nodes.memblock_mut().alloc_slice::<u8>(1, NodeWish::Any, Owner::new("t")).is_ok());
 }
 
+/// 12 TiB on 16 nodes in a thousand pieces, out of a window of 2 MiB.
+#[test]
+fn a_huge_machine_needs_little_memory_for_its_tables() {
+    let mut description = "arch x86\nbank 0x100000 0x7fffffff usable\nsrat 0 0x0 0x7fffffff\n".to_owned();
+    let pieces = if cfg!(miri) { 160 } else { 1000 };
+    let size = (12_u64 << 40) / pieces;
+    for at in 0..pieces {
+        let (start, node) = ((1 << 32) + at * size, at * 16 / pieces);
+        let (start, last) = (start & !0xfff, (start + size - 1) & !0xfff);
+        description += &format!("bank {start:#x} {:#x} usable\nsrat {node} {start:#x} {:#x}\n", last - 1, last - 1);
+    }
+    for cpu in 0..1024 {
+        description += &format!("cpu {cpu:#x}\ncpudomain {cpu:#x} {}\n", cpu / 64);
+    }
+    let mut machine: Machine = Facts::parse(&description).machine;
+    let ram = machine.window();
+    let (nodes, printed) = machine.assign(&ram, &mut |warning| panic!("{warning}"));
+    assert_eq!(nodes.node_count(), 16);
+    assert_eq!(printed.lines().filter(|line| line.starts_with("NUMA: Node")).count() as u64, pieces + 1 - 16);
+    assert!(nodes.memblock().reserved_size() < 256 << 10, "{:#x}", nodes.memblock().reserved_size());
+}
+
 /// Linux's rule in its slowest form, on blocks that do not overlap: two blocks of one node become one unless a block of
 /// another node lies between them; the first block looks for partners first.
 fn merge_model(mut blocks: Vec<(u64, u64, u32)>) -> Vec<String> {

@@ -6,6 +6,8 @@ mod ram;
 
 use facts::{Facts, MACHINES, Machine, lines};
 use mm::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
+use mm::memblock::Memblock;
+use mm::numa::{AffinityRules, Nodes};
 use mm::view::boot;
 use mm::zone::{Unavailable, ZoneKind, ZoneLimits, Zones};
 use proptest::prelude::*;
@@ -147,6 +149,40 @@ fn arm64_draws_its_borders_where_linux_does() {
     // Memory starts at or above 4 GiB: DMA is all of it.
     assert_eq!(arm64(4 * GIB, 6 * GIB, None), [(4 * GIB, 6 * GIB), empty(6 * GIB), empty(6 * GIB)]);
     assert_eq!(arm64(1024 * GIB, 1026 * GIB, Some(GIB))[0], (1024 * GIB, 1026 * GIB));
+}
+
+/// A machine of two nodes, the second above a hole, in pages of each size.
+fn page_size<const SHIFT: u32>() -> (Vec<(u64, u64, u64)>, Vec<(u16, u64)>) {
+    const MIB: u64 = 1 << 20;
+    let builder = mm_testkit::Machine::<SHIFT>::builder();
+    let machine = builder.ram(0x8000_0000, 3 * MIB + 0x4000, 0).ram(0x8040_0000, 2 * MIB, 1).finish();
+    let mut description = machine.describe();
+    let described = description.lend();
+    let mut memblock = Memblock::new(machine.handle());
+    // SAFETY: all of it is RAM that only this test uses.
+    unsafe { memblock.set_mapped(PhysRange::ALL) };
+    memblock.populate(&described, &mut |warning| panic!("{warning}")).unwrap();
+    let mut text = String::new();
+    let nodes = Nodes::assign(memblock, &described, AffinityRules::Arm64, &mut text, &mut |_| {}).unwrap();
+    let limits = ZoneLimits::arm64(nodes.memblock().memory().span(), None);
+    let zones = Zones::lay_out(nodes, limits).unwrap();
+    let spans = zones.spans().iter();
+    let spans = spans.map(|zone| (zone.range.start().as_u64(), zone.range.count(), zone.present)).collect();
+    (spans, zones.unavailable().map(|hole| (hole.node.as_u16(), hole.pages)).collect())
+}
+
+#[test]
+fn zones_and_holes_follow_the_size_of_pages_and_sections() {
+    // The last page of 64 KiB of the first range is not whole. Sections are 128 MiB, with 64 KiB pages 512 MiB.
+    let (spans, holes) = page_size::<12>();
+    assert_eq!(spans, [(0x8_0000, 772, 772), (0x8_0400, 512, 512)]);
+    assert_eq!(holes, [(1, 252), (1, 32_768 - 1024 - 512)]);
+    let (spans, holes) = page_size::<14>();
+    assert_eq!(spans, [(0x2_0000, 193, 193), (0x2_0100, 128, 128)]);
+    assert_eq!(holes, [(1, 63), (1, 8192 - 256 - 128)]);
+    let (spans, holes) = page_size::<16>();
+    assert_eq!(spans, [(0x8000, 48, 48), (0x8040, 32, 32)]);
+    assert_eq!(holes, [(1, 16), (1, 8192 - 64 - 32)]);
 }
 
 /// Counts unavailable pages one by one: every frame of a section that holds memory and is no memory itself, given to
