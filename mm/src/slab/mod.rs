@@ -33,7 +33,7 @@ mod registry;
 mod verify;
 
 pub use error::{KfreeError, SlabError};
-pub use info::{CacheInfo, ObjectInfo};
+pub use info::{CacheInfo, ObjectInfo, ObjectState};
 pub use verify::{SlabFault, SlabProblem, SlabTotals};
 
 use crate::addr::{NodeId, Pfn, PhysAddr};

@@ -1,8 +1,6 @@
 //! The page allocator on emulated machines, against a list of what is held that shares no code with it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod up;
-
+use crate::up::{Random, is_ram, pages, zones};
 use mm::addr::{NodeId, Order, Pfn, PfnRange, PhysRange};
 use mm::arch::{Arch, PageFormat};
 use mm::model::{Granule, PageState};
@@ -10,7 +8,6 @@ use mm::page_alloc::{AllocError, FreeError, Gfp, NodeWish, PageAllocator, PageIn
 use mm::zone::ZoneKind;
 use mm_testkit::{Emulated, Machine, run_on};
 use std::collections::BTreeMap;
-use up::{Random, is_ram, pages, zones};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -86,7 +83,7 @@ fn free_all<A: Arch>(pages: &PageAllocator<A>, held: Held) {
 }
 
 /// Random allocations and frees of all orders, then everything back.
-fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: up::Reserved<'_>, steps: u32, seed: u64) {
+fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: crate::up::Reserved<'_>, steps: u32, seed: u64) {
     let (zones, tables) = zones(machine, reserved);
     let (pages, record) = PageAllocator::take_over(zones, tables, machine.handle().layout()).unwrap();
     pages.verify().unwrap();
