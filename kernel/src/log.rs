@@ -78,7 +78,8 @@ pub(crate) fn set_console_level(linux_level: u64) {
 fn open_console(mut uart: KernelUart) {
     let mut sink = SINK.lock(Native);
     let (older, newer) = sink.ring.pieces();
-    for &byte in older.iter().chain(newer) {
+    // The first character of the entry code stands on this line.
+    for &byte in b"\n".iter().chain(older).chain(newer) {
         put(&mut uart, byte);
     }
     EMERGENCY.call_once(|| uart);

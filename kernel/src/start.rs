@@ -125,7 +125,8 @@ fn zonelist_text(zones: &Zones<Native>, boot: &BootInfo<'_>) -> core::fmt::Resul
     if boot.cmdline.get("mminit_loglevel").and_then(|level| level.parse::<u32>().ok()).is_some_and(|level| level >= 4) {
         text::zonelist_entries(zones, text)?;
     }
-    text::built(zones, LAYOUT.struct_page_bytes, text)
+    // The page allocator has no page blocks yet.
+    text::built(zones, LAYOUT.struct_page_bytes, text::Mobility::Off, text)
 }
 
 fn parse_levels(boot: &BootInfo) {

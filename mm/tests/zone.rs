@@ -38,7 +38,7 @@ fn linux_printed_the_same_zones_and_lists() {
         let zones = zones(&mut facts.machine, &ram);
         let layout = text(|out| boot::zone_layout(&zones, out));
         assert_eq!(lines(&layout), facts.section("zones").unwrap(), "{name}");
-        let lists = text(|out| boot::zonelists(&zones, 64, out));
+        let lists = text(|out| boot::zonelists(&zones, 64, boot::Mobility::On, out));
         assert_eq!(lines(&lists), facts.section("lists").unwrap(), "{name}");
     }
 }
