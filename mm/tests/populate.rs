@@ -8,6 +8,8 @@ use mm::machine::{
     Bank, List, MachineMemory, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
 };
 use mm::memblock::{Memblock, MemblockError, RegionFlags, Which};
+use mm::resource::{Resource, ResourceKind, ResourceTree};
+use mm::view::iomem::iomem;
 use proptest::prelude::*;
 use ram::{Access, Ram};
 
@@ -167,6 +169,48 @@ fn hundreds_of_entries_grow_the_arrays_and_nothing_is_overwritten() {
         assert!(reservations.iter().all(|r| !r.range.overlaps(table.range())));
         assert!(banks.iter().all(|b| b.kind == MemoryKind::Usable || !b.range.overlaps(table.range())));
     }
+}
+
+/// The map of a PC of 4 GiB, as `/proc/iomem` shows it on Linux, with the kernel and the low mebibyte held.
+#[test]
+fn address_space_reads_as_in_proc_iomem() {
+    use MemoryKind::{Reserved, Usable};
+    let ram = Ram::new(0, 4096);
+    let banks = [
+        bank(0, 0x9_fbff, Usable),
+        bank(0x9_fc00, 0x9_ffff, Reserved),
+        bank(0xf_0000, 0xf_ffff, Reserved),
+        bank(0x10_0000, 0x7ffd_ffff, Usable),
+        bank(0x7ffe_0000, 0x7fff_ffff, Reserved),
+        bank(0x1_0000_0000, 0x1_7fff_ffff, Usable),
+        Bank { source: Source::whole(Table::Architecture), ..bank(0, 0xfff, Reserved) },
+    ];
+    let low = held(0, 0xf_ffff, Table::Architecture, MapPolicy::Map);
+    let mut storage = vec![None; banks.len()];
+    let mut list = List::new(&mut storage);
+    banks.iter().for_each(|bank| assert!(list.push(*bank)));
+    let machine = MachineMemory {
+        banks: list,
+        reservations: List::new(&mut []),
+        affinities: List::new(&mut []),
+        cpus: List::new(&mut []),
+        cpu_affinities: List::new(&mut []),
+        distances: List::new(&mut []),
+    };
+    let (memblock, result, _) = populate(&ram, &banks, &[low]);
+    result.unwrap();
+    let mut tree = ResourceTree::new(vec![Resource::unused(); 32]);
+    tree.describe(&machine, memblock.reserved()).unwrap();
+    tree.insert(span(0x100_0000, 0x1ff_ffff), Owner::new("Kernel code"), ResourceKind::Kernel).unwrap();
+    let mut text = String::new();
+    iomem(&tree, &mut text).unwrap();
+    let expected = "00000000-00000fff : Reserved\n  00000000-00000fff : held\n\
+                    00001000-0009fbff : System RAM\n  00001000-0009fbff : held\n\
+                    0009fc00-0009ffff : Reserved\n  0009fc00-0009ffff : held\n\
+                    000f0000-000fffff : Reserved\n  000f0000-000fffff : held\n\
+                    00100000-7ffdffff : System RAM\n  01000000-01ffffff : Kernel code\n\
+                    7ffe0000-7fffffff : Reserved\n100000000-17fffffff : System RAM\n";
+    assert_eq!(text, expected);
 }
 
 #[test]
