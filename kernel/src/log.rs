@@ -8,11 +8,12 @@
 //! Linux: `kernel/printk/printk.c`.
 
 use arch::Native;
-use arch::discover::KernelUart;
+use arch::discover::{self, KernelUart};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mm::sync::IrqLock;
+use platform::console::ConsoleSpec;
 
 /// Bytes of the ring: about a thousand lines.
 const RING_BYTES: usize = 64 << 10;
@@ -46,8 +47,7 @@ struct Sink {
     console: Option<KernelUart>,
 }
 
-static SINK: IrqLock<Sink> =
-    IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
+static SINK: IrqLock<Sink> = IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
 /// The console again, for reports while [`SINK`] is held.
 static EMERGENCY: spin::Once<KernelUart> = spin::Once::new();
 /// The greatest level that the console shows, as `log` counts them.
@@ -75,7 +75,7 @@ pub(crate) fn set_console_level(linux_level: u64) {
 }
 
 /// Opens the console and writes to it what the ring holds.
-pub(crate) fn open_console(mut uart: KernelUart) {
+fn open_console(mut uart: KernelUart) {
     let mut sink = SINK.lock(Native);
     let (older, newer) = sink.ring.pieces();
     for &byte in older.iter().chain(newer) {
@@ -83,6 +83,16 @@ pub(crate) fn open_console(mut uart: KernelUart) {
     }
     EMERGENCY.call_once(|| uart);
     sink.console = Some(uart);
+}
+
+/// Opens the first console of `specs` that answers, unless one is open.
+pub(crate) fn ensure_console(specs: impl IntoIterator<Item = ConsoleSpec>) {
+    if EMERGENCY.is_completed() {
+        return;
+    }
+    if let Some(uart) = specs.into_iter().find_map(|spec| discover::open_uart(&spec)) {
+        open_console(uart);
+    }
 }
 
 /// Text straight to the console, without time stamp or ring: the monitor's answers.

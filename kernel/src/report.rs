@@ -5,9 +5,9 @@
 //! loops. Backtrace lines are `  #0 0xffffffff80201234`; xtask adds names and lines from the kernel's ELF.
 //! Linux: `arch/*/mm/fault.c`, `kernel/panic.c`.
 
-use crate::log::emergency;
+use crate::log::{self, emergency};
 use arch::traps::TrapFrame;
-use arch::{Native, exit, paging};
+use arch::{discover, exit, paging};
 use core::panic::PanicInfo;
 use core::sync::atomic::{AtomicU8, Ordering};
 use mm::addr::VirtAddr;
@@ -50,7 +50,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 
 /// A sentence, then the same end as a panic: for a machine that leaves nothing to boot with.
 pub(crate) fn stop(reason: core::fmt::Arguments<'_>) -> ! {
-    log::error!("{reason}");
+    begin();
     say!("kernel stopped: {reason}");
     exit::power_off(exit::ExitStatus::Failure)
 }
@@ -59,6 +59,7 @@ fn begin() {
     if REPORTS.fetch_add(1, Ordering::Relaxed) > 0 {
         exit::power_off(exit::ExitStatus::Failure);
     }
+    log::ensure_console(discover::default_consoles());
 }
 
 /// Follows the chain of saved frame pointers: at each, the caller's frame pointer and then the return address.
@@ -92,6 +93,5 @@ fn read_word(at: VirtAddr) -> Option<VirtAddr> {
     for (offset, byte) in (0u64..).zip(word.iter_mut()) {
         *byte = arch::traps::try_read(at.checked_add(offset)?).ok()?;
     }
-    let _ = Native;
     Some(VirtAddr::new(u64::from_le_bytes(word)))
 }

@@ -4,7 +4,7 @@
 //! is no memblock left to allocate from once the page allocator has taken over. What a stage prints is Linux's text,
 //! in Linux's order. Linux: `start_kernel`, `setup_arch`, `mm_init`.
 
-use crate::describe::{self, Description};
+use crate::describe::{self, Description, Resources};
 use crate::log::{self, BootText};
 use crate::monitor::Monitor;
 use crate::report::stop;
@@ -13,14 +13,12 @@ use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
+use core::fmt::Display;
 use mm::Mm;
 use mm::machine::{MachineMemory, Warning};
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
 use mm::page_alloc::PageAllocator;
-use mm::paging::PageTables;
-use mm::resource::Resources;
-use mm::slab::Slab;
 use mm::view::boot as text;
 use mm::zone::Zones;
 use platform::handover::BootInfo;
@@ -31,20 +29,13 @@ pub(crate) static MM: spin::Once<Mm<Native>> = spin::Once::new();
 /// What the running kernel knows of its machine.
 pub(crate) struct System {
     /// What the boot loader handed over.
-    pub(crate) boot: BootInfo,
+    pub(crate) boot: BootInfo<'static>,
     /// What the firmware said of memory.
     pub(crate) machine: MachineMemory<'static>,
     /// Who lives where in physical address space.
-    pub(crate) resources: Resources<Native>,
+    pub(crate) resources: Resources,
     /// The memory manager.
     pub(crate) mm: &'static Mm<Native>,
-}
-
-impl System {
-    /// The live page tables.
-    pub(crate) fn tables(&self) -> &PageTables<Native> {
-        self.mm.tables()
-    }
 }
 
 /// Entered by `arch::entry` on the boot CPU, with interrupts off, on the boot stack, `.bss` cleared, in tables that
@@ -59,45 +50,42 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mut early = EarlyMap::new();
     let boot = match discover::boot_info(handover, &mut early) {
         Ok(boot) => boot,
-        Err(error) => {
-            open_first_console(discover::default_consoles());
-            stop(format_args!("{error}"))
-        }
+        Err(error) => stop(format_args!("{error}")),
     };
-    open_first_console(discover::consoles(&boot));
+    let reject = &mut |item: &str, why| warn!("command line: {item}: {why}");
+    log::ensure_console(discover::consoles(&boot, reject));
     parse_levels(&boot);
     info!("Tessera {} on {}", env!("CARGO_PKG_VERSION"), arch::NAME);
-    info!("Command line: {}", boot.cmdline().as_str());
+    info!("Command line: {}", boot.cmdline.as_str());
+
+    if discover::print_map(&boot, &mut early, &mut BootText::default()).is_err() {
+        warn!("the firmware's memory map could not be printed as a whole");
+    }
 
     // What the firmware says of memory: every table once to count, once to fill.
     let Description { machine, window } = describe::read(&boot, &mut early);
     let mut memblock = Memblock::new(Native);
-    memblock.set_mapped(window);
-    memblock.populate(&machine, &mut warning);
-    let ram = describe::check(&memblock);
+    // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
+    unsafe { memblock.set_mapped(window) };
+    or_stop("memblock", memblock.populate(&machine, &mut warning));
+    let ram = describe::ram(&memblock);
     let nodes = Nodes::assign(memblock, &machine, discover::AFFINITY_RULES, &mut BootText::default(), &mut warning);
-    let mut nodes = nodes.unwrap_or_else(|error| stop(format_args!("nodes: {error}")));
+    let mut nodes = or_stop("nodes", nodes);
 
-    // Final tables: all RAM in the direct map, the image with W^X, the windows of the fixmap.
+    // Final tables: all RAM in the direct map, the image with W^X, the fixmap.
     let tables = tables::build(nodes.memblock_mut());
 
-    // Nodes, zones, memory map, page allocator, slab.
-    if let Err(error) = nodes.place_data(PageAllocator::<Native>::NODE_DATA_BYTES, &mut BootText::default()) {
-        stop(format_args!("node data: {error}"));
-    }
-    let zones = match Zones::lay_out(nodes, discover::zone_limits(ram)) {
-        Ok(zones) => zones,
-        Err(error) => stop(format_args!("zones: {error}")),
-    };
-    text::zones(&mut BootText::default(), &zones);
-    text::zonelists(&mut BootText::default(), &zones, boot.cmdline().zonelist_detail());
-    let resources = describe::resources(&machine);
-    let (pages, record) = match PageAllocator::take_over(zones, tables, &LAYOUT) {
-        Ok(parts) => parts,
-        Err(error) => stop(format_args!("page allocator: {error}")),
-    };
-    let slab = Slab::new(&pages);
-    let mm = MM.call_once(|| Mm { pages, slab, record });
+    // Nodes and zones.
+    or_stop("node data", nodes.place_data(PageAllocator::<Native>::NODE_DATA_BYTES, &mut BootText::default()));
+    let mut zones = or_stop("zones", Zones::lay_out(nodes, discover::zone_limits(ram)));
+    or_stop("boot text", text::zone_layout(&zones, &mut BootText::default()));
+    or_stop("zonelists", zones.build_zonelists());
+    or_stop("boot text", zonelist_text(&zones, &boot));
+    let resources = or_stop("resources", describe::resources(&machine, &mut zones));
+
+    // Memory map, page allocator, slab: memblock ends here.
+    let mm = or_stop("memory", Mm::new(zones, tables, &LAYOUT));
+    let mm = MM.call_once(|| mm);
     describe::memory_line(mm);
 
     ready(System { boot, machine, resources, mm })
@@ -106,20 +94,23 @@ extern "C" fn start_kernel(handover: u64) -> ! {
 /// Bring-up is done: tests when they are asked for, commands when they are given, the prompt.
 fn ready(system: System) -> ! {
     let uptime = timer::uptime();
-    info!(
-        "Ready {}.{:06} s after entry ({} timer ticks)",
-        uptime.as_secs(),
-        uptime.subsec_micros(),
-        timer::ticks()
-    );
+    info!("Ready {}.{:06} s after entry ({} timer ticks)", uptime.as_secs(), uptime.subsec_micros(), timer::ticks());
     let mut monitor = Monitor::new(&system);
-    if system.boot.cmdline().has("selftest") && selftest::run(&system) == Verdict::Failed {
+    if system.boot.cmdline.has("selftest") && selftest::run(&system) == Verdict::Failed {
         monitor.note_failure();
     }
-    if let Some(script) = system.boot.cmdline().get("exec") {
+    if let Some(script) = system.boot.cmdline.get("exec") {
         monitor.execute(script);
     }
     monitor.prompt()
+}
+
+/// The value, or the end with a sentence that names the stage.
+fn or_stop<T, E: Display>(stage: &str, result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => stop(format_args!("{stage}: {error}")),
+    }
 }
 
 /// Turns a typed warning of a lower room into a line.
@@ -127,17 +118,18 @@ pub(crate) fn warning(warning: Warning) {
     warn!("{warning}");
 }
 
-/// Opens the first console that is there.
-fn open_first_console(specs: impl Iterator<Item = platform::console::ConsoleSpec>) {
-    for spec in specs {
-        if let Some(uart) = discover::open_uart(&spec) {
-            return log::open_console(uart);
-        }
+/// Orders and lists; the lists themselves only when `mminit_loglevel=` asks for them, as in Linux.
+fn zonelist_text(zones: &Zones<Native>, boot: &BootInfo<'_>) -> core::fmt::Result {
+    let text = &mut BootText::default();
+    text::fallback_orders(zones, text)?;
+    if boot.cmdline.get("mminit_loglevel").and_then(|level| level.parse::<u32>().ok()).is_some_and(|level| level >= 4) {
+        text::zonelist_entries(zones, text)?;
     }
+    text::built(zones, LAYOUT.struct_page_bytes, text)
 }
 
 fn parse_levels(boot: &BootInfo) {
-    if let Some(level) = boot.cmdline().get("loglevel") {
+    if let Some(level) = boot.cmdline.get("loglevel") {
         match level.parse() {
             Ok(level) => log::set_console_level(level),
             Err(_) => warn!("command line: loglevel={level} is no number; 7 is used"),

@@ -12,6 +12,7 @@ pub mod model;
 pub mod numa;
 pub mod page_alloc;
 pub mod paging;
+pub mod resource;
 pub mod slab;
 pub mod sync;
 pub mod view;

@@ -57,7 +57,7 @@ fn checks(arch: Option<Arch>) -> Vec<Check> {
     }
     checks.push(Check {
         environment: Some(("RUSTDOCFLAGS", "-D warnings")),
-        ..check("documentation", &["doc", "--no-deps", "--document-private-items"])
+        ..check("documentation", &["doc", "--no-deps"])
     });
     checks
 }

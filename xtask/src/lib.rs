@@ -1,9 +1,9 @@
 //! `cargo xtask`: builds the kernel, boots it on QEMU machines, runs every test, says what is missing.
 //!
-//! The way of a boot: [`cli`] reads the command line, [`missing`] sees to it that the tools are there, [`image`]
-//! builds what QEMU loads, [`qemu`] writes QEMU's command line, [`process`] runs it under a time limit, [`serial`]
-//! turns its bytes into lines (names of functions from [`symbols`]), and [`verdict`] says how it went. The verbs
-//! [`run`], [`test`], [`doctor`] and [`ci`] put these together.
+//! The way of a boot: `cli` reads the command line, `missing` sees to it that the tools are there, `image`
+//! builds what QEMU loads, `qemu` writes QEMU's command line, `process` runs it under a time limit, `serial`
+//! turns its bytes into lines (names of functions from `symbols`), and `verdict` says how it went. The verbs
+//! `run`, `test`, `doctor` and `ci` put these together.
 //!
 //! It is a library so that `tests/machines.rs` can boot the machines of `ci/matrix.toml` as ordinary tests, by the
 //! same code that `cargo xtask test` uses.
@@ -32,7 +32,7 @@ mod workspace;
 
 pub use test::as_tests::{MachineTest, machine_tests};
 
-/// Reads the command line, does what it asks for, and says how it went by one of the [exit codes](exit::Exit).
+/// Reads the command line, does what it asks for, and says how it went by one of the exit codes that the help names.
 #[must_use]
 pub fn main() -> ExitCode {
     match cli::perform() {

@@ -129,8 +129,8 @@ fn rustup_itself() -> Missing {
 /// after the other, each finds its own.
 fn install_packages(packages: &[&str], missing: &[Missing]) -> Result<()> {
     if workspace::find_program("apt-get").is_none() {
-        let names: Vec<&str> = missing.iter().map(|thing| thing.what.as_str()).collect();
-        let sentence = format!("there is no apt-get to install with: {} has to come from elsewhere", names.join(", "));
+        let lines = missing.iter().map(|thing| format!("{thing}, but there is no apt-get here"));
+        let sentence = lines.collect::<Vec<_>>().join("\nerror: ");
         return Err(Failure::NoFile(sentence).into());
     }
     // A fresh machine has no package lists. Lists that cannot be renewed may still be good enough.
@@ -144,11 +144,15 @@ fn install_packages(packages: &[&str], missing: &[Missing]) -> Result<()> {
 }
 
 fn apt_get() -> Command {
-    let mut command = if needs_sudo() { Command::new("sudo") } else { Command::new("env") };
-    if needs_sudo() {
-        command.arg("env");
+    const QUIET: (&str, &str) = ("DEBIAN_FRONTEND", "noninteractive");
+    if !needs_sudo() {
+        let mut command = Command::new("apt-get");
+        command.env(QUIET.0, QUIET.1);
+        return command;
     }
-    command.args(["DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+    // sudo hands our environment on only where it is told to.
+    let mut command = Command::new("sudo");
+    command.args(["env", &format!("{}={}", QUIET.0, QUIET.1), "apt-get"]);
     command
 }
 

@@ -1,22 +1,23 @@
 //! From x0 to a description of the machine: the device tree, and the way to speak and to end that it names.
 //!
-//! The loader gives one address. [`boot_info`] maps the tree there, lets `platform` check and read it, and from then on
-//! [`exit`](crate::exit) knows how this machine ends. Everything else is asked of the result. Without a tree nothing
-//! is known of the machine: then the kernel says so on whatever console answers at a usual place, and stops. Linux:
-//! `setup_machine_fdt` in `arch/arm64/kernel/setup.c`, `early_init_dt_scan`.
+//! The loader gives one address. [`boot_info`] maps the tree there and lets `platform` check and read it; everything
+//! else is asked of the result. Without a tree nothing is known of the machine: then the kernel says so on whatever
+//! console answers at a usual place, and stops. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
+//! `early_init_dt_scan`.
 
-use crate::exit::{self, TestDevice};
+use crate::exit;
 use crate::paging::{self, EarlyMap, TreeError};
-use crate::traps::probe;
+use crate::registers::DeviceRegisters;
 use core::fmt;
-use mm::addr::{PhysAddr, PhysRange, VirtAddr};
+use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::MachineSink;
 use mm::numa::AffinityRules;
+use mm::zone::ZoneLimits;
 use platform::board::{self, Board};
-use platform::console::registers::{Width, Window};
 use platform::console::spec::{self, Candidates, SpecError};
-use platform::console::{ConsoleSpec, Registers, Uart, UartKind};
+use platform::console::{ConsoleSpec, Uart, UartKind};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
+use platform::power::PowerOff;
 use platform::read::PhysRead;
 
 /// How memory and CPUs come to nodes on this architecture.
@@ -49,20 +50,16 @@ impl fmt::Display for DiscoverError {
 
 impl core::error::Error for DiscoverError {}
 
-/// What the boot loader left behind. Also tells [`exit`](crate::exit) how this machine ends. Works once: the tree is
-/// handed out for good.
+/// What the boot loader left behind: `handover` is the address of its device tree. From then on [`exit`] knows how this
+/// machine ends. Works once: the tree is handed out for good.
 ///
 /// # Errors
 /// There is no device tree, or none that can be used.
-pub fn boot_info(handover: u64, early: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
+pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
     let at = PhysAddr::new(handover);
     let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
     let boot = image::read(at, blob).map_err(DiscoverError::BadTree)?;
-    let test = match boot.cmdline.get("exit") {
-        Some("semihosting") => TestDevice::Semihosting,
-        _ => TestDevice::None,
-    };
-    exit::set_ways(test, boot.power_off(early).or(board(&boot).power));
+    exit::prepare(&boot, read);
     Ok(boot)
 }
 
@@ -71,11 +68,31 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
+/// Prints what the machine calls itself. Memory is not listed here: of a device tree Linux shows the memory nodes only
+/// as what becomes of them.
+///
+/// # Errors
+/// When `text` refuses.
+pub fn print_map(boot: &BootInfo<'_>, _read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
+    match &boot.map {
+        MemoryMapSource::DeviceTree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
+            Some(model) => writeln!(text, "Machine model: {model}"),
+            None => Ok(()),
+        },
+        MemoryMapSource::E820(_) | MemoryMapSource::None => Ok(()),
+    }
+}
+
+/// How this machine says that it ends; where its tables say nothing, how its board does.
+pub fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
+    boot.power_off(read).or(board(boot).power)
+}
+
 /// What is assumed of this board.
 fn board(boot: &BootInfo<'_>) -> &'static Board {
     let known = match &boot.map {
-        MemoryMapSource::DeviceTree(blob) => board::by_compatible(blob.compatible()),
-        _ => None,
+        MemoryMapSource::DeviceTree(tree) => board::by_compatible(tree.compatible()),
+        MemoryMapSource::E820(_) | MemoryMapSource::None => None,
     };
     known.unwrap_or(&board::UNKNOWN)
 }
@@ -91,12 +108,12 @@ pub fn default_consoles() -> impl Iterator<Item = ConsoleSpec> {
 }
 
 /// A serial device behind memory-mapped registers.
-pub type KernelUart = Uart<MappedRegisters>;
+pub type KernelUart = Uart<DeviceRegisters>;
 
 /// The device of `spec`, ready for use, if it answers there and is what the spec says.
 #[must_use]
 pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
-    let mut uart = Uart::new(spec, MappedRegisters::map(spec)?);
+    let mut uart = Uart::new(spec, DeviceRegisters::open(spec)?);
     if !uart.probe() {
         return None;
     }
@@ -104,56 +121,9 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
     Some(uart)
 }
 
-/// The registers of a device, in the fixmap.
-#[derive(Clone, Copy, Debug)]
-pub struct MappedRegisters {
-    base: VirtAddr,
-    window: Window,
-}
-
-impl MappedRegisters {
-    /// Maps the registers of `spec`, if something answers at the last of them.
-    fn map(spec: &ConsoleSpec) -> Option<Self> {
-        let window = spec.window;
-        let Window::Mmio { base, shift: 0..=3, .. } = window else { return None };
-        // The identification registers, which are read in any case: to read them has no effect on the device.
-        let (size, harmless) = match spec.kind {
-            UartKind::Pl011 => (0x1000, 0xffc / 4),
-            UartKind::Ns16550 => (window.offset(8), 7),
-        };
-        let registers = Self { base: paging::map_device(base, size)?, window };
-        probe::load(registers.at(harmless), registers.width()).ok()?;
-        Some(registers)
-    }
-
-    fn at(&self, register: u32) -> VirtAddr {
-        self.base.saturating_add(self.window.offset(register))
-    }
-
-    fn width(&self) -> Width {
-        match self.window {
-            Window::Mmio { width, .. } => width,
-            Window::Io { .. } => Width::Bits8,
-        }
-    }
-}
-
-impl Registers for MappedRegisters {
-    fn read(&mut self, register: u32) -> u32 {
-        // A device that no longer answers reads as zero; the drivers' waits are bounded.
-        probe::load(self.at(register), self.width()).unwrap_or(0)
-    }
-
-    fn write(&mut self, register: u32, value: u32) {
-        // SAFETY: `map` found a device at this address, whose driver says what it takes; it is no memory.
-        let _ = unsafe { probe::store(self.at(register), self.width(), value) };
-    }
-}
-
 /// Where zones end. `ram` reaches from the first to the last byte of memory; `dma_limit` is the highest address that
 /// every device reaches, where the device tree says that some do not reach all.
 #[must_use]
-#[cfg(any())]
-pub fn zone_limits(ram: PhysRange) -> mm::zone::ZoneLimits {
-    mm::zone::ZoneLimits::arm64(ram, None)
+pub fn zone_limits(ram: PhysRange) -> ZoneLimits {
+    ZoneLimits::arm64(ram, None)
 }

@@ -93,6 +93,17 @@ impl ImageSection {
         let virt = VirtRange::new(address_of(start), address_of(end));
         Self { name, virt, phys: phys_of(virt), access }
     }
+
+    /// The name under which its memory is reserved, as `/proc/iomem` has it.
+    #[must_use]
+    pub fn owner(&self) -> &'static str {
+        match self.name {
+            "text" => "Kernel code",
+            "rodata" => "Kernel rodata",
+            "data" => "Kernel data",
+            _ => "Kernel bss",
+        }
+    }
 }
 
 /// The image's sections in the order of their addresses. `bss` includes stacks, spare frames and boot tables.

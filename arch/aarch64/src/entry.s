@@ -34,7 +34,7 @@ __\name\()_guard:     .skip 4096
 __\name\()_bottom:    .skip \bytes
 __\name\()_top:
 .endm
-STACK boot_stack, 65536
+STACK boot_stack, 131072
 STACK overflow_stack, 16384
 
 .section .noinit.early_frames, "aw", %nobits
@@ -314,8 +314,8 @@ high_half:
     b       arch_start
 
 // Puts another root, x0, in place of the kernel's. The two trees may map the same memory by leaves of different sizes,
-// and the TLB must never hold both, so there is a moment in which it holds nothing and may walk neither: the code for it
-// runs identity-mapped, by the table of the lower half that the entry code used, x1, at the physical address x2.
+// and the TLB must never hold both, so there is a moment in which it holds nothing and may walk neither: the code for
+// it runs identity-mapped, by the table of the lower half that the entry code used, x1, at the physical address x2.
 .global switch_root
 switch_root:
     mrs     x7, daif

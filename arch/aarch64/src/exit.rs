@@ -1,14 +1,16 @@
 //! The end: test device, power off, reset.
 //!
-//! Which ways there are is told once, by [`set_ways`], when the command line and the device tree have been read; a
-//! kernel that ends before tries what does no harm where it is not there. Each way comes back when it does not work, and
-//! the next is tried; at last the CPU waits for ever. Linux: `drivers/firmware/psci/psci.c`,
+//! Which ways there are is told once, by [`prepare`], when the command line and the device tree have been read; a
+//! kernel that ends before tries what does no harm where it is not there. Each way comes back when it does not work,
+//! and the next is tried; at last the CPU waits for ever. Linux: `drivers/firmware/psci/psci.c`,
 //! `arch/arm64/kernel/process.c`.
 
-use crate::{Native, cpu, entry};
 use crate::traps::probe;
+use crate::{Native, cpu, discover, entry};
 use mm::sync::IrqLock;
+use platform::handover::BootInfo;
 use platform::power::{Conduit, Off, PowerOff};
+use platform::read::PhysRead;
 
 /// How the kernel's run went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +45,15 @@ const PSCI_SYSTEM_RESET: u32 = 0x8400_0009;
 const SEMIHOSTING_EXIT: u64 = 0x18;
 const APPLICATION_EXIT: u64 = 0x2_0026;
 
+/// Learns from the command line (`exit=semihosting`) and from the firmware's tables how this machine ends.
+pub fn prepare(boot: &BootInfo<'_>, read: &mut dyn PhysRead) {
+    let test = match boot.cmdline.get("exit") {
+        Some("semihosting") => TestDevice::Semihosting,
+        _ => TestDevice::None,
+    };
+    set_ways(test, discover::power(boot, read));
+}
+
 /// Says which ways there are.
 pub fn set_ways(test: TestDevice, power: PowerOff) {
     *WAYS.lock(Native) = Ways { test, power };
@@ -59,8 +70,7 @@ fn ways() -> Ways {
 /// Ends the run: by the test device, which takes `status`; else power goes off; else the machine resets.
 pub fn power_off(status: ExitStatus) -> ! {
     let ways = ways();
-    let unknown = ways.test == TestDevice::Unknown;
-    if ways.test == TestDevice::Semihosting || unknown {
+    if ways.test != TestDevice::None {
         let code = match status {
             ExitStatus::Success => 0,
             ExitStatus::Failure => 1,

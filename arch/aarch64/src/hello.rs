@@ -6,6 +6,7 @@
 //! nobody answers, or an abort does, nothing happens. On real boards the address may belong to RAM or flash; reading
 //! that does no harm either. Linux: `earlycon`, which must be told the address.
 
+use crate::Native;
 use crate::paging::fixmap;
 use crate::traps::probe;
 use mm::addr::{PhysAddr, VirtAddr};
@@ -34,13 +35,16 @@ const PATIENCE: u32 = 10_000;
 
 /// Writes a `T` to the first candidate that is a PL011.
 pub(crate) fn say() {
+    let Some(fixmap) = fixmap() else { return };
     for &candidate in CANDIDATES {
-        let window = fixmap::with(|fixmap| fixmap.set(Slot::CONSOLE, candidate, Mapping::DEVICE).ok());
+        let mut fixmap = fixmap.lock(Native);
+        let window = fixmap.set(Slot::CONSOLE, candidate, Mapping::DEVICE).ok();
         let found = window.filter(|&window| is_pl011(window));
         if let Some(window) = found {
             put(window, b'T');
         }
-        fixmap::with(|fixmap| fixmap.clear(Slot::CONSOLE).ok());
+        // The slot exists, as it was just set.
+        let _ = fixmap.clear(Slot::CONSOLE);
         if found.is_some() {
             break;
         }

@@ -1,6 +1,6 @@
 //! The boot CPU: which features it has, its interrupt flag, how it waits.
 //!
-//! One CPU runs until the issue that starts the others, so [`Cpu::current`] is a constant. [`init`] runs once, before
+//! One CPU runs until the issue that starts the others, so [`Cpu::current`] is a constant. `init` runs once, before
 //! anything that depends on memory types or on the protection bits it sets. Linux: `kernel/cpu/common.c`,
 //! `mm/pat/memtype.c`.
 

@@ -4,17 +4,20 @@
 //! firmware leaves ACPI's root pointer, which consoles and which ways to end a PC has. Linux: `kernel/setup.c`,
 //! `platform/pvh/enlighten.c`, `acpi_find_root_pointer`.
 
+use crate::exit;
 use crate::paging::EarlyMap;
-use crate::port;
 use crate::registers::DeviceRegisters;
+use crate::{Native, port};
 use core::fmt;
-use mm::addr::PhysAddr;
+use mm::addr::{PhysAddr, PhysRange};
+use mm::arch::PageFormat;
 use mm::machine::MachineSink;
 use mm::numa::AffinityRules;
+use mm::zone::ZoneLimits;
 use platform::ConsoleSpec;
 use platform::board::{self, Board};
 use platform::console::Uart;
-use platform::console::spec::{self, SpecError};
+use platform::console::spec::{self, Candidates, SpecError};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, pvh};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
@@ -34,6 +37,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
     if boot.rsdp.is_none() {
         boot.rsdp = find_root_pointer(read);
     }
+    exit::prepare(&boot, read);
     Ok(boot)
 }
 
@@ -56,14 +60,9 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
     }
 }
 
-/// The consoles worth trying, best first.
-pub fn consoles(boot: &BootInfo<'_>) -> impl Iterator<Item = ConsoleSpec> + use<> {
-    spec::choose(&boot.cmdline, boot.stdout(), board(), &mut |_, _| {}).into_iter()
-}
-
-/// Shows `reject` each item of the command line that names a console in a way that is not understood.
-pub fn rejected_consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) {
-    let _ = spec::choose(&boot.cmdline, boot.stdout(), board(), reject);
+/// The consoles worth trying, best first. What cannot be understood on the command line goes to `reject`.
+pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) -> Candidates {
+    spec::choose(&boot.cmdline, boot.stdout(), board(), reject)
 }
 
 /// The consoles worth trying when the boot loader left nothing that can be read.
@@ -84,6 +83,12 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
 /// How this machine says that it ends; where its tables say nothing, how its board does.
 pub fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
     boot.power_off(read).or(board().power)
+}
+
+/// Where zones end on a PC, wherever its memory is.
+#[must_use]
+pub fn zone_limits(_ram: PhysRange) -> ZoneLimits {
+    ZoneLimits::x86(Native::PAGE_SHIFT)
 }
 
 /// The board, by the vendor and device of its host bridge; the plainest of PCs when it is none that is known.

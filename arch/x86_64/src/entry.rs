@@ -2,7 +2,7 @@
 //!
 //! The boot loader finds `pvh_entry` (entry.s) by an ELF note and jumps there in 32-bit mode, with the address of its
 //! `hvm_start_info`. The code says that it is there (a `T` on COM1, if a UART answers), checks for 64-bit mode and NX,
-//! clears .bss, fills the boot tables and goes on in the higher half, on the boot stack, in [`arch_start`].
+//! clears .bss, fills the boot tables and goes on in the higher half, on the boot stack, in `arch_start`.
 //!
 //! What holds from there on, in the boot tables, which stay the kernel's tables for good:
 //! - the image is mapped at its link address, page by page, each section with its own rights: nothing is ever writable

@@ -49,7 +49,7 @@ boot_pt_direct:     .skip 4096 * BOOT_IMAGE_TABLES
 \name\()_bottom:    .skip \bytes
 \name\()_top:
 .endm
-STACK boot_stack, 65536
+STACK boot_stack, 131072
 STACK double_fault_stack, 16384
 STACK nmi_stack, 16384
 STACK machine_check_stack, 16384

@@ -20,3 +20,9 @@ pub fn flush_all() {
         Cr4::write(flags);
     }
 }
+
+/// Makes entries that went from absent to present seen by the table walker. Absent entries are not cached and stores
+/// become visible in order, so only the compiler must be kept from moving them.
+pub fn publish() {
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}

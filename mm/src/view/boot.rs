@@ -154,19 +154,15 @@ fn zonelist<A>(
     writeln!(out)
 }
 
-/// Fewer blocks than this many cannot be kept apart by what they are used for: one of 2 MiB for each of Linux's six
-/// migrate types.
-const MOBILITY_BYTES: u64 = 6 * (2 << 20);
-
-/// How many lists there are, and which zone memory policies steer.
+/// How many lists there are, and which zone memory policies steer. Mobility grouping is off: the page allocator does not
+/// keep blocks apart by what they are used for.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn built<A: PhysMap + PageFormat>(zones: &Zones<A>, page_struct_bytes: u64, out: &mut dyn Write) -> Result {
     let total = zones.total_pages(page_struct_bytes);
-    let mobility = if total < MOBILITY_BYTES >> A::PAGE_SHIFT { "off" } else { "on" };
     let lists = zones.nodes().node_count();
-    writeln!(out, "Built {lists} zonelists, mobility grouping {mobility}.  Total pages: {total}")?;
+    writeln!(out, "Built {lists} zonelists, mobility grouping off.  Total pages: {total}")?;
     writeln!(out, "Policy zone: {}", zones.policy_zone())
 }
 

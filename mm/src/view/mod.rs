@@ -8,6 +8,7 @@
 
 pub mod boot;
 mod buddyinfo;
+pub mod iomem;
 mod memblock;
 mod meminfo;
 mod numa;

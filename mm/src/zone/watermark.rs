@@ -110,3 +110,60 @@ pub const fn stat_threshold(managed: u64, cpus: u64, page_shift: u32) -> u64 {
 const fn bits(value: u64) -> u64 {
     (u64::BITS - value.leading_zeros()) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Managed pages of DMA, DMA32 and Normal on a PC with 4 GiB and 4 CPUs, as Linux 6.1 showed them.
+    const PC: [u64; 4] = [3840, 754_602, 243_721, 0];
+
+    #[test]
+    fn memory_kept_free_follows_the_root_of_memory() {
+        let managed: u64 = PC.iter().sum();
+        // High watermarks at that moment: 96 + 19068 + 6176.
+        assert_eq!(min_free_kib(managed - 25_340, 12), 7906);
+        assert_eq!(min_free_kib(0, 12), 128);
+        assert_eq!(min_free_kib(1 << 40, 12), 262_144);
+        assert_eq!(min_free_kib(u64::MAX, 16), 262_144);
+    }
+
+    #[test]
+    fn watermarks_are_linux_watermarks() {
+        let all: u64 = PC.iter().sum();
+        let marks = |min_free_kib: u64, scale| {
+            [0, 1, 2].map(|zone: usize| {
+                let Watermarks { min, low, high } = watermarks(min_free_kib / 4, PC[zone], all, scale);
+                (min, low, high)
+            })
+        };
+        assert_eq!(marks(7906, 10), [(7, 10, 13), (1487, 2241, 2995), (480, 723, 966)]);
+        assert_eq!(marks(7906, 200), [(7, 83, 159), (1487, 16_579, 31_671), (480, 5354, 10_228)]);
+        assert_eq!(marks(65_536, 10), [(62, 77, 92), (12_336, 15_420, 18_504), (3984, 4980, 5976)]);
+        assert_eq!(watermarks(100, 0, 0, 10), Watermarks::default());
+        assert_eq!(watermarks(u64::MAX, u64::MAX, u64::MAX, 10_000).high, u64::MAX);
+    }
+
+    #[test]
+    fn low_zones_keep_back_what_linux_keeps_back() {
+        let reserve = lowmem_reserve(PC, LOWMEM_RESERVE_RATIO);
+        assert_eq!(reserve[0], [0, 2947, 3899, 3899]);
+        assert_eq!(reserve[1], [0, 0, 952, 952]);
+        assert_eq!(reserve[2], [0; 4]);
+        assert_eq!(lowmem_reserve(PC, [64, 64, 16, 0])[0], [0, 11_790, 15_598, 15_598]);
+        assert_eq!(lowmem_reserve([0, 5000, 0, 0], LOWMEM_RESERVE_RATIO)[0], [0; 4], "an empty zone keeps nothing");
+    }
+
+    #[test]
+    fn per_cpu_sets_are_as_large_as_linux_makes_them() {
+        let batches = [3840, 113_264, 243_721, 754_602].map(|managed| pcp_batch(managed, 12));
+        assert_eq!(batches, [1, 31, 63, 63]);
+        assert_eq!([pcp_high(10, 4, 1), pcp_high(2241, 4, 63), pcp_high(723, 4, 63)], [4, 560, 252]);
+        assert_eq!([pcp_high(3840 / 16, 4, 1), pcp_high(754_602 / 16, 4, 63)], [60, 11_790]);
+        assert_eq!(pcp_high(822, 0, 31), 822);
+        let thresholds = [3840, 754_602, 243_721].map(|managed| stat_threshold(managed, 4, 12));
+        assert_eq!(thresholds, [6, 36, 24]);
+        assert_eq!(stat_threshold(511_625, 4, 12), 30);
+        assert_eq!(stat_threshold(u64::MAX >> 12, 1 << 20, 12), 125);
+    }
+}

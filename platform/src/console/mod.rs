@@ -24,7 +24,7 @@ pub use spec::{ConsoleSpec, UartKind};
 pub(crate) const PATIENCE: u32 = 200_000;
 
 /// A serial device of a kind that is known here.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub enum Uart<R> {
     /// A 16550 or what is compatible with it.
     Ns16550(Ns16550<R>),
@@ -87,3 +87,6 @@ impl<R: Registers> fmt::Write for Uart<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -47,7 +47,7 @@ impl Line {
 }
 
 /// A 16550 behind `R`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Ns16550<R> {
     registers: R,
     line: Option<Line>,

@@ -26,7 +26,7 @@ const ENABLE: u32 = 1 | 1 << 8 | 1 << 9;
 const ALL_INTERRUPTS: u32 = 0x7ff;
 
 /// A PL011 behind `R`.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Pl011<R> {
     registers: R,
 }

@@ -7,3 +7,6 @@
 pub mod acpi;
 pub mod e820;
 pub mod fdt;
+
+#[cfg(test)]
+pub(crate) mod recorder;

@@ -1,6 +1,6 @@
 //! The host tests: `cargo test`, and the same under Miri, read line by line.
 //!
-//! The machines are left out here ([`machines`](super::machines) boots them, with a bar and in parallel with
+//! The machines are left out here ([`machines`] boots them, with a bar and in parallel with
 //! nothing else): their tests are the only ones whose name holds a `machines/`.
 
 use std::fs::File;

@@ -92,7 +92,7 @@ pub(super) fn boot(machine: &Machine) -> Result<()> {
         Verdict::TimeLimit => format!("the time limit of {} s was reached", machine.timeout.as_secs()),
         Verdict::Right => match machine.unmet(boot.serial.lines()) {
             None => return Ok(()),
-            Some(expected) => format!("no line, after those expected before it, is: {expected}"),
+            Some(expected) => format!("expected next in the log, and not there: {expected}"),
         },
     };
     bail!(describe(&reason, boot.serial.lines(), &path, machine))

@@ -5,7 +5,7 @@
 //! that the CPU does not have. Pages are mapped as normal memory, as tables are RAM: a wrong address can at worst
 //! make the CPU read ahead in a device. Linux: `early_ioremap`, `fixmap_remap_fdt`.
 
-use super::fixmap;
+use super::fixmap::{addressable, fixmap};
 use crate::Native;
 use crate::traps::probe;
 use core::fmt;
@@ -46,13 +46,13 @@ impl EarlyMap {
         }
         self.close();
         let range = PhysRange::from_size(page, PAGE)?;
-        let window = fixmap::with(|fixmap| fixmap.early_ioremap(range, Mapping::RODATA).ok())?;
+        let window = fixmap()?.lock(Native).early_ioremap(range, Mapping::RODATA).ok()?;
         Some(self.shown.insert(window).address())
     }
 
     fn close(&mut self) {
-        if let Some(window) = self.shown.take() {
-            fixmap::with(|fixmap| Some(fixmap.early_iounmap(window)));
+        if let (Some(window), Some(fixmap)) = (self.shown.take(), fixmap()) {
+            fixmap.lock(Native).early_iounmap(window);
         }
     }
 }
@@ -67,7 +67,7 @@ impl PhysRead for EarlyMap {
     fn read(&mut self, at: PhysAddr, into: &mut [u8]) -> Result<(), Unreadable> {
         let unreadable = Unreadable { at };
         let range = PhysRange::from_size(at, into.len() as u64).ok_or(unreadable)?;
-        if !fixmap::addressable(range) {
+        if !addressable(range) {
             return Err(unreadable);
         }
         let mut at = at;
@@ -150,8 +150,9 @@ pub fn map_dtb(at: PhysAddr) -> Result<&'static mut [u8], TreeError> {
     if TAKEN.swap(true, Ordering::Relaxed) {
         return Err(TreeError::Taken);
     }
-    let first = fixmap::with(|fixmap| fixmap.map(Area::DeviceTree, tree, Mapping::DATA).ok()).ok_or(unreadable)?;
-    // SAFETY: the tree's bytes from `first` on are mapped, writable, to memory that answered, and stay so. They are handed
-    // out once, and the kernel reserves their memory before it hands any out. All values are bytes.
+    let fixmap = fixmap().ok_or(unreadable)?;
+    let first = fixmap.lock(Native).map(Area::DeviceTree, tree, Mapping::DATA).map_err(|_| unreadable)?;
+    // SAFETY: the tree's bytes from `first` on are mapped, writable, to memory that answered, and stay so. They are
+    // handed out once, and the kernel reserves their memory before it hands any out. All values are bytes.
     Ok(unsafe { slice::from_raw_parts_mut(Native.virt_ptr(first), size as usize) })
 }

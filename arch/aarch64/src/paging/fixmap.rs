@@ -10,18 +10,15 @@ use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::paging::Mapping;
 use mm::paging::fixmap::{Area, Fixmap};
 use mm::sync::IrqLock;
+use spin::Once;
 
-static FIXMAP: IrqLock<Option<Fixmap<Native>>> = IrqLock::new(None);
-
-/// Gives the fixmap to `work`; `None` when `work` has nothing to say.
-pub(crate) fn with<R>(work: impl FnOnce(&mut Fixmap<Native>) -> Option<R>) -> Option<R> {
-    let mut fixmap = FIXMAP.lock(Native);
-    if fixmap.is_none() {
-        // SAFETY: the entry code made the tables of the whole area, the final tables share them, and this is the only
-        // place that makes a `Fixmap`, once.
-        *fixmap = unsafe { Fixmap::new(&LAYOUT, &boot_tables()) }.ok();
-    }
-    work(fixmap.as_mut()?)
+/// The fixmap. `None` only when the entry code's tables do not fit the layout, which no machine can cause.
+#[must_use]
+pub fn fixmap() -> Option<&'static IrqLock<Fixmap<Native>>> {
+    static FIXMAP: Once<Option<IrqLock<Fixmap<Native>>>> = Once::new();
+    // SAFETY: the entry code made the tables of the whole area, in the image; the final tables share them; and this is
+    // the only value that changes them.
+    FIXMAP.call_once(|| unsafe { Fixmap::new(&LAYOUT, &boot_tables()) }.ok().map(IrqLock::new)).as_ref()
 }
 
 /// Whether the CPU can address every byte of `range`.
@@ -33,6 +30,6 @@ pub(super) fn addressable(range: PhysRange) -> bool {
 /// fixmap has no room left for as many pages.
 #[must_use]
 pub fn map_device(at: PhysAddr, size: u64) -> Option<VirtAddr> {
-    let range = PhysRange::from_size(at, size).filter(|&range| addressable(range))?;
-    with(|fixmap| fixmap.map(Area::Device, range, Mapping::DEVICE).ok())
+    let range = PhysRange::from_size(at, size.max(1)).filter(|&range| addressable(range))?;
+    fixmap()?.lock(Native).map(Area::Device, range, Mapping::DEVICE).ok()
 }

@@ -1,14 +1,10 @@
-//! Entries of VMSAv8-64 stage 1 tables with 4 KiB granules, and the pointers that the layout gives.
+//! Entries of VMSAv8-64 stage 1 tables with 4 KiB granules: what each bit means.
 //!
 //! Bits that an entry sets: valid, accessed (no CPU has to write it), inner shareable, the memory type's slot in MAIR,
 //! read-only, and never executable but for text; nothing is ever executable at EL0. The "contiguous" hint and the
 //! hierarchical rights of table entries are not used. Linux: `asm/pgtable-hwdef.h`, `asm/pgtable-prot.h`.
 
-use crate::layout::{DIRECT_START, LAYOUT};
-use crate::{Native, tlb};
-use aarch64_cpu::registers::{ID_AA64MMFR0_EL1, Readable};
-use mm::addr::{PhysAddr, VirtAddr};
-use mm::arch::{PageFormat, PhysMap};
+use mm::addr::PhysAddr;
 use mm::paging::{Access, Entry, Level, Mapping, MemoryType, RawMapping};
 
 /// MAIR_EL1, a byte a slot: 0 normal write-back (both shareabilities, allocate always), 1 Device-nGnRE, 2 normal
@@ -41,109 +37,123 @@ const SLOT_NORMAL: u64 = 0;
 const SLOT_DEVICE: u64 = 1;
 const SLOT_WRITE_COMBINING: u64 = 2;
 
-/// Bits of a physical address on this CPU, at most 48: more would take another entry format.
-#[must_use]
-pub fn physical_bits() -> u32 {
-    match ID_AA64MMFR0_EL1.read(ID_AA64MMFR0_EL1::PARange) {
-        0 => 32,
-        1 => 36,
-        2 => 40,
-        3 => 42,
-        4 => 44,
-        _ => 48,
-    }
+/// Bytes of a page, as a power of two.
+pub(super) const PAGE_SHIFT: u32 = 12;
+
+/// Whether a leaf may stand at `level`: pages, 2 MiB and 1 GiB, on every CPU with 4 KiB granules.
+pub(super) const fn leaf_at(level: Level) -> bool {
+    level.as_u8() <= 2
 }
 
-// SAFETY: every byte of mapped RAM lies at one offset in the direct map, `DIRECT_START`, so the same address always
-// gives the same pointer, and consecutive bytes are consecutive.
-unsafe impl PhysMap for Native {
-    #[inline]
-    fn phys_ptr(self, address: PhysAddr) -> *mut u8 {
-        // An address that the direct map has no room for gives a pointer into another area or none at all; nobody
-        // calls this for memory that is not mapped.
-        self.virt_ptr(VirtAddr::new(address.as_u64().wrapping_add(DIRECT_START)))
-    }
-
-    #[inline]
-    fn ptr_phys(self, pointer: *const u8) -> Option<PhysAddr> {
-        LAYOUT.virt_to_phys(VirtAddr::new(pointer.addr() as u64))
-    }
-
-    #[inline]
-    fn virt_ptr(self, address: VirtAddr) -> *mut u8 {
-        core::ptr::with_exposed_provenance_mut(address.as_u64() as usize)
-    }
+/// The entry of a leaf at `level` that maps to `address`.
+pub(super) const fn leaf(address: PhysAddr, level: Level, mapping: Mapping) -> u64 {
+    let kind = if level.as_u8() == Level::PAGE.as_u8() { VALID | TABLE_OR_PAGE } else { VALID };
+    let rights = match mapping.access {
+        Access::ReadOnly => READ_ONLY | PRIVILEGED_EXECUTE_NEVER,
+        Access::ReadWrite => PRIVILEGED_EXECUTE_NEVER,
+        Access::ReadExecute => READ_ONLY,
+    };
+    let slot = match mapping.memory {
+        MemoryType::Normal => SLOT_NORMAL,
+        MemoryType::Device => SLOT_DEVICE,
+        MemoryType::WriteCombining => SLOT_WRITE_COMBINING,
+    };
+    let address = address.as_u64() & ADDRESS;
+    address | kind | rights | slot << SLOT_SHIFT | INNER_SHAREABLE | ACCESSED | USER_EXECUTE_NEVER
 }
 
-// SAFETY: `decode` reads the bits that `leaf` and `table` set and a test holds them against each other; an entry whose
-// lowest bit is clear is absent; the flushes order the entry's write before the drop, reach every CPU of the inner
-// shareable domain, and wait for it.
-unsafe impl PageFormat for Native {
-    const PAGE_SHIFT: u32 = 12;
-    const SECTION_SHIFT: u32 = 27;
-    const LEVELS: u8 = 4;
+/// The entry that points to the table at `address`.
+pub(super) const fn table(address: PhysAddr) -> u64 {
+    address.as_u64() & ADDRESS | TABLE_OR_PAGE | VALID
+}
 
-    fn leaf_at(self, level: Level) -> bool {
-        // Pages, 2 MiB and 1 GiB, on every CPU with 4 KiB granules.
-        level.as_u8() <= 2
+/// What an entry at `level` says to the CPU.
+pub(super) fn decode(entry: u64, level: Level) -> Entry {
+    if entry & VALID == 0 {
+        return Entry::Absent;
     }
-
-    fn leaf(self, address: PhysAddr, level: Level, mapping: Mapping) -> u64 {
-        let kind = if level == Level::PAGE { VALID | TABLE_OR_PAGE } else { VALID };
-        let rights = match mapping.access {
-            Access::ReadOnly => READ_ONLY | PRIVILEGED_EXECUTE_NEVER,
-            Access::ReadWrite => PRIVILEGED_EXECUTE_NEVER,
-            Access::ReadExecute => READ_ONLY,
-        };
-        let slot = match mapping.memory {
-            MemoryType::Normal => SLOT_NORMAL,
-            MemoryType::Device => SLOT_DEVICE,
-            MemoryType::WriteCombining => SLOT_WRITE_COMBINING,
-        };
-        let address = address.as_u64() & ADDRESS;
-        address | kind | rights | slot << SLOT_SHIFT | INNER_SHAREABLE | ACCESSED | USER_EXECUTE_NEVER
+    let table_or_page = entry & TABLE_OR_PAGE != 0;
+    if level != Level::PAGE && table_or_page {
+        return Entry::Table(PhysAddr::new(entry & ADDRESS));
     }
-
-    fn table(self, address: PhysAddr) -> u64 {
-        address.as_u64() & ADDRESS | TABLE_OR_PAGE | VALID
+    // A block at the lowest level, or above 1 GiB: the CPU takes it for absent.
+    if level == Level::PAGE && !table_or_page || !leaf_at(level) {
+        return Entry::Absent;
     }
+    let low = PAGE_SHIFT + LEVEL_BITS * u32::from(level.as_u8());
+    let memory = match (entry & SLOT_MASK) >> SLOT_SHIFT {
+        SLOT_NORMAL => MemoryType::Normal,
+        SLOT_WRITE_COMBINING => MemoryType::WriteCombining,
+        // An empty slot of MAIR is a zero byte: the strictest kind of device memory.
+        _ => MemoryType::Device,
+    };
+    let mapping =
+        RawMapping { writable: entry & READ_ONLY == 0, executable: entry & PRIVILEGED_EXECUTE_NEVER == 0, memory };
+    Entry::Leaf { address: PhysAddr::new(entry & ADDRESS & (u64::MAX << low)), mapping }
+}
 
-    fn decode(self, entry: u64, level: Level) -> Entry {
-        if entry & VALID == 0 {
-            return Entry::Absent;
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESSES: [Access; 3] = [Access::ReadOnly, Access::ReadWrite, Access::ReadExecute];
+    const TYPES: [MemoryType; 3] = [MemoryType::Normal, MemoryType::WriteCombining, MemoryType::Device];
+
+    #[test]
+    fn decode_inverts_leaf_and_table() {
+        for number in 0..3 {
+            let level = Level::new(number);
+            let address = PhysAddr::new(0x0000_abcd_c000_0000);
+            for (access, memory) in ACCESSES.into_iter().flat_map(|access| TYPES.map(|memory| (access, memory))) {
+                let mapping = Mapping { access, memory };
+                let expected = Entry::Leaf { address, mapping: mapping.raw() };
+                assert_eq!(decode(leaf(address, level, mapping), level), expected);
+            }
         }
-        let table_or_page = entry & TABLE_OR_PAGE != 0;
-        if level != Level::PAGE && table_or_page {
-            return Entry::Table(PhysAddr::new(entry & ADDRESS));
+        for number in 1..4 {
+            let address = PhysAddr::new(0x0000_ffff_ffff_f000);
+            assert_eq!(decode(table(address), Level::new(number)), Entry::Table(address));
         }
-        // A block at the lowest level, or above 1 GiB: the CPU takes it for absent.
-        if level == Level::PAGE && !table_or_page || !self.leaf_at(level) {
-            return Entry::Absent;
-        }
-        let low = Self::PAGE_SHIFT + LEVEL_BITS * u32::from(level.as_u8());
-        let memory = match (entry & SLOT_MASK) >> SLOT_SHIFT {
-            SLOT_NORMAL => MemoryType::Normal,
-            SLOT_WRITE_COMBINING => MemoryType::WriteCombining,
-            // An empty slot of MAIR is a zero byte: the strictest kind of device memory.
-            _ => MemoryType::Device,
-        };
-        let mapping = RawMapping {
-            writable: entry & READ_ONLY == 0,
-            executable: entry & PRIVILEGED_EXECUTE_NEVER == 0,
-            memory,
-        };
-        Entry::Leaf { address: PhysAddr::new(entry & ADDRESS & (u64::MAX << low)), mapping }
     }
 
-    fn flush_page(self, address: VirtAddr) {
-        tlb::flush_page(address);
+    // By the drawings in the Arm manual (D8.3, "VMSAv8-64 translation table format descriptors"), not by the constants.
+    #[test]
+    fn bits_stand_where_the_manual_has_them() {
+        assert_eq!(leaf(PhysAddr::new(0x4020_0000), Level::PAGE, Mapping::TEXT), 0x0040_0000_4020_0783);
+        assert_eq!(leaf(PhysAddr::new(0x4020_0000), Level::PAGE, Mapping::RODATA), 0x0060_0000_4020_0783);
+        assert_eq!(leaf(PhysAddr::new(0x4020_0000), Level::PAGE, Mapping::DATA), 0x0060_0000_4020_0703);
+        assert_eq!(leaf(PhysAddr::new(0x4000_0000), Level::new(2), Mapping::DATA), 0x0060_0000_4000_0701);
+        assert_eq!(leaf(PhysAddr::new(0x0900_0000), Level::PAGE, Mapping::DEVICE), 0x0060_0000_0900_0707);
+        assert_eq!(table(PhysAddr::new(0x4026_c000)), 0x4026_c003);
     }
 
-    fn flush_all(self) {
-        tlb::flush_all();
+    #[test]
+    fn what_the_cpu_ignores_is_absent() {
+        let page = leaf(PhysAddr::new(0x1000), Level::PAGE, Mapping::DATA);
+        assert_eq!(decode(0, Level::PAGE), Entry::Absent);
+        assert_eq!(decode(page & !VALID, Level::PAGE), Entry::Absent);
+        // A block at the lowest level, a block of 512 GiB.
+        assert_eq!(decode(page & !TABLE_OR_PAGE, Level::PAGE), Entry::Absent);
+        assert_eq!(decode(page & !TABLE_OR_PAGE, Level::new(3)), Entry::Absent);
     }
 
-    fn publish(self) {
-        tlb::publish();
+    #[test]
+    fn others_tables_are_read_as_the_cpu_reads_them() {
+        // Writable and executable at once, from an empty slot of MAIR, with software bits and the contiguous hint.
+        let entry = 0x05d0_0000_4020_0713;
+        let mapping = RawMapping { writable: true, executable: true, memory: MemoryType::Device };
+        assert_eq!(decode(entry, Level::new(1)), Entry::Table(PhysAddr::new(0x4020_0000)));
+        assert_eq!(decode(entry, Level::PAGE), Entry::Leaf { address: PhysAddr::new(0x4020_0000), mapping });
+        // Address bits below the block's size are none of its address.
+        let block = 0x0060_0000_4020_1701;
+        let Entry::Leaf { address, .. } = decode(block, Level::new(1)) else { panic!("no leaf") };
+        assert_eq!(address, PhysAddr::new(0x4020_0000));
+    }
+
+    #[test]
+    fn control_registers_as_the_manual_draws_them() {
+        // T0SZ, T1SZ 16; IRGN, ORGN write-back; SH inner; TG0 4 KiB is 0, TG1 4 KiB is 2.
+        assert_eq!(TCR, 0xb510_3510);
+        assert_eq!(MAIR.to_le_bytes()[..3], [0xff, 0x04, 0x44]);
     }
 }

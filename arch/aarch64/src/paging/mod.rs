@@ -2,19 +2,28 @@
 //! allocator.
 //!
 //! 4 KiB pages and four levels (48-bit addresses), which every ARMv8-A CPU has. One root serves the kernel's half
-//! (TTBR1_EL1) and never changes: the boot tables grow into the final ones. TTBR0_EL1 stays off.
+//! (TTBR1_EL1); the lower half (TTBR0_EL1) is off but for the moments in which another root takes its place.
 //!
-//! [`format`] has the entries, [`frames`] the root and spare frames, [`fixmap`] the single pages that can be mapped at
-//! any time, [`early`] the windows onto firmware tables. Linux: `asm/pgtable-hwdef.h`, `arch/arm64/mm/mmu.c`.
+//! [`format`] has the entries, [`native`] puts them before `mm`, [`frames`] has the root and spare frames, [`fixmap`]
+//! the single pages that can be mapped at any time, [`early`] the windows onto firmware tables. Linux:
+//! `asm/pgtable-hwdef.h`, `arch/arm64/mm/mmu.c`.
 
+#[cfg(target_os = "none")]
 mod early;
-pub(crate) mod fixmap;
+#[cfg(target_os = "none")]
+mod fixmap;
 mod format;
+#[cfg(target_os = "none")]
 mod frames;
+#[cfg(target_os = "none")]
+mod native;
 
-pub use early::{EarlyMap, TreeError, map_dtb};
-pub use fixmap::map_device;
-pub use format::physical_bits;
-pub use frames::{EarlyFrames, activate, boot_root, boot_tables, early_frames};
+#[cfg(target_os = "none")]
+pub use {
+    early::{EarlyMap, TreeError, map_dtb},
+    fixmap::{fixmap, map_device},
+    frames::{EarlyFrames, activate, boot_root, boot_tables, early_frames},
+    native::physical_bits,
+};
 
 pub(crate) use format::{MAIR, TCR};

@@ -44,9 +44,9 @@ pub struct Fault {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let access = match self.access {
-            FaultAccess::Read => "read from",
+            FaultAccess::Read => "read of",
             FaultAccess::Write => "write to",
-            FaultAccess::Execute => "execution at",
+            FaultAccess::Execute => "jump to",
         };
         let kind = match self.kind {
             FaultKind::NotMapped => "nothing is mapped there",

@@ -112,13 +112,17 @@ impl fmt::Display for TrapFrame {
         let [.., lr] = self.x;
         writeln!(f, "pc  {:016x}  lr  {lr:016x}  sp  {:016x}  pstate {}", self.elr, self.sp, PState(self.spsr))?;
         for (number, value) in self.x.iter().enumerate() {
-            let end = if number % 4 == 3 { "\n" } else { "  " };
+            let end = match number {
+                30 => "",
+                _ if number % 4 == 3 => "\n",
+                _ => "  ",
+            };
             // `x0  ` and `x10 `: the columns stand below each other.
             let gap = if number < 10 { "  " } else { " " };
             write!(f, "x{number}{gap}{value:016x}{end}")?;
         }
         if self.on_sp_el0() {
-            f.write_str("on SP_EL0  ")?;
+            f.write_str("  on SP_EL0")?;
         }
         match self.syndrome() {
             Some(syndrome) => {

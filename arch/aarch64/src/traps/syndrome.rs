@@ -143,3 +143,36 @@ impl fmt::Display for Syndrome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::string::ToString;
+
+    // Values that QEMU's CPUs gave, and what was done to get them.
+    #[test]
+    fn syndromes_of_known_faults() {
+        let store_to_nothing = Syndrome(0x9600_0044);
+        assert_eq!(store_to_nothing.to_string(), "data abort, translation fault at level 0, write");
+        assert_eq!((store_to_nothing.access(), store_to_nothing.kind()), (FaultAccess::Write, FaultKind::NotMapped));
+        let store_to_text = Syndrome(0x9600_004f);
+        assert_eq!((store_to_text.access(), store_to_text.kind()), (FaultAccess::Write, FaultKind::NotPermitted));
+        let load_from_no_device = Syndrome(0x9600_0010);
+        assert_eq!(load_from_no_device.to_string(), "data abort, external abort, read");
+        assert_eq!(load_from_no_device.kind(), FaultKind::Bus);
+        let jump_into_data = Syndrome(0x8600_000f);
+        assert_eq!(jump_into_data.to_string(), "instruction abort, permission fault at level 3");
+        assert_eq!((jump_into_data.access(), jump_into_data.kind()), (FaultAccess::Execute, FaultKind::NotPermitted));
+        assert_eq!(Syndrome(0xf200_0005).to_string(), "breakpoint, immediate 0x5");
+        assert_eq!(Syndrome(0x0200_0000).to_string(), "undefined instruction");
+        assert_eq!(Syndrome(0x1fe0_0000).to_string(), "floating-point instruction");
+    }
+
+    #[test]
+    fn cache_maintenance_is_no_write_and_an_invalid_far_is_no_address() {
+        assert_eq!(Syndrome(0x9600_0144).access(), FaultAccess::Read);
+        assert!(Syndrome(0x9600_0010).has_address());
+        assert!(!Syndrome(0x9600_0410).has_address());
+        assert!(!Syndrome(0x0200_0000).has_address());
+    }
+}

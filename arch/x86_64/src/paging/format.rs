@@ -117,8 +117,7 @@ unsafe impl PageFormat for Native {
     }
 
     fn publish(self) {
-        // Absent entries are not cached and stores become visible in order; the compiler must not move them either.
-        core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+        tlb::publish();
     }
 }
 

@@ -4,8 +4,8 @@
 //! 4 KiB pages and four levels (48-bit addresses), which every 64-bit CPU has. One root serves both halves; the lower
 //! one is empty. The boot tables grow into the final ones.
 //!
-//! [`format`] has the entries, [`frames`] the root and spare frames, [`fixmap`] the pages that can be mapped at any time,
-//! [`early`] the window onto firmware tables. Linux: `asm/pgtable_types.h`, `mm/init_64.c`,
+//! `format` has the entries, `frames` the root and spare frames, `fixmap` the pages that can be mapped at any time,
+//! `early` the window onto firmware tables. Linux: `asm/pgtable_types.h`, `mm/init_64.c`,
 //! `mm/early_ioremap.c`.
 
 mod early;

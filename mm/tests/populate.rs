@@ -1,0 +1,214 @@
+//! From the firmware's description to memblock: the kinds of maps that have broken real kernels.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
+mod ram;
+
+use mm::addr::{PhysAddr, PhysRange};
+use mm::machine::{
+    Bank, List, MachineMemory, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
+};
+use mm::memblock::{Memblock, MemblockError, RegionFlags, Which};
+use proptest::prelude::*;
+use ram::{Access, Ram};
+
+/// From a first to a last byte.
+fn span(start: u64, last: u64) -> PhysRange {
+    PhysRange::new(PhysAddr::new(start), PhysAddr::new(last + 1))
+}
+
+fn bank(start: u64, last: u64, kind: MemoryKind) -> Bank {
+    Bank { range: span(start, last), kind, source: Source::entry(Table::E820, 0) }
+}
+
+fn held(start: u64, last: u64, table: Table, map: MapPolicy) -> Reservation {
+    Reservation { range: span(start, last), owner: Owner::new("held"), map, source: Source::whole(table) }
+}
+
+/// Pours banks and reservations in, with `ram` as the mapped window.
+fn populate<'r>(
+    ram: &'r Ram,
+    banks: &[Bank],
+    reservations: &[Reservation],
+) -> (Memblock<Access<'r>>, Result<(), MemblockError>, Vec<Warning>) {
+    let mut storage = vec![None; banks.len()];
+    let mut list = List::new(&mut storage);
+    banks.iter().for_each(|bank| assert!(list.push(*bank)));
+    let mut held_storage = vec![None; reservations.len()];
+    let mut held = List::new(&mut held_storage);
+    reservations.iter().for_each(|reservation| assert!(held.push(*reservation)));
+    let machine = MachineMemory {
+        banks: list,
+        reservations: held,
+        affinities: List::new(&mut []),
+        cpus: List::new(&mut []),
+        cpu_affinities: List::new(&mut []),
+        distances: List::new(&mut []),
+    };
+    let mut memblock = Memblock::new(ram.access());
+    // SAFETY: the window is memory of this test alone.
+    unsafe { memblock.set_mapped(ram.range()) };
+    let mut warnings = Vec::new();
+    let result = memblock.populate(&machine, &mut |warning| warnings.push(warning));
+    (memblock, result, warnings)
+}
+
+fn memory(memblock: &Memblock<Access<'_>>) -> Vec<PhysRange> {
+    memblock.memory().iter().map(|region| region.range()).collect()
+}
+
+#[test]
+fn ragged_unsorted_and_repeated_banks() {
+    use MemoryKind::{Reserved, Usable};
+    let ram = Ram::new(0, 4096);
+    let banks = [
+        bank(0x6000_1800, 0x6640_17ff, Usable),
+        bank(0x1000_0000, 0x1fff_ffff, Usable),
+        bank(0x1000_0000, 0x1fff_ffff, Usable),
+        bank(0x0800_0000, 0x17ff_ffff, Usable),
+        bank(0x0900_0800, 0x0900_08ff, Reserved),
+        bank(0x3000_0001, 0x3000_1ffe, Usable),
+        Bank { range: PhysRange::EMPTY, kind: Usable, source: Source::whole(Table::E820) },
+    ];
+    let (memblock, result, warnings) = populate(&ram, &banks, &[]);
+    result.unwrap();
+    let expected = [
+        span(0x0800_0000, 0x08ff_ffff),
+        span(0x0900_1000, 0x1fff_ffff),
+        // Linux, of an exactmap with these ends: 0x60002000-0x66400fff.
+        span(0x6000_2000, 0x6640_0fff),
+    ];
+    assert_eq!(memory(&memblock), expected, "every page that is not whole goes");
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].problem, Problem::Overlaps(span(0x0900_0800, 0x0900_08ff)));
+}
+
+#[test]
+fn reservations_keep_their_owner_and_no_map_keeps_whole_pages() {
+    let ram = Ram::new(0, 4096);
+    let banks = [bank(0, 0xf_ffff, MemoryKind::Usable)];
+    let map = held(0x2010, 0x20ff, Table::ReservedMemory, MapPolicy::Map);
+    let no_map = held(0x8010, 0x80ff, Table::ReservedMemory, MapPolicy::NoMap);
+    let (memblock, result, warnings) = populate(&ram, &banks, &[map, no_map]);
+    result.unwrap();
+    assert!(warnings.is_empty());
+    let reserved: Vec<_> = memblock.reserved().iter().map(|region| (region.range(), region.owner())).collect();
+    assert_eq!(reserved, [(map.range, map.owner), (no_map.range, no_map.owner)]);
+    let withheld: Vec<_> = memblock.memory().iter().filter(|region| region.flags() == RegionFlags::NOMAP).collect();
+    assert_eq!(withheld.iter().map(|region| region.range()).collect::<Vec<_>>(), [span(0x8000, 0x8fff)]);
+    let free: u64 = memblock.free_ranges().map(|free| free.range.size()).sum();
+    assert_eq!(free, 0x10_0000 - 0xf0 - 0x1000);
+}
+
+#[test]
+fn a_reservation_that_cannot_be_there_is_told() {
+    use MapPolicy::{Map, NoMap};
+    let ram = Ram::new(0, 4096);
+    let banks = [bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable), bank(0x20_0000, 0x2f_ffff, MemoryKind::Reserved)];
+    let inside = (0x10_0000, 0x10_0fff);
+    let across = (0x1f_f000, 0x20_0fff);
+    let outside = (0x50_0000, 0x50_0fff);
+    let cases = [
+        (inside, Table::Kernel, Map, false),
+        (across, Table::Kernel, Map, true),
+        (outside, Table::Kernel, Map, true),
+        (outside, Table::StartInfo, Map, true),
+        (across, Table::DeviceTree, Map, true),
+        (across, Table::ReservedMemory, Map, false),
+        (outside, Table::ReservedMemory, Map, true),
+        (outside, Table::ReserveMap, Map, true),
+        (outside, Table::ReservedMemory, NoMap, false),
+        (outside, Table::Acpi, Map, false),
+        (across, Table::Architecture, Map, false),
+    ];
+    for ((start, last), table, map, told) in cases {
+        let reservation = held(start, last, table, map);
+        let (memblock, result, warnings) = populate(&ram, &banks, &[reservation]);
+        result.unwrap();
+        let expected =
+            told.then_some(Warning { source: reservation.source, problem: Problem::NotRam(reservation.range) });
+        assert_eq!(warnings, expected.into_iter().collect::<Vec<_>>(), "{table:?} {start:#x}");
+        assert_eq!(memblock.reserved().first().unwrap().range(), reservation.range, "it is booked all the same");
+    }
+}
+
+/// 600 banks, holes and reservations: arrays grow meanwhile, and never into what a later entry withholds.
+#[test]
+fn hundreds_of_entries_grow_the_arrays_and_nothing_is_overwritten() {
+    let count = if cfg!(miri) { 150 } else { 600 };
+    let ram = Ram::new(0x10_0000, 0x10_0000);
+    let mut banks = vec![bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable)];
+    let mut reservations = Vec::new();
+    for at in 0..count {
+        // RAM far away, a hole of the firmware in the window, and somebody's page in the window.
+        banks.push(bank(0x1_0000_0000 + at * 0x4000, 0x1_0000_0000 + at * 0x4000 + 0x1fff, MemoryKind::Usable));
+        let hole = 0x10_0000 + at * 0x400;
+        banks.push(bank(hole, hole + 0xff, MemoryKind::AcpiNvs));
+        reservations.push(held(hole + 0x200, hole + 0x2ff, Table::ReserveMap, MapPolicy::Map));
+    }
+    // The window's upper end is clean, so that there is a place; the very last entry reserves half of that.
+    reservations.push(held(0x1a_0000, 0x1c_ffff, Table::Kernel, MapPolicy::Map));
+    let before = vec![0xa5_u8; 0x3_0000];
+    let image = |at: usize| {
+        use mm::arch::PhysMap;
+        ram.access().phys_ptr(PhysAddr::new(0x1a_0000 + at as u64))
+    };
+    for (at, byte) in before.iter().enumerate() {
+        // SAFETY: inside the window's memory, which nobody else uses yet.
+        unsafe { image(at).write(*byte) };
+    }
+    let (memblock, result, _) = populate(&ram, &banks, &reservations);
+    result.unwrap();
+    for (at, byte) in before.iter().enumerate() {
+        // SAFETY: inside the window's memory; memblock has been told that it is the kernel's.
+        assert_eq!(unsafe { image(at).read() }, *byte);
+    }
+    assert_eq!(memblock.reserved().iter().filter(|r| r.owner() == Owner::new("held")).count() as u64, count + 1);
+    for table in memblock.reserved().iter().filter(|r| r.owner() == Owner::new("memblock regions")) {
+        assert!(reservations.iter().all(|r| !r.range.overlaps(table.range())));
+        assert!(banks.iter().all(|b| b.kind == MemoryKind::Usable || !b.range.overlaps(table.range())));
+    }
+}
+
+#[test]
+fn too_many_entries_without_a_window_are_an_error_not_a_crash() {
+    let ram = Ram::new(0x8_0000_0000, 4096);
+    let banks: Vec<_> = (0..200).map(|at| bank(at * 0x2000, at * 0x2000 + 0xfff, MemoryKind::Usable)).collect();
+    let (memblock, result, _) = populate(&ram, &banks, &[]);
+    assert_eq!(result, Err(MemblockError::Full { table: Which::Memory, capacity: 128 }));
+    assert_eq!(memblock.memory().len(), 128);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 3 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the order of banks, a page is memory if a usable bank or several together hold it whole and no other
+    /// kind touches it.
+    #[test]
+    fn the_stricter_statement_holds_in_any_order(
+        banks in proptest::collection::vec((0..40_000_u64, 1..20_000_u64, any::<bool>()), 1..20),
+        swaps in proptest::collection::vec((0..20_usize, 0..20_usize), 0..20),
+    ) {
+        let ram = Ram::new(1 << 40, 4096);
+        let mut list: Vec<_> = banks.iter().map(|(start, size, usable)| {
+            let kind = if *usable { MemoryKind::Usable } else { MemoryKind::Unusable };
+            bank(*start, start + size - 1, kind)
+        }).collect();
+        let (first, result, _) = populate(&ram, &list, &[]);
+        result.unwrap();
+        for (a, b) in swaps {
+            let count = list.len();
+            list.swap(a % count, b % count);
+        }
+        let (second, result, _) = populate(&ram, &list, &[]);
+        result.unwrap();
+        prop_assert_eq!(memory(&first), memory(&second));
+        for page in 0..16 {
+            let whole = (page * 4096..(page + 1) * 4096).all(|byte| {
+                let byte = PhysAddr::new(byte);
+                let stated = |usable| list.iter().any(|b| (b.kind == MemoryKind::Usable) == usable && b.range.contains(byte));
+                stated(true) && !stated(false)
+            });
+            prop_assert_eq!(first.memory().find(PhysAddr::new(page * 4096)).is_some(), whole);
+        }
+    }
+}
