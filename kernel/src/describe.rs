@@ -5,8 +5,8 @@
 //! before the final tables stand, so it is larger than the description by [`SLACK`]. The kernel's own image is one more
 //! reservation. Linux: `setup_arch`.
 
+use crate::log::warning;
 use crate::report::stop;
-use crate::start::warning;
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;

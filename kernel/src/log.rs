@@ -12,6 +12,7 @@ use arch::discover::{self, KernelUart};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use mm::machine::Warning;
 use mm::sync::IrqLock;
 use platform::console::ConsoleSpec;
 
@@ -215,6 +216,11 @@ impl Log for KernelLog {
     }
 
     fn flush(&self) {}
+}
+
+/// Turns a typed warning of a lower room into a line.
+pub(crate) fn warning(warning: Warning) {
+    log::warn!("{warning}");
 }
 
 /// Hands whole lines to `log` at the level of information: what the boot text is written to.

@@ -4,39 +4,24 @@
 //! is no memblock left to allocate from once the page allocator has taken over. What a stage prints is Linux's text,
 //! in Linux's order. Linux: `start_kernel`, `setup_arch`, `mm_init`.
 
-use crate::describe::{self, Description, Resources};
-use crate::log::{self, BootText};
+use crate::describe::{self, Description};
+use crate::log::{self, BootText, warning};
 use crate::monitor::Monitor;
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
+use crate::system::{MM, System};
 use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::Display;
 use mm::Mm;
-use mm::machine::{MachineMemory, Warning};
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
 use mm::page_alloc::PageAllocator;
 use mm::view::boot as text;
 use mm::zone::Zones;
 use platform::handover::BootInfo;
-
-/// The one memory manager, set when bring-up is done; the heap and the reports read it.
-pub(crate) static MM: spin::Once<Mm<Native>> = spin::Once::new();
-
-/// What the running kernel knows of its machine.
-pub(crate) struct System {
-    /// What the boot loader handed over.
-    pub(crate) boot: BootInfo<'static>,
-    /// What the firmware said of memory.
-    pub(crate) machine: MachineMemory<'static>,
-    /// Who lives where in physical address space.
-    pub(crate) resources: Resources,
-    /// The memory manager.
-    pub(crate) mm: &'static Mm<Native>,
-}
 
 /// Entered by `arch::entry` on the boot CPU, with interrupts off, on the boot stack, `.bss` cleared, in tables that
 /// map the image and the fixmap. `handover` is what the boot loader left in its register.
@@ -111,11 +96,6 @@ fn or_stop<T, E: Display>(stage: &str, result: Result<T, E>) -> T {
         Ok(value) => value,
         Err(error) => stop(format_args!("{stage}: {error}")),
     }
-}
-
-/// Turns a typed warning of a lower room into a line.
-pub(crate) fn warning(warning: Warning) {
-    warn!("{warning}");
 }
 
 /// Orders and lists; the lists themselves only when `mminit_loglevel=` asks for them, as in Linux.

@@ -8,7 +8,7 @@ mod commands;
 mod line;
 
 use crate::log::{self, Output};
-use crate::start::System;
+use crate::system::System;
 use core::fmt::{self, Write};
 
 /// What the monitor knows while it runs.

@@ -1,7 +1,7 @@
 //! W^X, seen from the running kernel: by walking the live tables, and by doing what must trap.
 
-use super::{Failure, Test, fail};
-use crate::start::System;
+use super::case::{Failure, Test, fail};
+use crate::system::System;
 use arch::{LAYOUT, Native, entry, traps};
 use mm::addr::VirtAddr;
 use mm::paging::Access;
