@@ -9,6 +9,7 @@ mod protection;
 
 use crate::log::print;
 use crate::system::System;
+use case::Failure;
 
 /// What the tests found.
 #[derive(Clone, Copy, PartialEq, Eq)]
