@@ -5,21 +5,32 @@
 //! before the final tables stand, so it is larger than the description by [`SLACK`]. The kernel's own image is one more
 //! reservation. Linux: `setup_arch`.
 
+use crate::log::warning;
 use crate::report::stop;
-use crate::start::warning;
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
+use log::info;
+use mm::Mm;
 use mm::addr::{PfnRange, PhysRange};
 use mm::arch::PageFormat;
 use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
+use mm::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory};
 use mm::paging::{Access, Mapping, MemoryType};
+use mm::resource::{Resource, ResourceTree};
+use mm::zone::Zones;
 use platform::handover::BootInfo;
 
 /// Bytes of the early window beside the description: region arrays, node tables, the first page tables.
 const SLACK: u64 = 1 << 20;
 /// The window is a multiple of this, so that few page tables map it.
 const WINDOW_ALIGN: u64 = 64 << 10;
+
+/// Room in the tree behind `iomem` for ranges that are found later, such as devices.
+const RESERVE: usize = 64;
+
+/// The tree behind `iomem`, in memory that stays.
+pub(crate) type Resources = ResourceTree<BootSlice<Native, Resource>>;
 
 /// What the firmware said, and where that is kept.
 pub(crate) struct Description {
@@ -85,4 +96,55 @@ fn map(window: PhysRange) {
             stop(format_args!("mapping the early window {window}: {error}"));
         }
     }
+}
+
+/// Warns when what must lie in RAM does not, and returns the range from the first to the last byte of RAM.
+pub(crate) fn ram(memblock: &Memblock<Native>) -> PhysRange {
+    if memblock.memory_size() == 0 {
+        stop(format_args!("no usable memory: nothing is left of what the firmware names"));
+    }
+    memblock.memory().span()
+}
+
+/// The tree behind `iomem`: what the firmware names, and in it what is reserved.
+pub(crate) fn resources(machine: &MachineMemory<'_>, zones: &mut Zones<Native>) -> Result<Resources, OutOfMemory> {
+    // A bank may be cut in two by each other one that it meets, and what is reserved by each bank.
+    let count = 2 * machine.banks.len() + machine.reservations.len() + zones.memblock().reserved().len() + RESERVE;
+    let owner = Owner::new("resources");
+    let storage = zones.memblock_mut().alloc_filled(count, Resource::unused(), NodeWish::Any, owner)?;
+    let mut tree = ResourceTree::new(storage);
+    if let Err(error) = tree.describe(machine, zones.memblock().reserved()) {
+        log::warn!("iomem: {error}; the rest is left out");
+    }
+    Ok(tree)
+}
+
+/// Linux's line about what there is and where it went.
+pub(crate) fn memory_line(mm: &Mm<Native>) {
+    let kib = |bytes: u64| bytes >> 10;
+    let section = |name: &str| {
+        entry::image().iter().filter(|section| section.name == name).map(|section| section.phys.size()).sum::<u64>()
+    };
+    let (mut present, mut free) = (0, 0);
+    for (index, span) in mm.pages.populated() {
+        present += span.present << Native::PAGE_SHIFT;
+        free += mm.pages.counts(index).free << Native::PAGE_SHIFT;
+    }
+    info!(
+        "Memory: {}K/{}K available ({}K kernel code, {}K rwdata, {}K rodata, 0K init, {}K bss, {}K reserved, \
+         0K cma-reserved)",
+        kib(free),
+        kib(present),
+        kib(section("text")),
+        kib(section("data")),
+        kib(section("rodata")),
+        kib(section("bss")),
+        kib(present - free)
+    );
+    let topology = mm.pages.nodes();
+    info!(
+        "SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs={}, Nodes={}",
+        topology.cpus().len().max(1),
+        topology.node_count()
+    );
 }

@@ -2,7 +2,7 @@
 //!
 //! Until [`crate::start`] has set the one [`Mm`](mm::Mm), every allocation is refused. Linux: `kmalloc`.
 
-use crate::start::MM;
+use crate::system::MM;
 use core::alloc::{GlobalAlloc, Layout};
 
 struct Heap;

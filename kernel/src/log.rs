@@ -12,6 +12,7 @@ use arch::discover::{self, KernelUart};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use mm::machine::Warning;
 use mm::sync::IrqLock;
 use platform::console::ConsoleSpec;
 
@@ -47,8 +48,7 @@ struct Sink {
     console: Option<KernelUart>,
 }
 
-static SINK: IrqLock<Sink> =
-    IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
+static SINK: IrqLock<Sink> = IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
 /// The console again, for reports while [`SINK`] is held.
 static EMERGENCY: spin::Once<KernelUart> = spin::Once::new();
 /// The greatest level that the console shows, as `log` counts them.
@@ -79,7 +79,8 @@ pub(crate) fn set_console_level(linux_level: u64) {
 fn open_console(mut uart: KernelUart) {
     let mut sink = SINK.lock(Native);
     let (older, newer) = sink.ring.pieces();
-    for &byte in older.iter().chain(newer) {
+    // The first character of the entry code stands on this line.
+    for &byte in b"\n".iter().chain(older).chain(newer) {
         put(&mut uart, byte);
     }
     EMERGENCY.call_once(|| uart);
@@ -215,6 +216,11 @@ impl Log for KernelLog {
     }
 
     fn flush(&self) {}
+}
+
+/// Turns a typed warning of a lower room into a line.
+pub(crate) fn warning(warning: Warning) {
+    log::warn!("{warning}");
 }
 
 /// Hands whole lines to `log` at the level of information: what the boot text is written to.

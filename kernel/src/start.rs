@@ -5,47 +5,23 @@
 //! in Linux's order. Linux: `start_kernel`, `setup_arch`, `mm_init`.
 
 use crate::describe::{self, Description};
-use crate::log::{self, BootText};
+use crate::log::{self, BootText, warning};
 use crate::monitor::Monitor;
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
+use crate::system::{MM, System};
 use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
+use core::fmt::Display;
 use mm::Mm;
-use mm::machine::{MachineMemory, Warning};
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
 use mm::page_alloc::PageAllocator;
-use mm::paging::PageTables;
-use mm::resource::Resources;
-use mm::slab::Slab;
 use mm::view::boot as text;
 use mm::zone::Zones;
 use platform::handover::BootInfo;
-
-/// The one memory manager, set when bring-up is done; the heap and the reports read it.
-pub(crate) static MM: spin::Once<Mm<Native>> = spin::Once::new();
-
-/// What the running kernel knows of its machine.
-pub(crate) struct System {
-    /// What the boot loader handed over.
-    pub(crate) boot: BootInfo<'static>,
-    /// What the firmware said of memory.
-    pub(crate) machine: MachineMemory<'static>,
-    /// Who lives where in physical address space.
-    pub(crate) resources: Resources<Native>,
-    /// The memory manager.
-    pub(crate) mm: &'static Mm<Native>,
-}
-
-impl System {
-    /// The live page tables.
-    pub(crate) fn tables(&self) -> &PageTables<Native> {
-        self.mm.tables()
-    }
-}
 
 /// Entered by `arch::entry` on the boot CPU, with interrupts off, on the boot stack, `.bss` cleared, in tables that
 /// map the image and the fixmap. `handover` is what the boot loader left in its register.
@@ -74,32 +50,27 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     // What the firmware says of memory: every table once to count, once to fill.
     let Description { machine, window } = describe::read(&boot, &mut early);
     let mut memblock = Memblock::new(Native);
-    memblock.set_mapped(window);
-    memblock.populate(&machine, &mut warning);
-    let ram = describe::check(&memblock);
+    // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
+    unsafe { memblock.set_mapped(window) };
+    or_stop("memblock", memblock.populate(&machine, &mut warning));
+    let ram = describe::ram(&memblock);
     let nodes = Nodes::assign(memblock, &machine, discover::AFFINITY_RULES, &mut BootText::default(), &mut warning);
-    let mut nodes = nodes.unwrap_or_else(|error| stop(format_args!("nodes: {error}")));
+    let mut nodes = or_stop("nodes", nodes);
 
-    // Final tables: all RAM in the direct map, the image with W^X, the windows of the fixmap.
+    // Final tables: all RAM in the direct map, the image with W^X, the fixmap.
     let tables = tables::build(nodes.memblock_mut());
 
-    // Nodes, zones, memory map, page allocator, slab.
-    if let Err(error) = nodes.place_data(PageAllocator::<Native>::NODE_DATA_BYTES, &mut BootText::default()) {
-        stop(format_args!("node data: {error}"));
-    }
-    let zones = match Zones::lay_out(nodes, discover::zone_limits(ram)) {
-        Ok(zones) => zones,
-        Err(error) => stop(format_args!("zones: {error}")),
-    };
-    text::zones(&mut BootText::default(), &zones);
-    text::zonelists(&mut BootText::default(), &zones, boot.cmdline.zonelist_detail());
-    let resources = describe::resources(&machine);
-    let (pages, record) = match PageAllocator::take_over(zones, tables, &LAYOUT) {
-        Ok(parts) => parts,
-        Err(error) => stop(format_args!("page allocator: {error}")),
-    };
-    let slab = Slab::new(&pages);
-    let mm = MM.call_once(|| Mm { pages, slab, record });
+    // Nodes and zones.
+    or_stop("node data", nodes.place_data(PageAllocator::<Native>::NODE_DATA_BYTES, &mut BootText::default()));
+    let mut zones = or_stop("zones", Zones::lay_out(nodes, discover::zone_limits(ram)));
+    or_stop("boot text", text::zone_layout(&zones, &mut BootText::default()));
+    or_stop("zonelists", zones.build_zonelists());
+    or_stop("boot text", zonelist_text(&zones, &boot));
+    let resources = or_stop("resources", describe::resources(&machine, &mut zones));
+
+    // Memory map, page allocator, slab: memblock ends here.
+    let mm = or_stop("memory", Mm::new(zones, tables, &LAYOUT));
+    let mm = MM.call_once(|| mm);
     describe::memory_line(mm);
 
     ready(System { boot, machine, resources, mm })
@@ -108,12 +79,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
 /// Bring-up is done: tests when they are asked for, commands when they are given, the prompt.
 fn ready(system: System) -> ! {
     let uptime = timer::uptime();
-    info!(
-        "Ready {}.{:06} s after entry ({} timer ticks)",
-        uptime.as_secs(),
-        uptime.subsec_micros(),
-        timer::ticks()
-    );
+    info!("Ready {}.{:06} s after entry ({} timer ticks)", uptime.as_secs(), uptime.subsec_micros(), timer::ticks());
     let mut monitor = Monitor::new(&system);
     if system.boot.cmdline.has("selftest") && selftest::run(&system) == Verdict::Failed {
         monitor.note_failure();
@@ -124,9 +90,23 @@ fn ready(system: System) -> ! {
     monitor.prompt()
 }
 
-/// Turns a typed warning of a lower room into a line.
-pub(crate) fn warning(warning: Warning) {
-    warn!("{warning}");
+/// The value, or the end with a sentence that names the stage.
+fn or_stop<T, E: Display>(stage: &str, result: Result<T, E>) -> T {
+    match result {
+        Ok(value) => value,
+        Err(error) => stop(format_args!("{stage}: {error}")),
+    }
+}
+
+/// Orders and lists; the lists themselves only when `mminit_loglevel=` asks for them, as in Linux.
+fn zonelist_text(zones: &Zones<Native>, boot: &BootInfo<'_>) -> core::fmt::Result {
+    let text = &mut BootText::default();
+    text::fallback_orders(zones, text)?;
+    if boot.cmdline.get("mminit_loglevel").and_then(|level| level.parse::<u32>().ok()).is_some_and(|level| level >= 4) {
+        text::zonelist_entries(zones, text)?;
+    }
+    // The page allocator has no page blocks yet.
+    text::built(zones, LAYOUT.struct_page_bytes, text::Mobility::Off, text)
 }
 
 fn parse_levels(boot: &BootInfo) {

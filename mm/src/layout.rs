@@ -183,6 +183,18 @@ impl fmt::Display for LayoutError {
 impl core::error::Error for LayoutError {}
 
 impl Layout {
+    /// No areas, pages of 4 KiB, records of 32 bytes: to begin from, for a kernel that has only some of the areas.
+    pub const EMPTY: Self = Self {
+        direct: VirtRange::EMPTY,
+        direct_base: PhysAddr::new(0),
+        vmalloc: VirtRange::EMPTY,
+        vmemmap: VirtRange::EMPTY,
+        percpu: VirtRange::EMPTY,
+        fixmap: VirtRange::EMPTY,
+        image: VirtRange::EMPTY,
+        page_shift: 12,
+        struct_page_bytes: 32,
+    };
     /// How many areas there are.
     pub const AREAS: usize = 6;
 

@@ -38,7 +38,7 @@ fn linux_printed_the_same_zones_and_lists() {
         let zones = zones(&mut facts.machine, &ram);
         let layout = text(|out| boot::zone_layout(&zones, out));
         assert_eq!(lines(&layout), facts.section("zones").unwrap(), "{name}");
-        let lists = text(|out| boot::zonelists(&zones, 64, out));
+        let lists = text(|out| boot::zonelists(&zones, 64, boot::Mobility::On, out));
         assert_eq!(lines(&lists), facts.section("lists").unwrap(), "{name}");
     }
 }
@@ -151,8 +151,11 @@ fn arm64_draws_its_borders_where_linux_does() {
     assert_eq!(arm64(1024 * GIB, 1026 * GIB, Some(GIB))[0], (1024 * GIB, 1026 * GIB));
 }
 
+/// Start, spanned and present pages of a zone.
+type ZoneNumbers = (u64, u64, u64);
+
 /// A machine of two nodes, the second above a hole, in pages of each size.
-fn page_size<const SHIFT: u32>() -> (Vec<(u64, u64, u64)>, Vec<(u16, u64)>) {
+fn page_size<const SHIFT: u32>() -> (Vec<ZoneNumbers>, Vec<(u16, u64)>) {
     const MIB: u64 = 1 << 20;
     let builder = mm_testkit::Machine::<SHIFT>::builder();
     let machine = builder.ram(0x8000_0000, 3 * MIB + 0x4000, 0).ram(0x8040_0000, 2 * MIB, 1).finish();

@@ -38,11 +38,8 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter("exec", "=\"COMMAND; COMMAND\"", "monitor commands to run at the end of bring-up"),
     parameter("exit", "=isa-debug|semihosting", "the test device that takes the exit status on power off"),
     parameter("loglevel", "=0..8", "messages below this level go to the console (7: all but debug)"),
-    parameter("memblock", "=debug", "log every addition to and reservation in memblock"),
     parameter("mminit_loglevel", "=0..4", "how much of zones and zonelists is printed (4: all)"),
     parameter("nokaslr", "", "accepted and without effect: the kernel is not randomised"),
-    parameter("numa", "=off", "treat all memory as one node"),
-    parameter("panic", "=SECONDS", "on a panic: 0 waits, above 0 waits and resets, below 0 resets at once"),
     parameter("selftest", "", "run the in-kernel tests at the end of bring-up"),
 ];
 

@@ -16,6 +16,7 @@ mod cli;
 mod doctor;
 mod exit;
 mod image;
+mod instructions;
 mod matrix;
 mod memory;
 mod missing;

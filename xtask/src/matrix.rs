@@ -34,6 +34,8 @@ pub(crate) struct Machine {
     pub(crate) append: String,
     pub(crate) exec: String,
     pub(crate) test_device: TestDevice,
+    /// Instructions from entry to prompt that are not to be exceeded; the clock counts them then.
+    pub(crate) max_instructions: Option<u64>,
     pub(crate) timeout: Duration,
     expect: Vec<Expectation>,
 }
@@ -79,6 +81,8 @@ struct Entry {
     exec: Option<String>,
     #[serde(default, rename = "no-test-device")]
     no_test_device: bool,
+    #[serde(rename = "max-instructions")]
+    max_instructions: Option<u64>,
     timeout: Option<u64>,
     expect: Vec<String>,
 }
@@ -140,6 +144,7 @@ impl Machine {
             append: entry.append.unwrap_or_else(|| defaults.append.clone()),
             exec: entry.exec.unwrap_or_else(|| defaults.exec.clone()),
             test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
+            max_instructions: entry.max_instructions,
             timeout: Duration::from_secs(entry.timeout.unwrap_or(defaults.timeout)),
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })
@@ -148,7 +153,7 @@ impl Machine {
     /// The first expectation that the log does not meet. They are met in their order, each by a line after the one
     /// that met the one before.
     pub(crate) fn unmet<'m>(&'m self, log: &[String]) -> Option<&'m str> {
-        let mut lines = log.iter().map(|line| without_time(line));
+        let mut lines = log.iter().map(|line| without_time(line).trim_end());
         let unmet = self.expect.iter().find(|expectation| !lines.any(|line| expectation.pattern.is_match(line)));
         unmet.map(|expectation| expectation.written.as_str())
     }

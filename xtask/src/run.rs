@@ -9,6 +9,7 @@ use crate::arch::Arch;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure, usage};
 use crate::image::{self, Report};
+use crate::instructions;
 use crate::matrix::{self, Machine};
 use crate::memory::MemorySize;
 use crate::missing;
@@ -43,6 +44,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
     }
     let limit = time_limit(args, config.as_ref(), &qemu);
     let boot = boot(&qemu, limit, &mut Patient(io::stdout()))?;
+    if qemu.clock == Clock::Instructions
+        && let Some(count) = instructions::to_prompt(qemu.arch, boot.serial.lines())
+    {
+        println!("instructions from entry to prompt: {count}");
+    }
     match boot.verdict {
         Verdict::Right => Ok(Exit::Right),
         Verdict::Wrong(reason) => Err(anyhow!(reason)),
@@ -109,6 +115,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         (None, Terminal::No) => (Console::Captured, Some("poweroff".to_owned())),
         (Some(commands), Terminal::No) => (Console::Captured, Some(format!("{commands}; poweroff"))),
     };
+    let counted = config.is_some_and(|machine| machine.max_instructions.is_some());
     let absent = args.no_test_device || config.is_some_and(|machine| machine.test_device == TestDevice::Absent);
     let initrd = args.initrd.clone().or_else(|| {
         let file = config?.initrd.as_ref()?;
@@ -136,7 +143,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         test_device: if absent { TestDevice::Absent } else { TestDevice::Present },
         console,
         debugger: if args.gdb { Debugger::Waiting } else { Debugger::None },
-        clock: if args.icount { Clock::Instructions } else { Clock::Host },
+        clock: if args.icount || counted { Clock::Instructions } else { Clock::Host },
     })
 }
 

@@ -37,7 +37,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
     if boot.rsdp.is_none() {
         boot.rsdp = find_root_pointer(read);
     }
-    exit::prepare(&boot, read);
+    exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
 }
 
@@ -81,7 +81,7 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.
-pub fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
+fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
     boot.power_off(read).or(board().power)
 }
 

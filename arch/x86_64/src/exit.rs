@@ -6,13 +6,12 @@
 //! `drivers/acpi/acpica/hwsleep.c`, `hwesleep.c`.
 
 use crate::paging::map_device;
-use crate::{Native, cpu, discover, port, timer};
+use crate::{Native, cpu, port, timer};
 use mm::addr::VirtAddr;
 use mm::arch::PhysMap;
 use mm::sync::IrqLock;
-use platform::handover::BootInfo;
+use platform::Cmdline;
 use platform::power::{AcpiEnable, Off, PowerOff, Register, Reset};
-use platform::read::PhysRead;
 
 /// How the kernel's run went.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,12 +68,12 @@ const KEYBOARD_BUSY: u8 = 2;
 const KEYBOARD_RESET: u8 = 0xfe;
 
 /// Learns from the command line (`exit=isa-debug`) and from the firmware's tables how this machine ends.
-pub fn prepare(boot: &BootInfo<'_>, read: &mut dyn PhysRead) {
-    let test = match boot.cmdline.get("exit") {
+pub fn prepare(cmdline: &Cmdline, power: PowerOff) {
+    let test = match cmdline.get("exit") {
         Some("isa-debug") => TestDevice::IsaDebug,
         _ => TestDevice::None,
     };
-    set_ways(test, discover::power(boot, read));
+    set_ways(test, power);
 }
 
 /// Says which ways there are.

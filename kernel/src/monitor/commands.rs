@@ -2,7 +2,7 @@
 
 use super::{CommandError, Failures, Monitor, Outcome};
 use crate::log::{self, Output};
-use arch::{LAYOUT, exit};
+use arch::{LAYOUT, Native, exit};
 use core::fmt::Write;
 use mm::addr::{PhysAddr, VirtAddr};
 use mm::view;
@@ -72,7 +72,7 @@ fn slabinfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn iomem(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
-    Ok(write!(Output, "{}", monitor.system.resources)?)
+    Ok(view::iomem::iomem(&monitor.system.resources, &mut Output)?)
 }
 
 fn memblock(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
@@ -84,7 +84,7 @@ fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {
-    Ok(write!(Output, "{LAYOUT}")?)
+    Ok(writeln!(Output, "{LAYOUT}")?)
 }
 
 fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
@@ -97,9 +97,9 @@ fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
     let Ok(address) = parsed else { return Err(USAGE) };
     let system = monitor.system;
     let virt = VirtAddr::new(address);
-    let physical = if let Some((name, _)) = LAYOUT.region_of(virt) {
-        write!(Output, "{address:#x} is a virtual address of the {name}")?;
-        match system.tables().translate(virt) {
+    let physical = if let Some(area) = LAYOUT.area_of(virt) {
+        write!(Output, "{address:#x} is a virtual address of the {} area", area.name)?;
+        match system.mm.pages.tables().lock(Native).translate(virt) {
             Some(found) => {
                 writeln!(Output, "; it maps to {:#x}", found.address)?;
                 found.address
@@ -126,11 +126,15 @@ fn verify(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn cmdline(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
-    let line = monitor.system.boot.cmdline;
+    let line = &monitor.system.boot.cmdline;
     writeln!(Output, "{}", line.as_str())?;
+    for item in line.unknown() {
+        writeln!(Output, "  {item}: means nothing here")?;
+    }
     writeln!(Output, "known parameters:")?;
     for parameter in platform::cmdline::PARAMETERS {
-        writeln!(Output, "  {:<18} {}", parameter.name, parameter.help)?;
+        writeln!(Output, "  {}{}", parameter.name, parameter.value)?;
+        writeln!(Output, "      {}", parameter.help)?;
     }
     Ok(())
 }

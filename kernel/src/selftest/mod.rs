@@ -4,36 +4,12 @@
 //! later `poweroff` report failure. A test takes what it needs from the running kernel and gives all of it back.
 
 mod allocators;
+mod case;
 mod protection;
 
 use crate::log::print;
-use crate::start::System;
-use arrayvec::ArrayString;
-use core::fmt::{self, Write};
-
-/// A test by its name.
-struct Test {
-    name: &'static str,
-    run: fn(&System) -> Result<(), Failure>,
-}
-
-/// Why a test failed, in words.
-struct Failure(ArrayString<200>);
-
-impl Failure {
-    fn new(reason: fmt::Arguments<'_>) -> Self {
-        let mut text = ArrayString::new();
-        // What does not fit is cut.
-        let _ = text.write_fmt(reason);
-        Self(text)
-    }
-}
-
-/// Ends a test with a reason.
-macro_rules! fail {
-    ($($reason:tt)*) => { return Err($crate::selftest::Failure::new(format_args!($($reason)*))) };
-}
-use fail;
+use crate::system::System;
+use case::Failure;
 
 /// What the tests found.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! W^X, seen from the running kernel: by walking the live tables, and by doing what must trap.
 
-use super::{Failure, Test, fail};
-use crate::start::System;
-use arch::{LAYOUT, entry, traps};
+use super::case::{Failure, Test, fail};
+use crate::system::System;
+use arch::{LAYOUT, Native, entry, traps};
 use mm::addr::VirtAddr;
 use mm::paging::Access;
 
@@ -18,7 +18,7 @@ pub(super) const TESTS: &[Test] = &[
 ];
 
 fn no_writable_executable(system: &System) -> Result<(), Failure> {
-    match system.tables().find_writable_executable() {
+    match system.mm.pages.tables().lock(Native).find_writable_executable() {
         Some(found) => fail!("{found} is writable and executable"),
         None => Ok(()),
     }
@@ -33,11 +33,10 @@ fn section(access: Access) -> Result<entry::ImageSection, Failure> {
 
 /// The whole of each section, page by page, in the live tables.
 fn image_access(system: &System) -> Result<(), Failure> {
-    let tables = system.tables();
+    let tables = system.mm.pages.tables().lock(Native);
     for section in entry::image() {
         let mut at = section.virt.start();
         while at < section.virt.end() {
-            let guard = entry::boot_stack_guard();
             match tables.translate(at) {
                 Some(found) => {
                     let (writable, executable) = (found.mapping.writable, found.mapping.executable);
@@ -47,7 +46,7 @@ fn image_access(system: &System) -> Result<(), Failure> {
                         fail!("{} at {at:#x}: writable {writable}, executable {executable}", section.name);
                     }
                 }
-                None if guard.contains(at) => {}
+                None if entry::guard_pages().iter().any(|guard| guard.contains(at)) => {}
                 None => fail!("{} at {at:#x} is not mapped", section.name),
             }
             let Some(next) = at.checked_add(0x1000) else { break };
@@ -66,7 +65,9 @@ fn write_must_trap(at: VirtAddr) -> Result<(), Failure> {
         Ok(byte) => byte,
         Err(fault) => fail!("reading {at:#x}: {fault}"),
     };
-    match traps::try_write(at, !before) {
+    // SAFETY: the byte is a constant of this test or text that nobody writes: it must not change, and if the write goes
+    // through, the test fails and the machine stops being used.
+    match unsafe { traps::try_write(at, !before) } {
         Ok(()) => fail!("the write to {at:#x} went through"),
         Err(fault) if fault.address != at => fail!("the fault is at {:#x}, not at {at:#x}", fault.address),
         Err(_) => {}
@@ -94,7 +95,8 @@ fn write_text_alias(_: &System) -> Result<(), Failure> {
 }
 
 fn execute_must_trap(at: VirtAddr) -> Result<(), Failure> {
-    match traps::try_execute(at) {
+    // SAFETY: the page must not be executable; if it is, what runs is whatever stands there, and the test has failed.
+    match unsafe { traps::try_execute(at) } {
         Ok(()) => fail!("the jump to {at:#x} came back"),
         Err(fault) if fault.address != at => fail!("the fault is at {:#x}, not at {at:#x}", fault.address),
         Err(_) => Ok(()),

@@ -73,6 +73,12 @@ pub struct List<'a, T> {
     length: usize,
 }
 
+impl<T> Default for List<'_, T> {
+    fn default() -> Self {
+        Self { items: &mut [], length: 0 }
+    }
+}
+
 impl<'a, T: Copy> List<'a, T> {
     /// An empty list that holds at most as many as `storage`.
     pub fn new(storage: &'a mut [Option<T>]) -> Self {
@@ -111,7 +117,7 @@ impl<'a, T: Copy> List<'a, T> {
 }
 
 /// What the firmware says of the machine's memory, in borrowed storage.
-#[derive(Debug)]
+#[derive(Default, Debug)]
 pub struct MachineMemory<'a> {
     /// Banks of address space, in the firmware's order.
     pub banks: List<'a, Bank>,

@@ -38,7 +38,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             self.remove_avoiding(bank.range, &conflict)?;
         }
         for reservation in machine.reservations.iter() {
-            if self.is_misplaced(&reservation) {
+            if self.is_misplaced(machine, &reservation) {
                 warn(Warning { source: reservation.source, problem: Problem::NotRam(reservation.range) });
             }
         }
@@ -55,12 +55,14 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
     }
 
     /// Whether a reservation does not lie where its kind must. Tables of ACPI and ranges that the architecture keeps
-    /// lie outside the usable banks on every healthy machine, `no-map` ranges on many.
-    fn is_misplaced(&self, reservation: &Reservation) -> bool {
+    /// lie outside the usable banks on every healthy machine, `no-map` ranges on many, and a boot loader may leave its
+    /// notes in memory that the firmware keeps.
+    fn is_misplaced(&self, machine: &MachineMemory<'_>, reservation: &Reservation) -> bool {
         let range = reservation.range;
         let found = self.memory().overlapping(range);
         match reservation.source.table {
-            Table::Kernel | Table::StartInfo | Table::DeviceTree | Table::CommandLine => {
+            Table::StartInfo | Table::CommandLine => !machine.banks.iter().any(|bank| bank.range.overlaps(range)),
+            Table::Kernel | Table::DeviceTree => {
                 let inside: u64 = found.iter().map(|region| region.range().intersection(range).size()).sum();
                 inside != range.size()
             }

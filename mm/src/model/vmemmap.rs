@@ -151,7 +151,7 @@ impl<A: Arch> Vmemmap<A> {
     fn together(&self, section: u64, entry: SectionEntry) -> PfnRange {
         let alone = Granule::<A>::section_frames(section);
         let per_granule = Granule::<A>::FRAMES / Granule::<A>::SECTION_FRAMES;
-        let whole = section % per_granule == 0
+        let whole = section.is_multiple_of(per_granule)
             && (section..section + per_granule).all(|section| self.sections.get(section) == entry);
         if whole { PfnRange::new(alone.start(), alone.start().saturating_add(Granule::<A>::FRAMES)) } else { alone }
     }

@@ -15,7 +15,7 @@ use super::counts::PageSet;
 use super::pool::Pool;
 use super::sweep::{Piece, Sweep};
 use super::{PageAllocator, PoolPointer, Shared};
-use crate::addr::{NodeId, Pfn, PfnRange};
+use crate::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
 use crate::arch::Arch;
 use crate::layout::Layout;
 use crate::machine::Owner;
@@ -26,7 +26,7 @@ use crate::model::{Granule, Memmap, Vmemmap};
 use crate::numa::Topology;
 use crate::paging::PageTables;
 use crate::sync::IrqLock;
-use crate::zone::{ZoneIndex, ZoneKind, ZoneTable, Zones, watermark};
+use crate::zone::{ZoneIndex, ZoneKind, ZoneSpan, ZoneTable, Zones, watermark};
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
@@ -82,6 +82,9 @@ fn owner() -> Owner {
 }
 
 impl<A: Arch> PageAllocator<A> {
+    /// Bytes of node data that hold the zones of a node, for [`Nodes::place_data`](crate::numa::Nodes::place_data).
+    pub const NODE_DATA_BYTES: u64 = (ZoneKind::COUNT * size_of::<Pool<A>>()) as u64;
+
     /// Takes all memory over. `tables` are the live ones, with all RAM in the direct map; `layout` says where the
     /// vmemmap lies. Memblock's regions stay as a record.
     ///
@@ -135,7 +138,8 @@ fn make_roots<A: Arch>(map: &mut Vmemmap<A>, memblock: &mut Memblock<A>) -> Resu
     Ok(())
 }
 
-/// An empty pool for each zone, on its node.
+/// An empty pool for each zone, in its node's data where [`Nodes::place_data`](crate::numa::Nodes::place_data) took
+/// room for it, else in memory of its own on the node.
 fn place_pools<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, PoolPointer<A>>, OutOfMemory> {
     let access = zones.memblock().access();
     let count = zones.spans().len();
@@ -143,10 +147,31 @@ fn place_pools<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, PoolPointer
     for (number, slot) in (0..).zip(pools.iter_mut()) {
         let index = ZoneIndex::new(number);
         let Some(span) = zones.spans().get(index.index()).copied() else { break };
-        let mut room = room::<A, Pool<A>>(zones.memblock_mut(), span.node)?;
-        slot.0 = room.first_mut().map(|Room(room)| NonNull::from(room.write(Pool::new(access, index, span))));
+        let pool = Pool::new(access, index, span);
+        slot.0 = match room_in_node_data::<A>(zones, span) {
+            Some(at) => {
+                let pointer = access.phys_ptr(at).cast::<Pool<A>>();
+                // SAFETY: the room is RAM that memblock gave to the node for good, large enough and aligned as checked,
+                // in the direct map, and each kind of zone has a place of its own in it.
+                unsafe { pointer.write(pool) };
+                NonNull::new(pointer)
+            }
+            None => {
+                let mut room = room::<A, Pool<A>>(zones.memblock_mut(), span.node)?;
+                room.first_mut().map(|Room(room)| NonNull::from(room.write(pool)))
+            }
+        };
     }
     Ok(pools)
+}
+
+/// The place of a zone's pool in its node's data, if there is one with room.
+fn room_in_node_data<A: Arch>(zones: &Zones<A>, span: ZoneSpan) -> Option<PhysAddr> {
+    let data = zones.nodes().node(span.node)?.data?;
+    let offset = (span.kind.index() * size_of::<Pool<A>>()) as u64;
+    let at = data.start().checked_add(offset)?;
+    let place = PhysRange::from_size(at, size_of::<Pool<A>>() as u64)?;
+    (data.contains_range(place) && at.is_aligned(align_of::<Pool<A>>() as u64)).then_some(at)
 }
 
 /// The node of each CPU, by the CPU's number.

@@ -46,7 +46,7 @@ enum Class {
 /// What serves `size` bytes aligned to `align`, a power of two; `None` when nothing does.
 fn class_of(size: usize, align: usize, page_shift: u32) -> Option<Class> {
     let fits = |&(bytes, _): &(u32, &str)| size <= bytes as usize && align <= 1 << bytes.trailing_zeros();
-    match CLASSES.iter().position(|class| fits(class)) {
+    match CLASSES.iter().position(fits) {
         Some(position) => Some(Class::Cache(CacheId(position as u32 + 1))),
         None => Order::for_bytes(size.max(align) as u64, page_shift).map(Class::Block),
     }

@@ -33,7 +33,7 @@ mod registry;
 mod verify;
 
 pub use error::{KfreeError, SlabError};
-pub use info::{CacheInfo, ObjectInfo};
+pub use info::{CacheInfo, ObjectInfo, ObjectState};
 pub use verify::{SlabFault, SlabProblem, SlabTotals};
 
 use crate::addr::{NodeId, Pfn, PhysAddr};
@@ -170,15 +170,14 @@ impl<A: Arch> Slab<A> {
         let cache = memory.cast::<Cache>();
         // SAFETY: the lists follow the descriptor inside the memory, whose size the caller promises; a descriptor is at
         // least as aligned as a list, so its size is a multiple of a list's alignment.
-        let cache = unsafe {
+        unsafe {
             let nodes = cache.add(1).cast::<NodeSlabs>();
             (0..count).for_each(|node| nodes.add(node).write(NodeSlabs::NONE));
             let state = State::new(NonNull::new_unchecked(nodes), count);
             let number = self.registry.count();
             cache.write(Cache { name: short, number, object_size, geometry, state: IrqLock::new(state) });
             NonNull::new_unchecked(cache)
-        };
-        cache
+        }
     }
 
     /// Makes a cache for objects of `size` bytes, aligned to `align`.

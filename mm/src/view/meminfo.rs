@@ -67,13 +67,21 @@ pub fn meminfo<A: Arch>(out: &mut dyn Write, mm: &Mm<A>, layout: &Layout) -> fmt
         ("FilePmdMapped", 0),
     ];
     for (name, value) in rows {
-        // The colon belongs to the name's column: `MemTotal:        4014624 kB`.
-        let colon = name.len() + 1;
-        writeln!(out, "{name}:{value:>width$} kB", width = 24usize.saturating_sub(colon).max(1))?;
+        writeln!(out, "{:<16}{value:>8} kB", Name(name))?;
     }
     for name in ["HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"] {
-        writeln!(out, "{name}:{:>width$}", 0, width = 24usize.saturating_sub(name.len() + 1))?;
+        writeln!(out, "{:<16}{:>8}", Name(name), 0)?;
     }
-    writeln!(out, "Hugepagesize:       {} kB", 1u64 << (2 * A::PAGE_SHIFT - 3) >> 10)?;
-    writeln!(out, "Hugetlb:               0 kB")
+    writeln!(out, "{:<16}{:>8} kB", Name("Hugepagesize"), (1u64 << (2 * A::PAGE_SHIFT - 3)) >> 10)?;
+    writeln!(out, "{:<16}{:>8} kB", Name("Hugetlb"), 0)
+}
+
+/// A row's name with its colon, in a column.
+struct Name(&'static str);
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let width = f.width().unwrap_or(0).saturating_sub(1);
+        write!(f, "{}:{:gap$}", self.0, "", gap = width.saturating_sub(self.0.len()))
+    }
 }

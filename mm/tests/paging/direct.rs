@@ -90,8 +90,11 @@ impl<const SHIFT: u32> Case<SHIFT> {
         self.machine.poison(self.window, 0xa5);
         for (range, _) in self.machine.ram() {
             let pages = range.shrink_to(1 << SHIFT);
-            let tail = PhysAddr::new(pages.start().as_u64().max(pages.end().as_u64().saturating_sub(2 * MIB)));
-            self.machine.poison(PhysRange::new(tail.max(self.image.end().min(pages.end())), pages.end()), 0xa5);
+            let tail = pages.start().as_u64().max(pages.end().as_u64().saturating_sub(MIB));
+            let tail = PhysRange::new(PhysAddr::new(tail), pages.end());
+            if !tail.overlaps(self.image) {
+                self.machine.poison(tail, 0xa5);
+            }
         }
         // SAFETY: the image is reserved in memblock, and the test uses it for nothing else.
         let mut boot = unsafe { self.machine.boot(self.image, self.window) };

@@ -87,3 +87,6 @@ impl<R: Registers> fmt::Write for Uart<R> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

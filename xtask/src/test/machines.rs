@@ -14,6 +14,7 @@ use super::progress::Progress;
 use super::{Case, Outcome, Results};
 use crate::arch::Arch;
 use crate::image::{self, Report};
+use crate::instructions;
 use crate::matrix::Machine;
 use crate::run;
 use crate::verdict::Verdict;
@@ -90,12 +91,23 @@ pub(super) fn boot(machine: &Machine) -> Result<()> {
     let reason = match boot.verdict {
         Verdict::Wrong(reason) => reason,
         Verdict::TimeLimit => format!("the time limit of {} s was reached", machine.timeout.as_secs()),
-        Verdict::Right => match machine.unmet(boot.serial.lines()) {
-            None => return Ok(()),
-            Some(expected) => format!("expected next in the log, and not there: {expected}"),
+        Verdict::Right => match (machine.unmet(boot.serial.lines()), too_many(machine, boot.serial.lines())) {
+            (None, None) => return Ok(()),
+            (Some(expected), _) => format!("expected next in the log, and not there: {expected}"),
+            (None, Some(reason)) => reason,
         },
     };
     bail!(describe(&reason, boot.serial.lines(), &path, machine))
+}
+
+/// Why the boot took more instructions than the matrix allows, if it did.
+fn too_many(machine: &Machine, log: &[String]) -> Option<String> {
+    let limit = machine.max_instructions?;
+    match instructions::to_prompt(machine.arch, log) {
+        None => Some("the log does not say how many timer ticks went by".to_owned()),
+        Some(count) if count <= limit => None,
+        Some(count) => Some(format!("{count} instructions from entry to prompt; {limit} are allowed")),
+    }
 }
 
 fn describe(reason: &str, lines: &[String], log: &Path, machine: &Machine) -> String {

@@ -2,7 +2,7 @@ use super::*;
 use mm::machine::Problem;
 
 fn error(bytes: &[u8]) -> FdtError {
-    check(&mut bytes.to_vec()).err().expect("let through")
+    check(&mut bytes.to_vec()).expect_err("let through")
 }
 
 fn fault(builder: Builder) -> Fault {

@@ -1,8 +1,6 @@
 //! The page allocator on emulated machines, against a list of what is held that shares no code with it.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
-mod up;
-
+use crate::up::{Random, is_ram, pages, zones};
 use mm::addr::{NodeId, Order, Pfn, PfnRange, PhysRange};
 use mm::arch::{Arch, PageFormat};
 use mm::model::{Granule, PageState};
@@ -10,7 +8,6 @@ use mm::page_alloc::{AllocError, FreeError, Gfp, NodeWish, PageAllocator, PageIn
 use mm::zone::ZoneKind;
 use mm_testkit::{Emulated, Machine, run_on};
 use std::collections::BTreeMap;
-use up::{Random, is_ram, pages, zones};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;
@@ -86,7 +83,7 @@ fn free_all<A: Arch>(pages: &PageAllocator<A>, held: Held) {
 }
 
 /// Random allocations and frees of all orders, then everything back.
-fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: up::Reserved<'_>, steps: u32, seed: u64) {
+fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: crate::up::Reserved<'_>, steps: u32, seed: u64) {
     let (zones, tables) = zones(machine, reserved);
     let (pages, record) = PageAllocator::take_over(zones, tables, machine.handle().layout()).unwrap();
     pages.verify().unwrap();
@@ -226,7 +223,7 @@ fn frees_that_cannot_be_right_are_refused_by_name() {
 fn untouched_memory_is_known_but_not_freeable() {
     let machine = Machine::<12>::builder().ram(0, GIB, 0).finish();
     let pages = pages(&machine, &[]);
-    let untouched = Pfn::new(300 * MIB >> 12);
+    let untouched = Pfn::new((300 * MIB) >> 12);
     assert!(matches!(pages.page_info(untouched), PageInfo::Untouched { .. }));
     assert_eq!(pages.free(untouched, order(0)), Err(FreeError::NotAllocated { state: PageState::Undescribed }));
     assert!(pages.untouched_pages() > 0);
@@ -396,7 +393,7 @@ fn managed_leaves_reserved_and_memmap_out() {
     let machine = Machine::<12>::builder().ram(0, 32 * MIB, 0).finish();
     let pages = pages(&machine, &[(0x10_0000, 0x10_0000)]);
     let counts = pages.verify().unwrap();
-    assert_eq!(counts.present, 32 * MIB >> 12);
+    assert_eq!(counts.present, (32 * MIB) >> 12);
     assert!(counts.reserved >= 0x100);
     // One section is described as a whole: 32 bytes for each of its frames.
     assert_eq!(counts.memmap, (32u64 << 15).div_ceil(4096));
@@ -426,7 +423,7 @@ fn memory_in_two_domains_of_one_section_is_told_apart() {
     for node in [0, 1] {
         let mut held = Held::default();
         exhaust(&pages, order(0), Gfp::ATOMIC.on(NodeWish::Only(NodeId::new(node))), &mut held);
-        assert!(held.0.keys().all(|&start| (start < 10 * MIB >> 12) == (node == 0)));
+        assert!(held.0.keys().all(|&start| (start < (10 * MIB) >> 12) == (node == 0)));
         pages.verify().unwrap();
         free_all(&pages, held);
         assert_eq!(pages.verify(), Ok(before));
