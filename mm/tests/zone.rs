@@ -4,7 +4,7 @@
 mod facts;
 mod ram;
 
-use facts::{Facts, MACHINES, Machine, lines};
+use facts::{Facts, Machine, lines, machines};
 use mm::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
 use mm::memblock::Memblock;
 use mm::numa::{AffinityRules, Nodes};
@@ -32,7 +32,7 @@ fn text(print: impl FnOnce(&mut String) -> core::fmt::Result) -> String {
 
 #[test]
 fn linux_printed_the_same_zones_and_lists() {
-    for (name, facts) in MACHINES {
+    for (name, facts) in machines() {
         let mut facts = Facts::parse(facts);
         let ram = facts.machine.window();
         let zones = zones(&mut facts.machine, &ram);
@@ -46,7 +46,7 @@ fn linux_printed_the_same_zones_and_lists() {
 #[test]
 fn linux_counted_the_same_pages() {
     let mut compared = 0;
-    for (name, facts) in MACHINES {
+    for (name, facts) in machines() {
         let mut facts = Facts::parse(facts);
         let Some(expected) = facts.section("zoneinfo").map(<[_]>::to_vec) else { continue };
         let ram = facts.machine.window();
@@ -61,7 +61,7 @@ fn linux_counted_the_same_pages() {
         assert_eq!(counted, expected, "{name}");
         compared += 1;
     }
-    assert!(compared >= 5);
+    assert!(compared >= if cfg!(miri) { 1 } else { 5 });
 }
 
 /// The ring of RULES: eight nodes, each 20 from its neighbours and 10 more for each step further.
@@ -89,7 +89,7 @@ fn a_ring_of_eight_falls_back_as_linux_does() {
 
 #[test]
 fn every_zone_is_found_by_its_frames_and_only_by_them() {
-    for (name, facts) in MACHINES {
+    for (name, facts) in machines() {
         let mut facts = Facts::parse(facts);
         let ram = facts.machine.window();
         let zones = zones(&mut facts.machine, &ram);
@@ -109,7 +109,7 @@ fn every_zone_is_found_by_its_frames_and_only_by_them() {
 
 #[test]
 fn lists_are_empty_before_they_are_built() {
-    let mut machine = Facts::parse(MACHINES[0].1).machine;
+    let mut machine = Facts::parse(machines().next().unwrap().1).machine;
     let ram = machine.window();
     let (nodes, _) = machine.assign(&ram, &mut |_| {});
     let zones = Zones::lay_out(nodes, ZoneLimits::x86(12)).unwrap();
@@ -119,7 +119,7 @@ fn lists_are_empty_before_they_are_built() {
 
 #[test]
 fn memory_handed_on_keeps_nodes_and_zones() {
-    let mut machine = Facts::parse(MACHINES[2].1).machine;
+    let mut machine = Facts::parse(include_str!("linux_facts/a-numa2-4g.txt")).machine;
     let ram = machine.window();
     let zones = zones(&mut machine, &ram);
     let spans = zones.spans().to_vec();
