@@ -163,7 +163,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
             let index = level.index::<A>(at);
             table = match table.entry(level, index) {
                 Entry::Absent => break,
-                Entry::Table(next) => table.at(next),
+                Entry::Table(next) => table.child(next),
                 Entry::Leaf { address, mapping } => {
                     let mapping = mapping.checked().ok_or(ChangeError::WritableExecutable { at })?;
                     let frame = frames.table_frame(address).ok_or(ChangeError::OutOfFrames { at })?;
@@ -207,7 +207,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                 Entry::Absent => {}
                 Entry::Table(next) => {
                     if let Some(below) = level.below() {
-                        self.apply(table.at(next), below, VirtRange::new(at, range.end()), change);
+                        self.apply(table.child(next), below, VirtRange::new(at, range.end()), change);
                     }
                 }
                 Entry::Leaf { address, mapping } => {

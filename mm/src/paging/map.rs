@@ -161,7 +161,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                 (Entry::Absent, None) => self.place(table, level, index, job),
                 (Entry::Absent, Some(_)) if job.leaf_fits::<A>(level) => self.place(table, level, index, job),
                 (Entry::Absent, Some(below)) => self.grow(table, index, below, job)?,
-                (Entry::Table(frame), Some(below)) => self.fill(table.at(frame), below, job)?,
+                (Entry::Table(frame), Some(below)) => self.fill(table.child(frame), below, job)?,
                 (Entry::Table(_), None) => return Err(MapError::AlreadyMapped { at: job.at }),
                 (Entry::Leaf { .. }, _) => self.accept(entry, level, job)?,
             }

@@ -174,9 +174,9 @@ fn random_changes<const SHIFT: u32>(seed: u64, largest: Level, steps: u32) {
 
 #[test]
 fn random_changes_4k() {
-    let (seeds, steps) = if cfg!(miri) { (1, 6) } else { (12, 60) };
+    let (seeds, levels, steps) = if cfg!(miri) { (1, 1..=1, 8) } else { (12, 0..=2, 60) };
     for seed in 1..=seeds {
-        for largest in 0..=2 {
+        for largest in levels.clone() {
             random_changes::<12>(seed * 3 + u64::from(largest), Level::new(largest), steps);
         }
     }
