@@ -69,7 +69,8 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let resources = or_stop("resources", describe::resources(&machine, &mut zones));
 
     // Memory map, page allocator, slab: memblock ends here.
-    let mm = or_stop("memory", Mm::new(zones, tables, &LAYOUT));
+    // SAFETY: `tables::build` has activated these tables, and only the fixmap changes besides, which has its own.
+    let mm = or_stop("memory", unsafe { Mm::new(zones, tables, &LAYOUT) });
     let mm = MM.call_once(|| mm);
     describe::memory_line(mm);
 

@@ -110,7 +110,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nodes = Nodes::assign(memblock, &machine, AffinityRules::Arm64, text, &mut |_| {})?;
     let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(Host::PAGE_SHIFT))?;
     zones.build_zonelists()?;
-    let mm = Mm::new(zones, tables, &LAYOUT)?;
+    // SAFETY: `virt_ptr` walks these tables, by `ROOT`, from now on; nothing else is mapped.
+    let mm = unsafe { Mm::new(zones, tables, &LAYOUT) }?;
     let mm = MM.get_or_init(|| mm);
     let boxed = Box::new([7_u64; 5]);
     let address = Host.ptr_phys((&raw const *boxed).cast()).ok_or("not from the slab")?;
