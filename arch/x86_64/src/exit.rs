@@ -11,16 +11,8 @@ use mm::addr::VirtAddr;
 use mm::arch::PhysMap;
 use mm::sync::IrqLock;
 use platform::Cmdline;
+pub use platform::power::ExitStatus;
 use platform::power::{AcpiEnable, Off, PowerOff, Register, Reset};
-
-/// How the kernel's run went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ExitStatus {
-    /// As it should.
-    Success,
-    /// Not as it should.
-    Failure,
-}
 
 /// Whether somebody takes an exit status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

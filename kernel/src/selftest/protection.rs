@@ -4,6 +4,7 @@ use super::case::{Failure, Test, fail};
 use crate::system::System;
 use arch::{LAYOUT, Native, entry, traps};
 use mm::addr::VirtAddr;
+use mm::layout::ImageSection;
 use mm::paging::Access;
 
 pub(super) const TESTS: &[Test] = &[
@@ -24,7 +25,7 @@ fn no_writable_executable(system: &System) -> Result<(), Failure> {
     }
 }
 
-fn section(access: Access) -> Result<entry::ImageSection, Failure> {
+fn section(access: Access) -> Result<ImageSection, Failure> {
     match entry::image().iter().find(|section| section.access == access) {
         Some(section) => Ok(*section),
         None => fail!("the image has no section of access {access:?}"),
