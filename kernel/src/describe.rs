@@ -11,7 +11,7 @@ use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;
 use mm::Mm;
-use mm::addr::{PfnRange, PhysRange};
+use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
 use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
@@ -48,8 +48,7 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     count.reservations += 1;
     let storage_size = count.storage_bytes().next_multiple_of(Native::PAGE_SIZE);
     let size = (storage_size + SLACK).next_multiple_of(WINDOW_ALIGN);
-    let within = LAYOUT.direct_limit();
-    let Some(window) = find_window(size, WINDOW_ALIGN, within, |sink| describe(boot, early, sink)) else {
+    let Some(window) = find_window(size, WINDOW_ALIGN, reach(), |sink| describe(boot, early, sink)) else {
         stop(format_args!("no usable memory: the firmware names no free range of {} KiB", size >> 10));
     };
     map(window);
@@ -63,6 +62,12 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     describe(boot, early, &mut fill);
     fill.reservation(kernel_reservation(storage, "machine description"));
     Description { machine, window }
+}
+
+/// What this kernel can address: where the direct map has room, and the CPU address bits.
+pub(crate) fn reach() -> PhysRange {
+    let addressed = PhysRange::new(PhysAddr::new(0), PhysAddr::new(1 << paging::physical_bits()));
+    LAYOUT.direct_limit().intersection(addressed)
 }
 
 /// One run of everything that states facts about memory.

@@ -33,6 +33,16 @@ fn populate<'r>(
     banks: &[Bank],
     reservations: &[Reservation],
 ) -> (Memblock<Access<'r>>, Result<(), MemblockError>, Vec<Warning>) {
+    populate_within(ram, PhysRange::ALL, banks, reservations)
+}
+
+/// As [`populate`], with memory outside of `reach` taken away.
+fn populate_within<'r>(
+    ram: &'r Ram,
+    reach: PhysRange,
+    banks: &[Bank],
+    reservations: &[Reservation],
+) -> (Memblock<Access<'r>>, Result<(), MemblockError>, Vec<Warning>) {
     let mut storage = vec![None; banks.len()];
     let mut list = List::new(&mut storage);
     banks.iter().for_each(|bank| assert!(list.push(*bank)));
@@ -52,6 +62,7 @@ fn populate<'r>(
     unsafe { memblock.set_mapped(ram.range()) };
     let mut warnings = Vec::new();
     let result = memblock.populate(&machine, &mut |warning| warnings.push(warning));
+    let result = result.and_then(|()| memblock.limit(reach, &machine, &mut |warning| warnings.push(warning)));
     (memblock, result, warnings)
 }
 
@@ -100,6 +111,27 @@ fn reservations_keep_their_owner_and_no_map_keeps_whole_pages() {
     assert_eq!(withheld.iter().map(|region| region.range()).collect::<Vec<_>>(), [span(0x8000, 0x8fff)]);
     let free: u64 = memblock.free_ranges().map(|free| free.range.size()).sum();
     assert_eq!(free, 0x10_0000 - 0xf0 - 0x1000);
+}
+
+/// A hypervisor's map may name more than the CPU's address bits or the direct map have room for.
+#[test]
+fn memory_out_of_reach_is_left_out_and_told() {
+    let ram = Ram::new(0x10_0000, 0x1000);
+    let reach = span(0x1000, (1 << 36) - 1);
+    let banks = [
+        bank(0, 0xffff, MemoryKind::Usable),
+        bank((1 << 36) - 0x2000, (1 << 36) + 0xfff, MemoryKind::Usable),
+        bank(1 << 40, (1 << 40) + 0xfff, MemoryKind::Usable),
+        bank(1 << 41, (1 << 41) + 0xfff, MemoryKind::Reserved),
+    ];
+    let (memblock, result, warnings) = populate_within(&ram, reach, &banks, &[]);
+    result.unwrap();
+    assert_eq!(memory(&memblock), [span(0x1000, 0xffff), span((1 << 36) - 0x2000, (1 << 36) - 1)]);
+    let problems: Vec<Problem> = warnings.iter().map(|warning| warning.problem).collect();
+    assert_eq!(
+        problems,
+        [span(0, 0xfff), span(1 << 36, (1 << 36) + 0xfff), span(1 << 40, (1 << 40) + 0xfff)].map(Problem::OutOfReach)
+    );
 }
 
 #[test]

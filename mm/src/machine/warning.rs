@@ -55,6 +55,8 @@ pub enum Problem {
     },
     /// A range does not lie in RAM.
     NotRam(PhysRange),
+    /// This part of a range lies where the kernel cannot reach it.
+    OutOfReach(PhysRange),
     /// There are more of these than can be held.
     TooMany {
         /// Of what.
@@ -96,6 +98,7 @@ impl fmt::Display for Warning {
             Problem::Malformed { offset, what } => write!(f, "{source}: {what} at offset {offset:#x}"),
             Problem::Value { what, value } => write!(f, "{source}: {what} cannot be {value:#x}; dropped"),
             Problem::NotRam(range) => write!(f, "{source}: {range} does not lie in RAM"),
+            Problem::OutOfReach(range) => write!(f, "{source}: {range} is out of the kernel's reach; not used"),
             Problem::TooMany { what, limit } => write!(f, "{source}: more than {limit} {what}; the rest is dropped"),
             Problem::TableIgnored(why) => write!(f, "{source}: {why}; table ignored"),
         }

@@ -2,8 +2,9 @@
 //!
 //! Usable banks are added, then every bank of another kind is taken away again: where two statements meet, the
 //! stricter one holds, whatever their order. What is left is cut inward to pages, reservations are booked and `no-map`
-//! ones marked. While this goes on, a growing array stays out of every range that a later statement will withhold.
-//! Linux: `e820__memblock_setup`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`.
+//! ones marked. What the kernel cannot address goes last. While this goes on, a growing array stays out of every range that a later statement will withhold.
+//! Linux: `e820__memblock_setup`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`,
+//! `arm64_memblock_init`.
 
 #![forbid(unsafe_code)]
 
@@ -50,6 +51,31 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
                 // Whole pages are mapped or not, so every page that the range touches stays out.
                 self.mark(reservation.range.expand_to(A::PAGE_SIZE), RegionFlags::NOMAP)?;
             }
+        }
+        Ok(())
+    }
+
+    /// Takes away the memory outside of `reach`: what no pointer of this kernel, or no table entry of this CPU, can lead
+    /// to, whatever the firmware says is there.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] when there are more regions than the arrays can hold.
+    pub fn limit(
+        &mut self,
+        reach: PhysRange,
+        machine: &MachineMemory<'_>,
+        warn: &mut dyn FnMut(Warning),
+    ) -> Result<(), MemblockError> {
+        let below = PhysRange::new(PhysRange::ALL.start(), reach.start());
+        let above = PhysRange::new(reach.end(), PhysRange::ALL.end());
+        for outside in [below, above] {
+            for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable) {
+                let lost = bank.range.intersection(outside);
+                if !lost.is_empty() && !self.memory().overlapping(lost).is_empty() {
+                    warn(Warning { source: bank.source, problem: Problem::OutOfReach(lost) });
+                }
+            }
+            self.remove(outside)?;
         }
         Ok(())
     }

@@ -30,6 +30,7 @@ use crate::zone::{ZoneIndex, ZoneKind, ZoneSpan, ZoneTable, Zones, watermark};
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicBool;
 
 /// Why the page allocator could not take over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -129,7 +130,8 @@ impl<A: Arch> PageAllocator<A> {
         fill(&zones, &record, &map, &mut pools);
         set_watermarks::<A>(&nodes, &mut pools);
         let Some(Room(room)) = room.first_mut() else { return Err(TakeOverError::NoMemory) };
-        let shared = Shared { access, map, nodes, zones, pools, cpu_nodes, tables: IrqLock::new(tables) };
+        let tables = IrqLock::new(tables);
+        let shared = Shared { access, map, nodes, zones, pools, cpu_nodes, tables, has_slab: AtomicBool::new(false) };
         Ok((Self { shared: NonNull::from(room.write(shared)) }, record))
     }
 }

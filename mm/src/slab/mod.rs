@@ -86,11 +86,15 @@ struct SlabPage<'p> {
 }
 
 impl<A: Arch> Slab<A> {
-    /// The allocator with `kmem_cache` and the caches of `kmalloc`.
+    /// The allocator with `kmem_cache` and the caches of `kmalloc`. There is one on the pages of a machine: a slab's
+    /// record names its cache by a number, which another would take for a cache of its own.
     ///
     /// # Errors
-    /// [`SlabError::Pages`] when there is no memory for the first slab.
+    /// [`SlabError::Pages`] when there is no memory for the first slab, [`SlabError::Taken`] the second time.
     pub fn new(pages: PageAllocator<A>) -> Result<Self, SlabError> {
+        if !pages.claim_for_slab() {
+            return Err(SlabError::Taken);
+        }
         let cpus = pages.nodes().cpus().len().max(1) as u32;
         let slab = Self { pages, registry: Registry::new(), creating: IrqLock::new(()), cpus };
         slab.bootstrap()?;

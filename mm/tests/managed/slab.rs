@@ -5,7 +5,7 @@ use mm::Mm;
 use mm::addr::{CpuId, Order, PhysRange};
 use mm::arch::{Arch, PhysMap};
 use mm::page_alloc::Gfp;
-use mm::slab::{CacheId, KfreeError, ObjectState, SlabError, SlabProblem};
+use mm::slab::{CacheId, KfreeError, ObjectState, Slab, SlabError, SlabProblem};
 use mm_testkit::{Machine, run_on};
 use std::alloc::Layout;
 use std::collections::BTreeMap;
@@ -432,4 +432,13 @@ fn cpus_allocate_and_free_side_by_side() {
     mm.slab.shrink();
     assert_eq!(mm.pages.free_pages(), before);
     assert_eq!(mm.verify().unwrap().slab.objects, 14);
+}
+
+/// A second one would take the first one's slabs for its own, by the numbers in their records.
+#[test]
+fn pages_have_one_slab_allocator() {
+    let machine = small();
+    let mm = up(&machine, &[]);
+    assert_eq!(Slab::new(mm.pages).err(), Some(SlabError::Taken));
+    mm.verify().unwrap();
 }
