@@ -159,6 +159,9 @@ fn slices_are_zeroed_separate_and_held() {
     assert!(range(0x8000_0000, 0x8000_2000).contains_range(first.range()));
     assert_eq!(memblock.reserved().len(), 1, "slices of one owner lie side by side");
     assert_eq!(memblock.free(second.range()), Err(MemblockError::InUse(second.range())));
+    // SAFETY: the slice is not used below.
+    unsafe { memblock.free_allocated(second.range()).unwrap() };
+    assert!(!memblock.reserved().iter().any(|region| region.range().overlaps(second.range())));
     assert!(memblock.alloc_slice::<u64>(0, NodeWish::Any, Owner::new("t")).unwrap().is_empty());
     let too_much = memblock.alloc_slice::<u8>(0x2000, NodeWish::Any, Owner::new("t"));
     assert!(too_much.is_err(), "only mapped memory may back a slice");
@@ -188,7 +191,7 @@ fn growth_without_mapped_memory_is_refused_and_changes_nothing() {
 /// free.
 #[test]
 fn growth_at_every_position() {
-    let positions = if cfg!(miri) { vec![0, 64, 129] } else { (0..=129).collect() };
+    let positions = if cfg!(miri) { vec![64] } else { (0..=129).collect() };
     for gap in positions {
         for direction in [Direction::TopDown, Direction::BottomUp] {
             let ram = Ram::new(0x10_0000, 0x20_0000);
@@ -202,10 +205,15 @@ fn growth_at_every_position() {
             let order = (0..=129).filter(|index| *index != gap).chain([gap]);
             let mut done = Vec::new();
             for index in order {
-                let before = tables(&memblock);
+                // Only the last entries find the arrays full.
+                let look = !cfg!(miri) || done.len() > 115;
+                let before = if look { tables(&memblock) } else { Vec::new() };
                 memblock.reserve(slot(index), Owner::new("test")).unwrap();
                 memblock.add(far(index)).unwrap();
                 done.push(slot(index));
+                if !look {
+                    continue;
+                }
                 for table in tables(&memblock).iter().filter(|table| !before.contains(table)) {
                     assert!(ram.range().contains_range(*table));
                     assert!(done.iter().all(|slot| !slot.overlaps(*table)), "a new array lies in reserved memory");
@@ -234,11 +242,13 @@ fn a_table_that_is_outgrown_gives_its_memory_back() {
         memblock.reserve(range(index * 0x400, index * 0x400 + 0x200), Owner::new("test")).unwrap();
     }
     let tables: u64 = tables(&memblock).iter().map(|table| table.size()).sum();
-    let entries = (count as u64 + 8).next_power_of_two();
+    let entries = (count + 8_u64).next_power_of_two();
     assert_eq!(tables, entries * 24);
 }
 
 const PAGES: u64 = 96;
+/// The oracle's mark for what an allocation handed out.
+const ALLOCATED: u8 = 3;
 
 #[derive(Clone, Debug)]
 enum Change {
@@ -289,7 +299,7 @@ impl Cell {
 /// What the oracle would give: the first place from that end whose bytes are free and lie in one region.
 fn model_alloc(cells: &[Cell], size: u64, align: u64, from: u64, to: u64, node: Option<u16>, up: bool) -> Option<u64> {
     let fits = |start: &u64| {
-        start % align == 0 && start + size <= to && {
+        start.is_multiple_of(align) && start + size <= to && {
             let part = &cells[*start as usize..(start + size) as usize];
             part.iter().all(|cell| {
                 cell.free_on().is_some_and(|on| node.is_none() || on == node) && cell.memory == part[0].memory
@@ -308,7 +318,7 @@ proptest! {
         let ram = Ram::new(0, 4096);
         let mut memblock = Memblock::new(ram.access());
         let mut cells = vec![Cell::default(); PAGES as usize];
-        let owners = ["one", "two", "three"];
+        let owners = ["one", "two", "three", "alloc"];
         for change in changes {
             match change {
                 Change::Add(a, b) => {
@@ -324,8 +334,12 @@ proptest! {
                     cells[a as usize..b as usize].iter_mut().for_each(|c| c.owner = c.owner.or(Some(owner)));
                 }
                 Change::Free(a, b) => {
-                    memblock.free(range(a, b)).unwrap();
-                    cells[a as usize..b as usize].iter_mut().for_each(|c| c.owner = None);
+                    let freed = memblock.free(range(a, b));
+                    let cells = &mut cells[a as usize..b as usize];
+                    prop_assert_eq!(freed.is_err(), cells.iter().any(|c| c.owner == Some(ALLOCATED)));
+                    if freed.is_ok() {
+                        cells.iter_mut().for_each(|c| c.owner = None);
+                    }
                 }
                 Change::Node(a, b, node) => {
                     memblock.set_node(range(a, b), NodeId::new(node)).unwrap();
@@ -363,12 +377,12 @@ proptest! {
                 Change::Alloc { size, align, from, to, node, up } => {
                     memblock.set_direction(if up { Direction::BottomUp } else { Direction::TopDown });
                     let wish = node.map_or(NodeWish::Any, |node| NodeWish::Only(NodeId::new(node)));
-                    let request = Request { size, align: 1 << align, within: range(from, to), node: wish, owner: Owner::new("two") };
+                    let request = Request { size, align: 1 << align, within: range(from, to), node: wish, owner: Owner::new("alloc") };
                     let expected = model_alloc(&cells, size, 1 << align, from, to, node, up);
                     let got = memblock.alloc(request).ok();
                     prop_assert_eq!(got.map(|r| r.start().as_u64()), expected);
                     if let Some(start) = expected {
-                        cells[start as usize..(start + size) as usize].iter_mut().for_each(|c| c.owner = Some(1));
+                        cells[start as usize..(start + size) as usize].iter_mut().for_each(|c| c.owner = Some(ALLOCATED));
                     }
                 }
             }
@@ -432,8 +446,7 @@ fn check(memblock: &Memblock<Access<'_>>, cells: &[Cell], owners: &[&str]) -> Re
     // From both ends at once, what is yielded is the same memory.
     let mut both = memblock.free_ranges();
     let (mut low, mut high) = (Vec::new(), Vec::new());
-    loop {
-        let (Some(a), b) = (both.next(), both.next_back()) else { break };
+    while let (Some(a), b) = (both.next(), both.next_back()) {
         low.push(a);
         high.extend(b);
     }

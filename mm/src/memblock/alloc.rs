@@ -89,23 +89,15 @@ impl fmt::Display for OutOfMemory {
 impl core::error::Error for OutOfMemory {}
 
 impl<A: PhysMap> Memblock<A> {
-    /// Finds free memory and reserves it for the request's owner. Contents are arbitrary.
+    /// Finds free memory and reserves it for the request's owner. Contents are arbitrary. Tables of pages and the like
+    /// may lie there for good, so [`Memblock::free`] refuses it; see [`Memblock::free_allocated`].
     ///
     /// # Errors
     /// [`OutOfMemory`] says what is wrong with the request, or that nothing fits; then nothing has changed.
     pub fn alloc(&mut self, request: Request) -> Result<PhysRange, OutOfMemory> {
-        self.alloc_held(request, 0)
-    }
-
-    /// As [`Memblock::alloc`], for memory that [`Memblock::free`] must refuse to give back: page tables.
-    pub(crate) fn alloc_kept(&mut self, request: Request) -> Result<PhysRange, OutOfMemory> {
-        self.alloc_held(request, HELD)
-    }
-
-    pub(super) fn alloc_held(&mut self, request: Request, flags: u32) -> Result<PhysRange, OutOfMemory> {
         let range = self.find(request, &|_| None)?;
         let conflict = move |other: PhysRange| other.overlaps(range).then_some(range);
-        self.reserve_traits(range, request.owner, flags, &conflict).map_err(OutOfMemory::Booking)?;
+        self.reserve_traits(range, request.owner, HELD, &conflict).map_err(OutOfMemory::Booking)?;
         Ok(range)
     }
 

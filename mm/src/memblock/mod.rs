@@ -80,7 +80,7 @@ pub enum MemblockError {
         /// How many it holds.
         capacity: usize,
     },
-    /// A part of the range holds a table that is in use: this one.
+    /// This part of the range was handed out by an allocation and may be in use.
     InUse(PhysRange),
 }
 
@@ -95,7 +95,7 @@ impl fmt::Display for MemblockError {
                 };
                 write!(f, "no free mapped memory for more than {capacity} {table}")
             }
-            Self::InUse(range) => write!(f, "{range} holds a table that is in use"),
+            Self::InUse(range) => write!(f, "{range} was handed out and may be in use"),
         }
     }
 }
@@ -165,11 +165,11 @@ impl<A: PhysMap> Memblock<A> {
         self.reserve_traits(range, owner, 0, &in_flight(range))
     }
 
-    /// Ends reservations, whoever holds them.
+    /// Ends reservations, whoever made them.
     ///
     /// # Errors
-    /// [`MemblockError::InUse`] when a [`BootSlice`] lies there; [`MemblockError::Full`] where a region is cut in
-    /// two.
+    /// [`MemblockError::InUse`] when a part was handed out by an allocation, which may be in use;
+    /// [`MemblockError::Full`] where a region is cut in two.
     pub fn free(&mut self, range: PhysRange) -> Result<(), MemblockError> {
         let first = self.reserved.position(range.start());
         let overlapping = self.reserved.items().get(first..).unwrap_or_default();
@@ -178,6 +178,10 @@ impl<A: PhysMap> Memblock<A> {
                 return Err(MemblockError::InUse(entry.range().intersection(range)));
             }
         }
+        self.free_held(range)
+    }
+
+    fn free_held(&mut self, range: PhysRange) -> Result<(), MemblockError> {
         let conflict = in_flight(range);
         self.make_room(Which::Reserved, &|memblock| memblock.reserved.plan_uncover(range), &conflict)?;
         self.reserved.uncover(range);

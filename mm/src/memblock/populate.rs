@@ -2,8 +2,9 @@
 //!
 //! Usable banks are added, then every bank of another kind is taken away again: where two statements meet, the
 //! stricter one holds, whatever their order. What is left is cut inward to pages, reservations are booked and `no-map`
-//! ones marked. While this goes on, a growing array stays out of every range that a later statement will withhold.
-//! Linux: `e820__memblock_setup`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`.
+//! ones marked. What the kernel cannot address goes last. While this goes on, a growing array stays out of every range that a later statement will withhold.
+//! Linux: `e820__memblock_setup`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`,
+//! `arm64_memblock_init`.
 
 #![forbid(unsafe_code)]
 
@@ -28,7 +29,9 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             self.add_avoiding(bank.range, &conflict)?;
         }
         for bank in machine.banks.iter().filter(|bank| bank.kind != MemoryKind::Usable) {
-            if let Some(region) = self.memory().overlapping(bank.range).first() {
+            // The architecture and the command line take memory away on purpose.
+            let on_purpose = matches!(bank.source.table, Table::Architecture | Table::CommandLine);
+            if let Some(region) = self.memory().overlapping(bank.range).first().filter(|_| !on_purpose) {
                 let problem = Problem::Overlaps(region.range().intersection(bank.range));
                 warn(Warning { source: bank.source, problem });
             }
@@ -36,7 +39,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             self.remove_avoiding(bank.range, &conflict)?;
         }
         for reservation in machine.reservations.iter() {
-            if self.is_misplaced(&reservation) {
+            if self.is_misplaced(machine, &reservation) {
                 warn(Warning { source: reservation.source, problem: Problem::NotRam(reservation.range) });
             }
         }
@@ -52,13 +55,40 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         Ok(())
     }
 
+    /// Takes away the memory outside of `reach`: what no pointer of this kernel, or no table entry of this CPU, can lead
+    /// to, whatever the firmware says is there.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] when there are more regions than the arrays can hold.
+    pub fn limit(
+        &mut self,
+        reach: PhysRange,
+        machine: &MachineMemory<'_>,
+        warn: &mut dyn FnMut(Warning),
+    ) -> Result<(), MemblockError> {
+        let below = PhysRange::new(PhysRange::ALL.start(), reach.start());
+        let above = PhysRange::new(reach.end(), PhysRange::ALL.end());
+        for outside in [below, above] {
+            for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable) {
+                let lost = bank.range.intersection(outside);
+                if !lost.is_empty() && !self.memory().overlapping(lost).is_empty() {
+                    warn(Warning { source: bank.source, problem: Problem::OutOfReach(lost) });
+                }
+            }
+            self.remove(outside)?;
+        }
+        Ok(())
+    }
+
     /// Whether a reservation does not lie where its kind must. Tables of ACPI and ranges that the architecture keeps
-    /// lie outside the usable banks on every healthy machine, `no-map` ranges on many.
-    fn is_misplaced(&self, reservation: &Reservation) -> bool {
+    /// lie outside the usable banks on every healthy machine, `no-map` ranges on many, and a boot loader may leave its
+    /// notes in memory that the firmware keeps.
+    fn is_misplaced(&self, machine: &MachineMemory<'_>, reservation: &Reservation) -> bool {
         let range = reservation.range;
         let found = self.memory().overlapping(range);
         match reservation.source.table {
-            Table::Kernel | Table::StartInfo | Table::DeviceTree | Table::CommandLine => {
+            Table::StartInfo | Table::CommandLine => !machine.banks.iter().any(|bank| bank.range.overlaps(range)),
+            Table::Kernel | Table::DeviceTree => {
                 let inside: u64 = found.iter().map(|region| region.range().intersection(range).size()).sum();
                 inside != range.size()
             }

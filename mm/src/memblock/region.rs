@@ -26,7 +26,7 @@ bitflags! {
     }
 }
 
-/// Set in a reserved entry while a [`BootSlice`](super::BootSlice) or an own table lies there: it cannot be freed.
+/// Set in a reserved entry that an allocation made: somebody may use what lies there, so it is not simply freed.
 pub(super) const HELD: u32 = 1 << 31;
 
 /// The number that stands for "on no node yet".

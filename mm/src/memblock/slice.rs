@@ -9,8 +9,7 @@
 //! [`Memblock::free`] refuses it.
 
 use super::alloc::{NodeWish, OutOfMemory, Request};
-use super::region::HELD;
-use super::{Conflict, Memblock};
+use super::{Conflict, Memblock, MemblockError};
 use crate::addr::PhysRange;
 use crate::arch::PhysMap;
 use crate::machine::Owner;
@@ -132,7 +131,8 @@ impl<A: PhysMap> Memblock<A> {
     ///
     /// # Safety
     /// From now on, whatever part of `range` is memory here (now or when it is added later) and not reserved must be
-    /// RAM that [`PhysMap::phys_ptr`] reaches, for as long as the handle lives, and that nobody else uses.
+    /// RAM that [`PhysMap::phys_ptr`] reaches, for as long as the handle lives, and that nobody else uses. While
+    /// [`Memblock::populate`] runs, what its description reserves or does not call usable counts as reserved.
     pub unsafe fn set_mapped(&mut self, range: PhysRange) {
         self.mapped = range;
     }
@@ -174,6 +174,18 @@ impl<A: PhysMap> Memblock<A> {
         Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
     }
 
+    /// Ends reservations, allocated memory among them.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] where a region is cut in two.
+    ///
+    /// # Safety
+    /// Nobody uses what [`Memblock::alloc`] or [`Memblock::alloc_slice`] handed out in `range` from now on, nor does an
+    /// array of memblock lie there.
+    pub unsafe fn free_allocated(&mut self, range: PhysRange) -> Result<(), MemblockError> {
+        self.free_held(range)
+    }
+
     /// Gives the memory of a slice back, for scratch tables of this crate.
     ///
     /// The slice must come from this memblock: another one may hold a slice of its own at the same address.
@@ -194,7 +206,7 @@ impl<A: PhysMap> Memblock<A> {
     ) -> Result<Option<(PhysRange, NonNull<T>)>, OutOfMemory> {
         let Some((size, align)) = layout::<T>(len)? else { return Ok(None) };
         let request = Request { size, align, within: self.mapped, node, owner };
-        let range = self.alloc_held(request, HELD)?;
+        let range = self.alloc(request)?;
         Ok(Some((range, self.pointer_to::<T>(range)?)))
     }
 

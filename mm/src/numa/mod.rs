@@ -12,7 +12,7 @@
 //! | `distance` | distances |
 //! | `cpus` | CPU → node |
 //!
-//! Costs: O(n log n) in affinities and CPUs; 64 bytes a node, 40 a CPU, one byte a pair of nodes if distances are
+//! Costs: O(n log n) in affinities and CPUs; 48 bytes a node, 32 a CPU, one byte a pair of nodes if distances are
 //! stated. Linux: `numa_init` in arch/x86/mm/numa.c and drivers/base/arch_numa.c, drivers/acpi/numa/srat.c,
 //! drivers/of/of_numa.c.
 
@@ -32,6 +32,7 @@ use crate::arch::{PageFormat, PhysMap};
 use crate::machine::{MachineMemory, Owner, Plug, Table, Warning};
 use crate::memblock::{BootSlice, Memblock, MemblockError, NodeWish, OutOfMemory, RegionFlags, Request};
 use core::fmt;
+use core::ops::Deref;
 use distance::Distances;
 use domains::Domains;
 
@@ -128,12 +129,17 @@ struct Description<A> {
     distances: Distances<A>,
 }
 
-/// The machine's nodes, and its memory, every region of which is on one.
-pub struct Nodes<A> {
-    memblock: Memblock<A>,
+/// Nodes, distances and CPUs: what stays when memblock is gone.
+pub struct Topology<A> {
     table: BootSlice<A, Entry>,
     distances: Distances<A>,
     cpus: BootSlice<A, CpuInfo>,
+}
+
+/// The machine's nodes, and its memory, every region of which is on one. Reads like a [`Topology`].
+pub struct Nodes<A> {
+    memblock: Memblock<A>,
+    topology: Topology<A>,
 }
 
 impl<A: PhysMap + PageFormat> Nodes<A> {
@@ -166,7 +172,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         let cpus = cpus::list(&mut memblock, machine, domains.as_ref())?;
         let count = domains.as_ref().map_or(1, Domains::limit);
         let table = memblock.alloc_filled(count, Entry::UNKNOWN, NodeWish::Any, Owner::new("node table"))?;
-        let mut nodes = Self { memblock, table, distances, cpus };
+        let mut nodes = Self { memblock, topology: Topology { table, distances, cpus } };
         nodes.describe(domains.as_ref(), machine, rules);
         Ok(nodes)
     }
@@ -203,7 +209,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         };
         if let Some(domains) = domains {
             for node in domains::named(machine).filter_map(|(domain, _)| domains.node(domain)) {
-                if let Some(entry) = self.table.get_mut(node.index()) {
+                if let Some(entry) = self.topology.table.get_mut(node.index()) {
                     entry.state = named;
                     entry.domain = domains.domain(node.index());
                 }
@@ -211,7 +217,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         }
         for region in self.memblock.memory() {
             let pages = PfnRange::inside(region.range(), A::PAGE_SHIFT);
-            let entry = region.node().and_then(|node| self.table.get_mut(node.index()));
+            let entry = region.node().and_then(|node| self.topology.table.get_mut(node.index()));
             if let Some(entry) = entry.filter(|_| !pages.is_empty()) {
                 let start = if entry.present == 0 { pages.start() } else { entry.span.start() };
                 entry.span = PfnRange::new(start, pages.end());
@@ -219,13 +225,14 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
                 entry.state = State::Online;
             }
         }
-        for cpu in self.cpus.iter() {
-            if let Some(entry) = self.table.get_mut(cpu.node.index()) {
+        let Topology { table, cpus, .. } = &mut self.topology;
+        for cpu in cpus.iter() {
+            if let Some(entry) = table.get_mut(cpu.node.index()) {
                 entry.state = State::Online;
             }
         }
         let first = self.iter().next().map_or(NodeId::new(0), |node| node.id);
-        cpus::place_rest(&mut self.cpus, first);
+        cpus::place_rest(&mut self.topology.cpus, first);
     }
 
     /// Takes `bytes` for each node's own data, on the node itself, or on the nearest one with memory left, and says
@@ -242,7 +249,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
             if let Some(home) = home.filter(|home| *home != node.id) {
                 let _ = writeln!(text, "    NODE_DATA({}) on node {home}", node.id);
             }
-            if let Some(entry) = self.table.get_mut(index) {
+            if let Some(entry) = self.topology.table.get_mut(index) {
                 entry.data = range;
             }
         }
@@ -283,6 +290,22 @@ impl<A> Nodes<A> {
         &mut self.memblock
     }
 
+    /// Memory by itself and the nodes by themselves, for who hands memory on.
+    #[must_use]
+    pub fn into_parts(self) -> (Memblock<A>, Topology<A>) {
+        (self.memblock, self.topology)
+    }
+}
+
+impl<A> Deref for Nodes<A> {
+    type Target = Topology<A>;
+
+    fn deref(&self) -> &Topology<A> {
+        &self.topology
+    }
+}
+
+impl<A> Topology<A> {
     /// The nodes that are online, in the order of their numbers.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Node> + Clone {
         (0..self.table.len()).filter_map(|index| self.get(index))
@@ -334,6 +357,12 @@ impl<A> Nodes<A> {
     #[must_use]
     pub fn cpus(&self) -> &[CpuInfo] {
         &self.cpus
+    }
+}
+
+impl<A> fmt::Debug for Topology<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Topology").field("cpus", &self.cpus).finish_non_exhaustive()
     }
 }
 

@@ -76,7 +76,7 @@ impl<'m, A: PhysMap + PageFormat> BootFrames<'m, A> {
                 continue;
             }
             let request = Request { size: A::PAGE_SIZE, align: A::PAGE_SIZE, within, node, owner: self.owner };
-            if let Ok(frame) = self.memblock.alloc_kept(request) {
+            if let Ok(frame) = self.memblock.alloc(request) {
                 return Some(frame.start());
             }
         }

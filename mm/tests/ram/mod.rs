@@ -55,8 +55,8 @@ unsafe impl PhysMap for Access<'_> {
         None
     }
 
-    fn virt_ptr(self, address: VirtAddr) -> *mut u8 {
-        panic!("nothing is mapped at {address:?}");
+    fn virt_ptr(self, _: VirtAddr) -> *mut u8 {
+        std::ptr::null_mut()
     }
 }
 

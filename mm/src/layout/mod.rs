@@ -16,6 +16,10 @@
 //! Linux: `Documentation/arch/x86/x86_64/mm.rst`, `Documentation/arch/arm64/memory.rst`, `asm/page.h`,
 //! `asm/memory.h` (`__va`, `__pa`, `__pa_symbol`, `virt_to_page`).
 
+mod image;
+
+pub use image::ImageSection;
+
 use crate::addr::{Pfn, PfnRange, PhysAddr, PhysRange, VirtAddr};
 use core::fmt;
 
@@ -183,6 +187,18 @@ impl fmt::Display for LayoutError {
 impl core::error::Error for LayoutError {}
 
 impl Layout {
+    /// No areas, pages of 4 KiB, records of 32 bytes: to begin from, for a kernel that has only some of the areas.
+    pub const EMPTY: Self = Self {
+        direct: VirtRange::EMPTY,
+        direct_base: PhysAddr::new(0),
+        vmalloc: VirtRange::EMPTY,
+        vmemmap: VirtRange::EMPTY,
+        percpu: VirtRange::EMPTY,
+        fixmap: VirtRange::EMPTY,
+        image: VirtRange::EMPTY,
+        page_shift: 12,
+        struct_page_bytes: 32,
+    };
     /// How many areas there are.
     pub const AREAS: usize = 6;
 

@@ -1,0 +1,129 @@
+//! From x0 to a description of the machine: the device tree, and the way to speak and to end that it names.
+//!
+//! The loader gives one address. [`boot_info`] maps the tree there and lets `platform` check and read it; everything
+//! else is asked of the result. Without a tree nothing is known of the machine: then the kernel says so on whatever
+//! console answers at a usual place, and stops. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
+//! `early_init_dt_scan`.
+
+use crate::exit;
+use crate::paging::{self, EarlyMap, TreeError};
+use crate::registers::DeviceRegisters;
+use core::fmt;
+use mm::addr::{PhysAddr, PhysRange};
+use mm::machine::MachineSink;
+use mm::numa::AffinityRules;
+use mm::zone::ZoneLimits;
+use platform::board::{self, Board};
+use platform::console::spec::{self, Candidates, SpecError};
+use platform::console::{ConsoleSpec, Uart, UartKind};
+use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
+use platform::power::PowerOff;
+use platform::read::PhysRead;
+
+/// How memory and CPUs come to nodes on this architecture.
+pub const AFFINITY_RULES: AffinityRules = AffinityRules::Arm64;
+
+/// Why nothing is known of the machine.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum DiscoverError {
+    /// There is no device tree where x0 points.
+    NoTree {
+        /// What the loader left in x0.
+        handover: u64,
+        /// What is wrong there.
+        error: TreeError,
+    },
+    /// There is one, and it cannot be used.
+    BadTree(HandoverError),
+}
+
+impl fmt::Display for DiscoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoTree { handover, error } => {
+                write!(f, "no device tree where the boot loader's x0 points, {handover:#x}: {error}")
+            }
+            Self::BadTree(error) => write!(f, "{error}"),
+        }
+    }
+}
+
+impl core::error::Error for DiscoverError {}
+
+/// What the boot loader left behind: `handover` is the address of its device tree. From then on [`exit`] knows how this
+/// machine ends. Works once: the tree is handed out for good.
+///
+/// # Errors
+/// There is no device tree, or none that can be used.
+pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
+    let at = PhysAddr::new(handover);
+    let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
+    let boot = image::read(at, blob).map_err(DiscoverError::BadTree)?;
+    exit::prepare(&boot.cmdline, power(&boot, read));
+    Ok(boot)
+}
+
+/// Hands every fact about memory to `sink`.
+pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
+    boot.describe(read, sink);
+}
+
+/// Prints what the machine calls itself. Memory is not listed here: of a device tree Linux shows the memory nodes only
+/// as what becomes of them.
+///
+/// # Errors
+/// When `text` refuses.
+pub fn print_map(boot: &BootInfo<'_>, _read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
+    match &boot.map {
+        MemoryMapSource::DeviceTree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
+            Some(model) => writeln!(text, "Machine model: {model}"),
+            None => Ok(()),
+        },
+        MemoryMapSource::E820(_) | MemoryMapSource::None => Ok(()),
+    }
+}
+
+/// How this machine says that it ends; where its tables say nothing, how its board does.
+fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
+    boot.power_off(read).or(board(boot).power)
+}
+
+/// What is assumed of this board.
+fn board(boot: &BootInfo<'_>) -> &'static Board {
+    let known = match &boot.map {
+        MemoryMapSource::DeviceTree(tree) => board::by_compatible(tree.compatible()),
+        MemoryMapSource::E820(_) | MemoryMapSource::None => None,
+    };
+    known.unwrap_or(&board::UNKNOWN)
+}
+
+/// The consoles worth trying, best first. What cannot be understood on the command line goes to `reject`.
+pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) -> Candidates {
+    spec::choose(&boot.cmdline, boot.stdout(), board(boot), reject)
+}
+
+/// The consoles worth trying when nothing is known: each is used only if it says what it is.
+pub fn default_consoles() -> impl Iterator<Item = ConsoleSpec> {
+    board::BOARDS.iter().flat_map(|board| board.serial).copied().filter(|spec| spec.kind == UartKind::Pl011)
+}
+
+/// A serial device behind memory-mapped registers.
+pub type KernelUart = Uart<DeviceRegisters>;
+
+/// The device of `spec`, ready for use, if it answers there and is what the spec says.
+#[must_use]
+pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
+    let mut uart = Uart::new(spec, DeviceRegisters::open(spec)?);
+    if !uart.probe() {
+        return None;
+    }
+    uart.init();
+    Some(uart)
+}
+
+/// Where zones end. `ram` reaches from the first to the last byte of memory; `dma_limit` is the highest address that
+/// every device reaches, where the device tree says that some do not reach all.
+#[must_use]
+pub fn zone_limits(ram: PhysRange) -> ZoneLimits {
+    ZoneLimits::arm64(ram, None)
+}

@@ -1,0 +1,337 @@
+// The way from the boot loader to Rust. See entry.rs for what holds where this ends.
+//
+// The loader enters at the image's first byte with the MMU off, interrupts masked, and the physical address of the
+// device tree in x0 (Linux's arm64 boot protocol). The image is linked high and lies at any 2 MiB boundary; the two
+// differ by a multiple of a page, so that `adrp` gives physical addresses while the MMU is off.
+//
+// With the MMU off all memory behaves as Device memory: unaligned accesses fault and nothing is cached. So no Rust
+// runs here, and what is written (the tables only) must not be hidden by lines that a loader left in the caches.
+
+.set LINK_BASE, 0xffffffff80000000
+
+// Entry bits: valid page, accessed, inner shareable, memory type 0 (see MAIR).
+.set PAGE, 0x703
+.set READ_ONLY, 1 << 7
+.set PXN, 1 << 53
+.set UXN, 1 << 54
+.set MAP_TEXT, PAGE | READ_ONLY | UXN
+.set MAP_RODATA, PAGE | READ_ONLY | UXN | PXN
+.set MAP_DATA, PAGE | UXN | PXN
+.set MAP_NOTHING, 0                 // the tables are made, the entries stay absent
+
+.set SCTLR_MMU_OFF, 0x30d00800      // the bits that are 1 on every ARMv8.0
+.set SCTLR_MMU_ON, SCTLR_MMU_OFF | 1 << 12 | 1 << 3 | 1 << 2 | 1    // I, SA, C, M
+.set TCR_EPD0_SHIFT, 7
+.set TCR_EPD1_SHIFT, 23
+
+// ---- stacks and spare frames ---------------------------------------------------------------------------------------
+// Below each stack lies a page that stays unmapped: who runs out of stack traps.
+.section .noinit.stacks, "aw", %nobits
+.balign 4096
+.macro STACK name, bytes
+.global __\name\()_guard, __\name\()_bottom, __\name\()_top
+__\name\()_guard:     .skip 4096
+__\name\()_bottom:    .skip \bytes
+__\name\()_top:
+.endm
+STACK boot_stack, 131072
+STACK overflow_stack, 16384
+
+.section .noinit.early_frames, "aw", %nobits
+.balign 4096
+.global __early_frames_start, __early_frames_end
+__early_frames_start: .skip 4096 * 64
+__early_frames_end:
+
+// ---- what the boot tables map --------------------------------------------------------------------------------------
+.section .rodata.entry, "a", %progbits
+.balign 8
+boot_map:           // from, to, how at that address, how at the direct map's address
+    .quad __text_start, __text_end, MAP_TEXT, MAP_RODATA
+    .quad __rodata_start, __rodata_end, MAP_RODATA, MAP_RODATA
+    .quad __data_start, __boot_stack_guard, MAP_DATA, MAP_DATA
+    .quad __boot_stack_guard, __boot_stack_bottom, MAP_NOTHING, MAP_DATA
+    .quad __boot_stack_bottom, __overflow_stack_guard, MAP_DATA, MAP_DATA
+    .quad __overflow_stack_guard, __overflow_stack_bottom, MAP_NOTHING, MAP_DATA
+    .quad __overflow_stack_bottom, __image_end, MAP_DATA, MAP_DATA
+    .quad {fixmap_start}, {fixmap_end}, MAP_NOTHING, MAP_NOTHING
+boot_map_end:
+
+// ---- the image header ----------------------------------------------------------------------------------------------
+.section .head, "ax", %progbits
+.global switch_root_identity
+    b       entry
+    .long   0
+    .quad   0                       // text_offset: the image wants the very start of a 2 MiB block
+    .quad   __image_size            // .bss, stacks and tables included: nothing else may lie there
+    .quad   0xa                     // little endian, 4 KiB pages, anywhere in memory
+    .quad   0, 0, 0
+    .ascii  "ARM\x64"
+    .long   0
+
+// Does `dc \op` for each cache line of x0..x1. Changes x0, x2, x3.
+.macro FOR_EACH_LINE op
+    mrs     x2, ctr_el0
+    ubfx    x2, x2, #16, #4         // log2 of the words in the smallest data cache line
+    mov     x3, #4
+    lsl     x2, x3, x2
+    sub     x3, x2, #1
+    bic     x0, x0, x3
+1:  dc      \op, x0
+    add     x0, x0, x2
+    cmp     x0, x1
+    b.lo    1b
+    dsb     sy
+.endm
+
+// x\reg = the physical address of a symbol.
+.macro PHYSICAL reg, symbol
+    adrp    \reg, \symbol
+    add     \reg, \reg, :lo12:\symbol
+.endm
+
+entry:
+    msr     daifset, #0xf
+    mov     x19, x0                 // what the loader handed over
+    mrs     x0, currentel
+    ubfx    x28, x0, #2, #2
+    cmp     x28, #2
+    b.lo    at_el1
+    b.eq    at_el2
+0:  wfe                             // EL3: no loader that follows the protocol comes here
+    b       0b
+
+// ---- EL2 to EL1 ----------------------------------------------------------------------------------------------------
+// Most of these registers come out of reset with any value, so each is set: EL1 shall own the machine, nothing traps.
+at_el2:
+    mov     x0, #1 << 31            // HCR_EL2.RW: EL1 runs AArch64. No second stage, no VHE.
+    msr     hcr_el2, x0
+    isb
+    mov     x0, #3                  // EL1 may use the physical counter and timer
+    msr     cnthctl_el2, x0
+    msr     cntvoff_el2, xzr        // the virtual counter is the physical one
+    mrs     x0, midr_el1
+    msr     vpidr_el2, x0
+    mrs     x0, mpidr_el1
+    msr     vmpidr_el2, x0
+    mov     x0, #0x33ff             // no trap of FP; bits that are 1
+    msr     cptr_el2, x0
+    msr     hstr_el2, xzr
+    msr     vttbr_el2, xzr
+    mrs     x0, id_aa64dfr0_el1     // debug stays at EL1, and so do all counters of a PMU, if there is one
+    sbfx    x0, x0, #8, #4
+    cmp     x0, #1
+    mov     x0, xzr
+    b.lt    1f
+    mrs     x0, pmcr_el0
+    ubfx    x0, x0, #11, #5
+1:  msr     mdcr_el2, x0
+    mrs     x0, id_aa64mmfr0_el1    // fine-grained traps, where they exist
+    ubfx    x0, x0, #56, #4
+    cbz     x0, 1f
+    msr     s3_4_c1_c1_4, xzr       // HFGRTR_EL2
+    msr     s3_4_c1_c1_5, xzr       // HFGWTR_EL2
+    msr     s3_4_c1_c1_6, xzr       // HFGITR_EL2
+    msr     s3_4_c3_c1_4, xzr       // HDFGRTR_EL2
+    msr     s3_4_c3_c1_5, xzr       // HDFGWTR_EL2
+1:  mrs     x0, id_aa64pfr0_el1     // GICv3 by system registers: EL1 may use them
+    ubfx    x0, x0, #24, #4
+    cbz     x0, 1f
+    mrs     x0, s3_4_c12_c9_5       // ICC_SRE_EL2
+    mov     x1, #9                  // SRE, Enable
+    orr     x0, x0, x1
+    msr     s3_4_c12_c9_5, x0
+    isb
+    msr     s3_4_c12_c11_0, xzr     // ICH_HCR_EL2
+1:  ldr     x0, =SCTLR_MMU_OFF
+    msr     sctlr_el1, x0
+    mov     x0, #0x3c5              // EL1 with its own stack pointer, everything masked
+    msr     spsr_el2, x0
+    adr     x0, at_el1
+    msr     elr_el2, x0
+    eret
+
+// ---- EL1, MMU off --------------------------------------------------------------------------------------------------
+at_el1:
+    msr     spsel, #1
+    mrs     x29, cntvct_el0         // when this kernel began
+    // Whatever a loader left dirty in the caches goes to memory now; later it would overwrite what is written here.
+    PHYSICAL x20, __image_start
+    PHYSICAL x1, __data_end
+    mov     x0, x20
+    FOR_EACH_LINE civac
+    PHYSICAL x25, __boot_tables_start
+    PHYSICAL x1, __boot_tables_end
+    mov     x0, x25
+    FOR_EACH_LINE civac
+    ldr     x0, =SCTLR_MMU_OFF      // off it is, says the protocol; EL1's other bits may be anything
+    msr     sctlr_el1, x0
+    isb
+    msr     cpacr_el1, xzr          // the kernel is built without FP; using it is an error that traps
+    msr     mdscr_el1, xzr
+
+    PHYSICAL x1, __boot_tables_end
+    mov     x0, x25
+1:  stp     xzr, xzr, [x0], #16
+    cmp     x0, x1
+    b.lo    1b
+
+    mov     x23, x25                // root of the lower half: this page alone, where it lies
+    add     x24, x23, #4096         // root of the kernel's half
+    add     x5, x24, #4096          // tables that are still free
+
+    mov     x0, x23
+    mov     x1, x20
+    mov     x2, x20
+    add     x3, x20, #4096
+    ldr     x4, =MAP_TEXT
+    bl      map_pages
+
+    ldr     x21, =LINK_BASE
+    sub     x21, x20, x21           // physical minus linked address
+    PHYSICAL x26, boot_map
+    PHYSICAL x27, boot_map_end
+    mov     x0, x24
+2:  ldp     x1, x3, [x26]
+    ldr     x4, [x26, #16]
+    add     x2, x1, x21
+    bl      map_pages
+    ldp     x1, x3, [x26], #24
+    ldr     x4, [x26], #8
+    cbz     x4, 3f
+    add     x2, x1, x21
+    add     x3, x3, x21
+    ldr     x10, ={direct_start}
+    add     x1, x2, x10
+    add     x3, x3, x10
+    bl      map_pages
+3:  cmp     x26, x27
+    b.lo    2b
+
+    // Lines of the tables that were fetched meanwhile hold what was there before.
+    PHYSICAL x1, __boot_tables_end
+    mov     x0, x25
+    FOR_EACH_LINE ivac
+
+    ldr     x0, ={mair}
+    msr     mair_el1, x0
+    ldr     x22, ={tcr}
+    mrs     x0, id_aa64mmfr0_el1    // physical address size; more than 48 bits takes another table format
+    and     x0, x0, #0xf
+    mov     x1, #5
+    cmp     x0, x1
+    csel    x0, x0, x1, lo
+    bfi     x22, x0, #32, #3
+    msr     tcr_el1, x22
+    msr     ttbr0_el1, x23
+    msr     ttbr1_el1, x24
+    isb
+    tlbi    vmalle1
+    ic      iallu
+    dsb     sy
+    isb
+    ldr     x0, =SCTLR_MMU_ON
+    ldr     x1, =high_half
+    msr     sctlr_el1, x0
+    isb
+    br      x1
+
+// Maps x1..x3 to the memory from x2 on, by pages with entry bits x4 (0: only makes the tables), in the tree of root x0.
+// Tables that are missing are taken from x5 on. Changes x1, x2, x6 to x9.
+map_pages:
+1:  cmp     x1, x3
+    b.hs    5f
+    mov     x6, x0
+    mov     x7, #39
+2:  lsr     x8, x1, x7
+    and     x8, x8, #511
+    add     x6, x6, x8, lsl #3      // the entry's place
+    cmp     x7, #12
+    b.eq    4f
+    ldr     x9, [x6]
+    cbnz    x9, 3f
+    orr     x9, x5, #3              // a table
+    str     x9, [x6]
+    add     x5, x5, #4096
+3:  and     x6, x9, #0x0000fffffffff000
+    sub     x7, x7, #9
+    b       2b
+4:  cbz     x4, 4f
+    orr     x8, x2, x4
+    str     x8, [x6]
+4:  add     x1, x1, #4096
+    add     x2, x2, #4096
+    b       1b
+5:  ret
+
+// The part of switch_root that no table of the kernel's half may translate: from here to the branch nothing of it does.
+switch_root_identity:
+    orr     x5, x4, #1 << TCR_EPD1_SHIFT
+    msr     tcr_el1, x5
+    isb
+    tlbi    vmalle1
+    dsb     nsh
+    isb
+    msr     ttbr1_el1, x0
+    mrs     x5, sctlr_el1
+    orr     x5, x5, #1 << 19        // WXN: what is writable is not executed, whatever an entry says
+    msr     sctlr_el1, x5
+    msr     tcr_el1, x4
+    isb
+    br      x6
+
+.ltorg
+
+// ---- EL1, where it is linked ---------------------------------------------------------------------------------------
+.section .text.entry, "ax", %progbits
+high_half:
+    adr     x0, trap_vectors
+    msr     vbar_el1, x0
+    // The lower half is empty from now on.
+    mov     x0, #1 << TCR_EPD0_SHIFT
+    orr     x22, x22, x0
+    msr     tcr_el1, x22
+    msr     ttbr0_el1, xzr
+    isb
+    tlbi    vmalle1
+    dsb     nsh
+    isb
+
+    adrp    x0, __boot_stack_top
+    add     sp, x0, :lo12:__boot_stack_top
+    PHYSICAL x0, __bss_start
+    PHYSICAL x1, __bss_cleared_end
+1:  stp     xzr, xzr, [x0], #16
+    cmp     x0, x1
+    b.lo    1b
+
+    mov     x0, x19
+    mov     x1, x20                 // where the image lies
+    mov     x2, x28                 // the level of entry
+    mov     x3, x29                 // the virtual counter at entry
+    mov     x29, xzr                // the backtrace ends here
+    mov     x30, xzr
+    b       arch_start
+
+// Puts another root, x0, in place of the kernel's. The two trees may map the same memory by leaves of different sizes,
+// and the TLB must never hold both, so there is a moment in which it holds nothing and may walk neither: the code for
+// it runs identity-mapped, by the table of the lower half that the entry code used, x1, at the physical address x2.
+.global switch_root
+switch_root:
+    mrs     x7, daif
+    msr     daifset, #0xf
+    mrs     x3, tcr_el1
+    bic     x4, x3, #1 << TCR_EPD0_SHIFT
+    msr     ttbr0_el1, x1
+    msr     tcr_el1, x4
+    isb
+    adr     x6, 1f
+    br      x2
+1:  msr     tcr_el1, x3
+    msr     ttbr0_el1, xzr
+    isb
+    tlbi    vmalle1
+    dsb     nsh
+    isb
+    msr     daif, x7
+    ret

@@ -1,0 +1,55 @@
+//! Device registers in mapped memory, for the drivers in `platform`.
+//!
+//! Every access survives a bus error, so that a console that a device tree or a command line names where there is none
+//! costs its output and not the boot. That is two barriers for each access, which no serial line notices.
+
+use crate::paging;
+use crate::traps::probe;
+use mm::addr::VirtAddr;
+use platform::console::{ConsoleSpec, Registers, UartKind, Width, Window};
+
+/// The registers of a device, in the fixmap.
+#[derive(Clone, Copy, Debug)]
+pub struct DeviceRegisters {
+    base: VirtAddr,
+    window: Window,
+}
+
+impl DeviceRegisters {
+    /// Maps the registers of `spec`, if something answers at the last of them.
+    pub(crate) fn open(spec: &ConsoleSpec) -> Option<Self> {
+        let window = spec.window;
+        let Window::Mmio { base, shift: 0..=3, .. } = window else { return None };
+        // The identification registers, which are read in any case: to read them has no effect on the device.
+        let (size, harmless) = match spec.kind {
+            UartKind::Pl011 => (0x1000, 0xffc / 4),
+            UartKind::Ns16550 => (window.offset(8), 7),
+        };
+        let registers = Self { base: paging::map_device(base, size)?, window };
+        probe::load(registers.at(harmless), registers.width()).ok()?;
+        Some(registers)
+    }
+
+    fn at(&self, register: u32) -> VirtAddr {
+        self.base.saturating_add(self.window.offset(register))
+    }
+
+    fn width(&self) -> Width {
+        match self.window {
+            Window::Mmio { width, .. } => width,
+            Window::Io { .. } => Width::Bits8,
+        }
+    }
+}
+
+impl Registers for DeviceRegisters {
+    fn read(&mut self, register: u32) -> u32 {
+        // A device that no longer answers reads as zero; the drivers' waits are bounded.
+        probe::load(self.at(register), self.width()).unwrap_or(0)
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        // SAFETY: `open` found a device at this address, whose driver says what it takes; it is no memory.
+        let _ = unsafe { probe::store(self.at(register), self.width(), value) };
+    }
+}

@@ -1,0 +1,31 @@
+//! Forgetting translations, on every CPU of the inner shareable domain at once: the hardware broadcasts, so there is
+//! nobody to interrupt.
+//!
+//! The order is fixed: entries are written (`dsb ishst` makes the walkers see them), translations are dropped, the
+//! drop is waited for (`dsb ish`), and what this CPU fetched ahead is fetched again (`isb`). Linux: `asm/tlbflush.h`.
+
+use core::arch::asm;
+use mm::addr::VirtAddr;
+
+/// Forgets the page at `address`, of whatever size its leaf is, and the walks that led there.
+pub fn flush_page(address: VirtAddr) {
+    // The operand has address bits 55 to 12 in its low 44 bits; above stand fields that must be zero.
+    let operand = (address.as_u64() >> 12) & 0xfff_ffff_ffff;
+    // SAFETY: dropping translations only makes the CPU read the tables again.
+    unsafe {
+        asm!("dsb ishst", "tlbi vaae1is, {}", "dsb ish", "isb", in(reg) operand, options(nostack, preserves_flags));
+    }
+}
+
+/// Forgets everything.
+pub fn flush_all() {
+    // SAFETY: dropping translations only makes the CPU read the tables again.
+    unsafe { asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags)) };
+}
+
+/// Makes entries that went from absent to present visible to the table walkers and to what this CPU runs next. An
+/// absent entry is never cached, so there is nothing to forget.
+pub fn publish() {
+    // SAFETY: barriers have no effect but order.
+    unsafe { asm!("dsb ishst", "isb", options(nostack, preserves_flags)) };
+}

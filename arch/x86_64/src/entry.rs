@@ -1,0 +1,123 @@
+//! The first instructions, the boot tables, and what the kernel's image consists of.
+//!
+//! The boot loader finds `pvh_entry` (entry.s) by an ELF note and jumps there in 32-bit mode, with the address of its
+//! `hvm_start_info`. The code says that it is there (a `T` on COM1, if a UART answers), checks for 64-bit mode and NX,
+//! clears .bss, fills the boot tables and goes on in the higher half, on the boot stack, in `arch_start`.
+//!
+//! What holds from there on, in the boot tables, which stay the kernel's tables for good:
+//! - the image is mapped at its link address, page by page, each section with its own rights: nothing is ever writable
+//!   and executable;
+//! - below the boot stack and each trap stack lies a page that is not mapped;
+//! - the fixmap's page tables are in place and empty;
+//! - the image's physical memory, and nothing else, is mapped in the direct map, by pages, text and rodata read-only,
+//!   nothing executable; so no leaf has to be split later, and no device can lie under a cacheable mapping;
+//! - nothing is mapped in the lower half.
+//!
+//! Cost: one instruction for each 4 bytes of .bss, about 9 for each page of the image. Linux: `arch/x86/platform/pvh/head.S`,
+//! `kernel/head_64.S`.
+
+use crate::layout::LAYOUT;
+use mm::addr::{PhysAddr, PhysRange, VirtAddr};
+use mm::layout::{ImageSection, VirtRange};
+use mm::paging::Access;
+
+#[cfg(not(test))]
+core::arch::global_asm!(include_str!("entry.s"), options(att_syntax));
+
+unsafe extern "C" {
+    static __text_start: u8;
+    static __text_end: u8;
+    static __rodata_start: u8;
+    static __rodata_end: u8;
+    static __data_start: u8;
+    static __data_end: u8;
+    static __bss_start: u8;
+    static __bss_end: u8;
+    static boot_stack_unmapped: u8;
+    static boot_stack_bottom: u8;
+    static boot_stack_top: u8;
+    static double_fault_stack_unmapped: u8;
+    static nmi_stack_unmapped: u8;
+    static machine_check_stack_unmapped: u8;
+    static early_frames_start: u8;
+    static early_frames_end: u8;
+}
+
+/// Where Rust begins. The asm of this module goes here once, with the loader's EBX and the time stamp counter at entry.
+#[cfg(not(test))]
+#[unsafe(no_mangle)]
+extern "C" fn arch_start(handover: u64, entry_time: u64) -> ! {
+    unsafe extern "C" {
+        safe fn start_kernel(handover: u64) -> !;
+    }
+    crate::cpu::init();
+    crate::timer::begin(entry_time);
+    start_kernel(handover)
+}
+
+/// The image's sections in the order of their addresses. `bss` includes stacks, spare frames and boot tables.
+#[must_use]
+pub fn image() -> [ImageSection; 4] {
+    [
+        section("text", &raw const __text_start, &raw const __text_end, Access::ReadExecute),
+        section("rodata", &raw const __rodata_start, &raw const __rodata_end, Access::ReadOnly),
+        section("data", &raw const __data_start, &raw const __data_end, Access::ReadWrite),
+        section("bss", &raw const __bss_start, &raw const __bss_end, Access::ReadWrite),
+    ]
+}
+
+fn section(name: &'static str, start: *const u8, end: *const u8, access: Access) -> ImageSection {
+    let virt = VirtRange::new(address_of(start), address_of(end));
+    ImageSection { name, virt, phys: phys_of(virt), access }
+}
+
+/// The physical memory that the image takes, page-aligned.
+#[must_use]
+pub fn image_range() -> PhysRange {
+    phys_of(VirtRange::new(address_of(&raw const __text_start), address_of(&raw const __bss_end)))
+}
+
+/// The boot stack. The page below is not mapped.
+#[must_use]
+pub fn boot_stack() -> VirtRange {
+    VirtRange::new(address_of(&raw const boot_stack_bottom), address_of(&raw const boot_stack_top))
+}
+
+/// The page below the boot stack.
+#[must_use]
+pub fn boot_stack_guard() -> VirtRange {
+    guard(&raw const boot_stack_unmapped)
+}
+
+/// Every page of the image that is left unmapped, one below each stack.
+#[must_use]
+pub fn guard_pages() -> [VirtRange; 4] {
+    [
+        boot_stack_guard(),
+        guard(&raw const double_fault_stack_unmapped),
+        guard(&raw const nmi_stack_unmapped),
+        guard(&raw const machine_check_stack_unmapped),
+    ]
+}
+
+fn guard(symbol: *const u8) -> VirtRange {
+    let start = address_of(symbol);
+    VirtRange::new(start, start.saturating_add(4096))
+}
+
+/// Spare page-sized frames inside the image.
+pub(crate) fn early_frame_pool() -> PhysRange {
+    phys_of(VirtRange::new(address_of(&raw const early_frames_start), address_of(&raw const early_frames_end)))
+}
+
+fn address_of(symbol: *const u8) -> VirtAddr {
+    VirtAddr::new(symbol.addr() as u64)
+}
+
+/// Where a range of the image lies in physical memory: the loader takes the addresses that the linker chose.
+fn phys_of(range: VirtRange) -> PhysRange {
+    match LAYOUT.image_to_phys(range.start(), PhysAddr::new(0)) {
+        Some(start) => PhysRange::new(start, start.saturating_add(range.size())),
+        None => PhysRange::EMPTY,
+    }
+}

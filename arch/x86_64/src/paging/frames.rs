@@ -1,0 +1,61 @@
+//! The live root, and frames for tables from before memory is known.
+
+use crate::{Native, entry, tlb};
+use core::sync::atomic::{AtomicU64, Ordering};
+use mm::addr::PhysAddr;
+use mm::paging::{FrameSource, PageTables};
+use x86_64::registers::control::{Cr3, Cr3Flags};
+use x86_64::structures::paging::PhysFrame;
+
+const PAGE: u64 = 4096;
+
+/// The root table that the CPU uses.
+#[must_use]
+pub fn boot_root() -> PhysAddr {
+    PhysAddr::new(Cr3::read().0.start_address().as_u64())
+}
+
+/// The live tables, which the entry code made. Every call returns a handle to the same ones.
+#[must_use]
+pub fn boot_tables() -> PageTables<Native> {
+    // SAFETY: the entry code made them in the image, which the direct map maps, and `activate` asks for the same. One
+    // CPU runs, without preemption, and traps only read tables: two changes never meet. The fixmap's own entries are
+    // written by `fixmap` alone.
+    unsafe { PageTables::new(Native, boot_root()) }
+}
+
+/// Makes the CPU use the tables under `root`, and forgets all translations.
+///
+/// # Safety
+/// The tables map the image and the stack in use as the current ones do, and the fixmap by its own tables. All of
+/// them lie in mapped memory that is theirs for good.
+pub unsafe fn activate(root: PhysAddr) {
+    let root = PhysFrame::containing_address(x86_64::PhysAddr::new_truncate(root.as_u64()));
+    // SAFETY: the caller promises that what runs now is mapped there in the same way.
+    unsafe { Cr3::write(root, Cr3Flags::empty()) };
+    tlb::flush_all();
+}
+
+/// Frames inside the image, which are mapped and nobody else's from the first instruction on.
+#[derive(Clone, Copy, Debug)]
+pub struct EarlyFrames(());
+
+/// Bytes of the pool that were handed out, in whatever order the handles are used.
+static TAKEN: AtomicU64 = AtomicU64::new(0);
+
+/// The pool of spare frames. All handles share it.
+#[must_use]
+pub fn early_frames() -> EarlyFrames {
+    EarlyFrames(())
+}
+
+// SAFETY: the pool consists of whole, aligned pages of the image, which the direct map maps from the entry code on. Each
+// is handed out once, and nobody else knows them.
+unsafe impl FrameSource for EarlyFrames {
+    fn table_frame(&mut self, _near: PhysAddr) -> Option<PhysAddr> {
+        let pool = entry::early_frame_pool();
+        let next = |taken: u64| (taken < pool.size()).then(|| taken.saturating_add(PAGE));
+        let taken = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        pool.start().checked_add(taken)
+    }
+}

@@ -1,0 +1,81 @@
+//! Device registers behind I/O ports or in mapped memory, for the drivers in `platform`.
+
+use crate::Native;
+use crate::paging::map_device;
+use crate::port;
+use mm::addr::VirtAddr;
+use mm::arch::PhysMap;
+use platform::console::{Registers, Width, Window};
+
+/// Bytes that a device in memory is given: what a PL011's identification needs, and a page anyway.
+const DEVICE_BYTES: u64 = 4096;
+
+/// The registers of one device.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DeviceRegisters {
+    window: Window,
+    /// Where a window in memory is mapped; of ports, nothing.
+    mapped: VirtAddr,
+}
+
+impl DeviceRegisters {
+    /// Access to `window`, mapped for good. `None` when it cannot be mapped.
+    #[must_use]
+    pub fn open(window: Window) -> Option<Self> {
+        let mapped = match window {
+            Window::Io { .. } => VirtAddr::new(0),
+            Window::Mmio { base, .. } => map_device(base, DEVICE_BYTES)?,
+        };
+        Some(Self { window, mapped })
+    }
+
+    /// The port of register `register`, where it is one.
+    fn port(&self, register: u32) -> Option<u16> {
+        match self.window {
+            Window::Io { base } => base.checked_add(u16::try_from(self.window.offset(register)).ok()?),
+            Window::Mmio { .. } => None,
+        }
+    }
+
+    /// Where register `register` is mapped and how wide it is, where it is in memory.
+    fn memory(&self, register: u32) -> Option<(*mut u8, Width)> {
+        let Window::Mmio { width, .. } = self.window else { return None };
+        let offset = self.window.offset(register);
+        (offset <= DEVICE_BYTES - 4).then(|| (Native.virt_ptr(self.mapped.saturating_add(offset)), width))
+    }
+}
+
+impl Registers for DeviceRegisters {
+    fn read(&mut self, register: u32) -> u32 {
+        if let Some(port) = self.port(register) {
+            // SAFETY: whoever named this port names it as a serial device, which does not touch memory.
+            return unsafe { port::read_u8(port) }.into();
+        }
+        let Some((at, width)) = self.memory(register) else { return 0 };
+        // SAFETY: the register lies inside the pages mapped for this device, at its natural alignment as the window
+        // states it; x86_64 needs none.
+        unsafe {
+            match width {
+                Width::Bits8 => at.read_volatile().into(),
+                Width::Bits16 => at.cast::<u16>().read_volatile().into(),
+                Width::Bits32 => at.cast::<u32>().read_volatile(),
+            }
+        }
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        if let Some(port) = self.port(register) {
+            // SAFETY: as in `read`. The registers are 8 bits wide.
+            return unsafe { port::write_u8(port, value as u8) };
+        }
+        let Some((at, width)) = self.memory(register) else { return };
+        // SAFETY: as in `read`.
+        unsafe {
+            match width {
+                Width::Bits8 => at.write_volatile(value as u8),
+                Width::Bits16 => at.cast::<u16>().write_volatile(value as u16),
+                Width::Bits32 => at.cast::<u32>().write_volatile(value),
+            }
+        }
+    }
+}

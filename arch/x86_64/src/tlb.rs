@@ -1,0 +1,28 @@
+//! Forgetting translations on this CPU.
+//!
+//! The kernel's entries are global, so loading CR3 does not drop them; turning CR4.PGE off and on does. Costs: one page
+//! about as much as a cache miss, everything the refill of the whole TLB. Linux: `arch/x86/mm/tlb.c`.
+
+use mm::addr::VirtAddr;
+use x86_64::registers::control::{Cr4, Cr4Flags};
+
+/// Forgets the page at `address`, of whatever size its leaf is.
+pub fn flush_page(address: VirtAddr) {
+    x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(address.as_u64()));
+}
+
+/// Forgets everything, global translations too.
+pub fn flush_all() {
+    let flags = Cr4::read();
+    // SAFETY: only PGE changes, and it comes back: the tables in use stay the same, merely read again.
+    unsafe {
+        Cr4::write(flags.difference(Cr4Flags::PAGE_GLOBAL));
+        Cr4::write(flags);
+    }
+}
+
+/// Makes entries that went from absent to present seen by the table walker. Absent entries are not cached and stores
+/// become visible in order, so only the compiler must be kept from moving them.
+pub fn publish() {
+    core::sync::atomic::compiler_fence(core::sync::atomic::Ordering::SeqCst);
+}

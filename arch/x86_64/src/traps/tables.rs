@@ -1,0 +1,115 @@
+//! The descriptor tables: segments, the task state with the trap stacks, the 256 gates.
+//!
+//! Three traps get a stack of their own from the task state segment, because they can arrive when the current one is
+//! unusable: a double fault (after an overflow into a guard page), an NMI and a machine check. Each of these stacks has
+//! a guard page too. All gates are interrupt gates, so handlers run with interrupts off.
+
+use spin::Once;
+use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
+use x86_64::instructions::tables::{lidt, load_tss};
+use x86_64::structures::DescriptorTablePointer;
+use x86_64::structures::gdt::{Descriptor, GlobalDescriptorTable, SegmentSelector};
+use x86_64::structures::tss::TaskStateSegment;
+
+/// Vectors with a stack of their own, and that stack's number in the task state, counted from 1 as gates do.
+const OWN_STACKS: [(usize, u8); 3] = [(2, 2), (8, 1), (18, 3)];
+const VECTORS: usize = 256;
+const STUB_BYTES: u64 = 16;
+
+unsafe extern "C" {
+    static trap_stubs: u8;
+    static double_fault_stack_top: u8;
+    static nmi_stack_top: u8;
+    static machine_check_stack_top: u8;
+}
+
+static TASK_STATE: Once<TaskStateSegment> = Once::new();
+static SEGMENTS: Once<(GlobalDescriptorTable, Selectors)> = Once::new();
+static GATES: Once<[Gate; VECTORS]> = Once::new();
+
+struct Selectors {
+    code: SegmentSelector,
+    data: SegmentSelector,
+    task_state: SegmentSelector,
+}
+
+/// A gate of the interrupt descriptor table in its 64-bit form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C, align(16))]
+struct Gate([u64; 2]);
+
+impl Gate {
+    /// An interrupt gate for the kernel only. `stack` is a stack of the task state, 0 for the current one.
+    const fn new(handler: u64, code: u16, stack: u8) -> Self {
+        const PRESENT_INTERRUPT_GATE: u64 = 0x8e << 40;
+        let low = handler & 0xffff
+            | (code as u64) << 16
+            | (stack as u64 & 7) << 32
+            | PRESENT_INTERRUPT_GATE
+            | (handler >> 16 & 0xffff) << 48;
+        Self([low, handler >> 32])
+    }
+}
+
+fn address(symbol: *const u8) -> x86_64::VirtAddr {
+    x86_64::VirtAddr::new_truncate(symbol.addr() as u64)
+}
+
+/// Loads tables of our own on this CPU.
+pub(super) fn load() {
+    let task_state = TASK_STATE.call_once(|| {
+        let mut state = TaskStateSegment::new();
+        let stacks = [&raw const double_fault_stack_top, &raw const nmi_stack_top, &raw const machine_check_stack_top];
+        // The structure is packed: its table is filled as a whole.
+        let mut table = state.interrupt_stack_table;
+        for (slot, top) in table.iter_mut().zip(stacks) {
+            *slot = address(top);
+        }
+        state.interrupt_stack_table = table;
+        state
+    });
+    let (segments, selectors) = SEGMENTS.call_once(|| {
+        let mut table = GlobalDescriptorTable::new();
+        let code = table.append(Descriptor::kernel_code_segment());
+        let data = table.append(Descriptor::kernel_data_segment());
+        let task_state = table.append(Descriptor::tss_segment(task_state));
+        (table, Selectors { code, data, task_state })
+    });
+    segments.load();
+    // SAFETY: the selectors name descriptors of the table just loaded: 64-bit code, data, and a task state that
+    // lives as long as the kernel. `init` runs once, so the task state is not busy yet.
+    unsafe {
+        CS::set_reg(selectors.code);
+        SS::set_reg(selectors.data);
+        DS::set_reg(selectors.data);
+        ES::set_reg(selectors.data);
+        load_tss(selectors.task_state);
+    }
+    let gates = GATES.call_once(|| {
+        let first = (&raw const trap_stubs).addr() as u64;
+        let mut gates = [Gate([0; 2]); VECTORS];
+        for (stub, (vector, gate)) in (0..).map(|n| first + n * STUB_BYTES).zip(gates.iter_mut().enumerate()) {
+            let stack = OWN_STACKS.iter().find(|(of, _)| *of == vector).map_or(0, |&(_, stack)| stack);
+            *gate = Gate::new(stub, selectors.code.0, stack);
+        }
+        gates
+    });
+    let pointer = DescriptorTablePointer {
+        limit: (size_of_val(gates) - 1) as u16,
+        base: x86_64::VirtAddr::new_truncate(gates.as_ptr().addr() as u64),
+    };
+    // SAFETY: the table lives as long as the kernel, and each gate leads to a stub that keeps the calling convention of
+    // its vector, in the code segment just loaded.
+    unsafe { lidt(&pointer) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_as_the_manual_draws_them() {
+        let gate = Gate::new(0xffff_ffff_8020_1230, 0x08, 1);
+        assert_eq!(gate.0, [0x8020_8e01_0008_1230, 0xffff_ffff]);
+    }
+}

@@ -1,0 +1,155 @@
+//! What the firmware says of memory, in memory of its own, before there is an allocator.
+//!
+//! The front ends run over the same tables several times: to count, to find the lowest range that nobody holds (the
+//! *early window*), and to fill storage carved from it. Besides the description, the window backs what is allocated
+//! before the final tables stand, so it is larger than the description by [`SLACK`]. The kernel's own image is one more
+//! reservation. Linux: `setup_arch`.
+
+use crate::log::warning;
+use crate::report::stop;
+use arch::paging::EarlyMap;
+use arch::{LAYOUT, Native, discover, entry, paging};
+use log::info;
+use mm::Mm;
+use mm::addr::{PfnRange, PhysAddr, PhysRange};
+use mm::arch::PageFormat;
+use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
+use mm::machine::{carve, find_window};
+use mm::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory};
+use mm::paging::{Access, Mapping, MemoryType};
+use mm::resource::{Resource, ResourceTree};
+use mm::zone::Zones;
+use platform::handover::BootInfo;
+
+/// Bytes of the early window beside the description: region arrays, node tables, the first page tables.
+const SLACK: u64 = 1 << 20;
+/// The window is a multiple of this, so that few page tables map it.
+const WINDOW_ALIGN: u64 = 64 << 10;
+
+/// Room in the tree behind `iomem` for ranges that are found later, such as devices.
+const RESERVE: usize = 64;
+
+/// The tree behind `iomem`, in memory that stays.
+pub(crate) type Resources = ResourceTree<BootSlice<Native, Resource>>;
+
+/// What the firmware said, and where that is kept.
+pub(crate) struct Description {
+    /// The facts.
+    pub(crate) machine: MachineMemory<'static>,
+    /// The mapped range that holds them, and free memory behind them.
+    pub(crate) window: PhysRange,
+}
+
+/// Reads every table; stops with a sentence when the machine has no memory to keep the result in.
+pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
+    let mut count = Count::default();
+    describe(boot, early, &mut count);
+    // One more: the storage itself is a reservation.
+    count.reservations += 1;
+    let storage_size = count.storage_bytes().next_multiple_of(Native::PAGE_SIZE);
+    let size = (storage_size + SLACK).next_multiple_of(WINDOW_ALIGN);
+    let Some(window) = find_window(size, WINDOW_ALIGN, reach(), |sink| describe(boot, early, sink)) else {
+        stop(format_args!("no usable memory: the firmware names no free range of {} KiB", size >> 10));
+    };
+    map(window);
+    let storage = PhysRange::new(window.start(), window.start().saturating_add(storage_size));
+    // SAFETY: the window is page-aligned usable RAM that meets no reservation, it has just been mapped, and the
+    // storage is reserved before anything is handed out, so nobody else ever uses it.
+    let Some(mut machine) = (unsafe { carve(Native, storage, count) }) else {
+        stop(format_args!("the description does not fit into the {} KiB counted for it", storage_size >> 10));
+    };
+    let mut fill = Fill { machine: &mut machine, warn: warning };
+    describe(boot, early, &mut fill);
+    fill.reservation(kernel_reservation(storage, "machine description"));
+    Description { machine, window }
+}
+
+/// What this kernel can address: where the direct map has room, and the CPU address bits.
+pub(crate) fn reach() -> PhysRange {
+    let addressed = PhysRange::new(PhysAddr::new(0), PhysAddr::new(1 << paging::physical_bits()));
+    LAYOUT.direct_limit().intersection(addressed)
+}
+
+/// One run of everything that states facts about memory.
+fn describe(boot: &BootInfo<'_>, early: &mut EarlyMap, sink: &mut dyn MachineSink) {
+    discover::machine(boot, early, sink);
+    for section in entry::image() {
+        sink.reservation(kernel_reservation(section.phys, section.owner()));
+    }
+}
+
+fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
+    Reservation { range, owner: Owner::new(owner), map: MapPolicy::Map, source: Source::whole(Table::Kernel) }
+}
+
+/// Maps the window at its place in the direct map, in the tables that the entry code made. Some of it may be there
+/// already.
+fn map(window: PhysRange) {
+    let mapping = Mapping { access: Access::ReadWrite, memory: MemoryType::Normal };
+    let mut tables = paging::boot_tables();
+    let pages = PfnRange::inside(window, Native::PAGE_SHIFT);
+    for frame in 0..pages.count() {
+        let pfn = pages.start().saturating_add(frame);
+        let page = PfnRange::new(pfn, pfn.saturating_add(1)).bytes(Native::PAGE_SHIFT);
+        let Some(virt) = LAYOUT.phys_to_virt(page.start()) else {
+            stop(format_args!("the early window {window} lies outside the direct map"));
+        };
+        if tables.translate(virt).is_some() {
+            continue;
+        }
+        if let Err(error) = tables.map(virt, page, mapping, &mut paging::early_frames()) {
+            stop(format_args!("mapping the early window {window}: {error}"));
+        }
+    }
+}
+
+/// Warns when what must lie in RAM does not, and returns the range from the first to the last byte of RAM.
+pub(crate) fn ram(memblock: &Memblock<Native>) -> PhysRange {
+    if memblock.memory_size() == 0 {
+        stop(format_args!("no usable memory: nothing is left of what the firmware names"));
+    }
+    memblock.memory().span()
+}
+
+/// The tree behind `iomem`: what the firmware names, and in it what is reserved.
+pub(crate) fn resources(machine: &MachineMemory<'_>, zones: &mut Zones<Native>) -> Result<Resources, OutOfMemory> {
+    // A bank may be cut in two by each other one that it meets, and what is reserved by each bank.
+    let count = 2 * machine.banks.len() + machine.reservations.len() + zones.memblock().reserved().len() + RESERVE;
+    let owner = Owner::new("resources");
+    let storage = zones.memblock_mut().alloc_filled(count, Resource::unused(), NodeWish::Any, owner)?;
+    let mut tree = ResourceTree::new(storage);
+    if let Err(error) = tree.describe(machine, zones.memblock().reserved()) {
+        log::warn!("iomem: {error}; the rest is left out");
+    }
+    Ok(tree)
+}
+
+/// Linux's line about what there is and where it went.
+pub(crate) fn memory_line(mm: &Mm<Native>) {
+    let kib = |bytes: u64| bytes >> 10;
+    let section = |name: &str| {
+        entry::image().iter().filter(|section| section.name == name).map(|section| section.phys.size()).sum::<u64>()
+    };
+    let (mut present, mut free) = (0, 0);
+    for (index, span) in mm.pages.populated() {
+        present += span.present << Native::PAGE_SHIFT;
+        free += mm.pages.counts(index).free << Native::PAGE_SHIFT;
+    }
+    info!(
+        "Memory: {}K/{}K available ({}K kernel code, {}K rwdata, {}K rodata, 0K init, {}K bss, {}K reserved, \
+         0K cma-reserved)",
+        kib(free),
+        kib(present),
+        kib(section("text")),
+        kib(section("data")),
+        kib(section("rodata")),
+        kib(section("bss")),
+        kib(present - free)
+    );
+    let topology = mm.pages.nodes();
+    info!(
+        "SLUB: HWalign=64, Order=0-3, MinObjects=0, CPUs={}, Nodes={}",
+        topology.cpus().len().max(1),
+        topology.node_count()
+    );
+}

@@ -1,0 +1,258 @@
+//! The kernel log: a ring of text that is there from the first instruction, and the console once one is known.
+//!
+//! Every record becomes one or more lines `[    0.001234] text`. They go into the ring always, and to the console when
+//! there is one and the record's level passes `loglevel=`. Opening the console replays the ring, so nothing that was
+//! said before is lost. `dmesg` prints the ring. Warnings and errors say so in front of their text.
+//!
+//! A report from inside a trap may have interrupted the holder of the lock: then [`emergency`] writes around it.
+//! Linux: `kernel/printk/printk.c`.
+
+use arch::Native;
+use arch::discover::{self, KernelUart};
+use core::fmt::{self, Write};
+use core::sync::atomic::{AtomicU8, Ordering};
+use log::{Level, LevelFilter, Log, Metadata, Record};
+use mm::machine::Warning;
+use mm::sync::IrqLock;
+use platform::console::ConsoleSpec;
+
+/// Bytes of the ring: about a thousand lines.
+const RING_BYTES: usize = 64 << 10;
+
+/// The text of the newest records. Where it is full, the oldest text goes.
+struct Ring {
+    bytes: [u8; RING_BYTES],
+    /// Bytes ever written; the newest [`RING_BYTES`] of them are there.
+    written: usize,
+}
+
+impl Ring {
+    fn push(&mut self, text: &str) {
+        for &byte in text.as_bytes() {
+            if let Some(slot) = self.bytes.get_mut(self.written % RING_BYTES) {
+                *slot = byte;
+            }
+            self.written = self.written.wrapping_add(1);
+        }
+    }
+
+    /// The bytes that are there, oldest first, as two pieces.
+    fn pieces(&self) -> (&[u8], &[u8]) {
+        let (newer, older) = self.bytes.split_at(self.written % RING_BYTES);
+        if self.written <= RING_BYTES { (newer, &[]) } else { (older, newer) }
+    }
+}
+
+struct Sink {
+    ring: Ring,
+    console: Option<KernelUart>,
+}
+
+static SINK: IrqLock<Sink> = IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
+/// The console again, for reports while [`SINK`] is held.
+static EMERGENCY: spin::Once<KernelUart> = spin::Once::new();
+/// The greatest level that the console shows, as `log` counts them.
+static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
+
+struct KernelLog;
+static LOG: KernelLog = KernelLog;
+
+/// Takes records from now on; until a console is open they only fill the ring.
+pub(crate) fn init() {
+    // It is set once, at the very start; a second call would change nothing.
+    let _ = log::set_logger(&LOG);
+    log::set_max_level(LevelFilter::Trace);
+}
+
+/// Shows records up to Linux's `loglevel=` number: 4 shows errors, 5 warnings, 7 information, 8 debugging.
+pub(crate) fn set_console_level(linux_level: u64) {
+    let level = match linux_level {
+        0..=4 => Level::Error,
+        5 => Level::Warn,
+        6..=7 => Level::Info,
+        _ => Level::Debug,
+    };
+    CONSOLE_LEVEL.store(level as u8, Ordering::Relaxed);
+}
+
+/// Opens the console and writes to it what the ring holds.
+fn open_console(mut uart: KernelUart) {
+    let mut sink = SINK.lock(Native);
+    let (older, newer) = sink.ring.pieces();
+    // The first character of the entry code stands on this line.
+    for &byte in b"\n".iter().chain(older).chain(newer) {
+        put(&mut uart, byte);
+    }
+    EMERGENCY.call_once(|| uart);
+    sink.console = Some(uart);
+}
+
+/// Opens the first console of `specs` that answers, unless one is open.
+pub(crate) fn ensure_console(specs: impl IntoIterator<Item = ConsoleSpec>) {
+    if EMERGENCY.is_completed() {
+        return;
+    }
+    if let Some(uart) = specs.into_iter().find_map(|spec| discover::open_uart(&spec)) {
+        open_console(uart);
+    }
+}
+
+/// Text straight to the console, without time stamp or ring: the monitor's answers.
+pub(crate) fn print(arguments: fmt::Arguments<'_>) {
+    // Writing to the console cannot fail; a formatter that fails has printed what it could.
+    let _ = Output.write_fmt(arguments);
+}
+
+/// The console as a place to write to, for the views.
+pub(crate) struct Output;
+
+impl Write for Output {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        if let Some(uart) = SINK.lock(Native).console.as_mut() {
+            text.bytes().for_each(|byte| put(uart, byte));
+        }
+        Ok(())
+    }
+}
+
+/// A byte that was typed, if there is one.
+pub(crate) fn read_byte() -> Option<u8> {
+    SINK.lock(Native).console.as_mut().and_then(KernelUart::get)
+}
+
+/// Prints the ring.
+pub(crate) fn dmesg() {
+    let mut sink = SINK.lock(Native);
+    let Sink { ring, console: Some(uart) } = &mut *sink else { return };
+    let (older, newer) = ring.pieces();
+    for &byte in older.iter().chain(newer) {
+        put(uart, byte);
+    }
+}
+
+/// Writes even when the log is held by whoever was interrupted.
+pub(crate) fn emergency(arguments: fmt::Arguments<'_>) {
+    if let Some(mut sink) = SINK.try_lock(Native) {
+        let _ = Line { sink: &mut sink, start: true, shown: true, label: "" }.write_fmt(arguments);
+    } else if let Some(uart) = EMERGENCY.get() {
+        let _ = Unlocked(*uart).write_fmt(arguments);
+    }
+}
+
+struct Unlocked(KernelUart);
+
+impl Write for Unlocked {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        text.bytes().for_each(|byte| put(&mut self.0, byte));
+        Ok(())
+    }
+}
+
+/// A terminal wants a carriage return before each line feed.
+fn put(uart: &mut KernelUart, byte: u8) {
+    if byte == b'\n' {
+        uart.put(b'\r');
+    }
+    uart.put(byte);
+}
+
+/// Puts the time in front of each line, and the line where it belongs.
+struct Line<'a> {
+    sink: &'a mut Sink,
+    start: bool,
+    shown: bool,
+    label: &'static str,
+}
+
+impl Line<'_> {
+    fn raw(&mut self, text: &str) {
+        self.sink.ring.push(text);
+        if self.shown
+            && let Some(uart) = self.sink.console.as_mut()
+        {
+            text.bytes().for_each(|byte| put(uart, byte));
+        }
+    }
+}
+
+impl Write for Line<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive('\n') {
+            if self.start {
+                let now = arch::timer::uptime();
+                let mut stamp = arrayvec::ArrayString::<32>::new();
+                write!(stamp, "[{:5}.{:06}] ", now.as_secs(), now.subsec_micros())?;
+                self.raw(&stamp);
+                self.raw(self.label);
+            }
+            self.raw(piece);
+            self.start = piece.ends_with('\n');
+        }
+        Ok(())
+    }
+}
+
+impl Log for KernelLog {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.level() <= Level::Debug
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if !self.enabled(record.metadata()) {
+            return;
+        }
+        let label = match record.level() {
+            Level::Error => "error: ",
+            Level::Warn => "warning: ",
+            _ => "",
+        };
+        let shown = record.level() as u8 <= CONSOLE_LEVEL.load(Ordering::Relaxed);
+        let mut sink = SINK.lock(Native);
+        let mut line = Line { sink: &mut sink, start: true, shown, label };
+        let _ = line.write_fmt(*record.args());
+        if !line.start {
+            line.raw("\n");
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+/// Turns a typed warning of a lower room into a line.
+pub(crate) fn warning(warning: Warning) {
+    log::warn!("{warning}");
+}
+
+/// Hands whole lines to `log` at the level of information: what the boot text is written to.
+#[derive(Default)]
+pub(crate) struct BootText {
+    line: arrayvec::ArrayString<512>,
+}
+
+impl Write for BootText {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        for piece in text.split_inclusive('\n') {
+            let (body, ended) = piece.strip_suffix('\n').map_or((piece, false), |body| (body, true));
+            for character in body.chars() {
+                if self.line.try_push(character).is_err() {
+                    log::info!("{}", self.line);
+                    self.line.clear();
+                    self.line.push(character);
+                }
+            }
+            if ended {
+                log::info!("{}", self.line);
+                self.line.clear();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for BootText {
+    fn drop(&mut self) {
+        if !self.line.is_empty() {
+            log::info!("{}", self.line);
+        }
+    }
+}

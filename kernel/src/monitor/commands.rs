@@ -1,0 +1,156 @@
+//! The commands: name, arguments, one line of help, what to do.
+
+use super::{CommandError, Failures, Monitor, Outcome};
+use crate::log::{self, Output};
+use arch::{LAYOUT, Native, exit};
+use core::fmt::Write;
+use mm::addr::{PhysAddr, VirtAddr};
+use mm::view;
+
+/// A command.
+pub(super) struct Command {
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    pub(super) run: fn(&mut Monitor<'_>, &str) -> Outcome,
+}
+
+const COMMANDS: &[Command] = &[
+    command("help", "", "this list", help),
+    command("meminfo", "", "totals in KiB, as /proc/meminfo", meminfo),
+    command("zoneinfo", "", "every zone of every node, as /proc/zoneinfo", zoneinfo),
+    command("buddyinfo", "", "free blocks of each order, as /proc/buddyinfo", buddyinfo),
+    command("slabinfo", "", "slab caches, as /proc/slabinfo", slabinfo),
+    command("iomem", "", "who lives where in physical address space, as /proc/iomem", iomem),
+    command("memblock", "", "what memblock handed over, and who reserved what", memblock),
+    command("numa", "", "nodes, CPUs, distances, as `numactl --hardware`", numa),
+    command("layout", "", "the kernel's virtual address space", layout),
+    command("why", "ADDR", "the life of one address, from the firmware's entry to the allocator", why),
+    command("verify", "", "walk every structure of the memory manager and check it", verify),
+    command("cmdline", "", "the kernel command line, and the parameters that are known", cmdline),
+    command("dmesg", "", "the kernel log", dmesg),
+    command("poweroff", "", "power off; reports failure when a command has failed", poweroff),
+    command("reboot", "", "reset the machine", reboot),
+];
+
+const fn command(
+    name: &'static str,
+    arguments: &'static str,
+    help: &'static str,
+    run: fn(&mut Monitor<'_>, &str) -> Outcome,
+) -> Command {
+    Command { name, arguments, help, run }
+}
+
+/// The command with this name.
+pub(super) fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name == name)
+}
+
+fn help(_: &mut Monitor<'_>, _: &str) -> Outcome {
+    for command in COMMANDS {
+        writeln!(Output, "{:<10} {:<5} {}", command.name, command.arguments, command.help)?;
+    }
+    Ok(())
+}
+
+fn meminfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(view::meminfo(&mut Output, monitor.system.mm, &LAYOUT)?)
+}
+
+fn zoneinfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    let mm = monitor.system.mm;
+    Ok(view::zoneinfo(&mut Output, &mm.pages, &mm.slab)?)
+}
+
+fn buddyinfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(view::buddyinfo(&mut Output, &monitor.system.mm.pages)?)
+}
+
+fn slabinfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(view::slabinfo(&mut Output, &monitor.system.mm.slab)?)
+}
+
+fn iomem(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(view::iomem::iomem(&monitor.system.resources, &mut Output)?)
+}
+
+fn memblock(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(view::memblock(&mut Output, &monitor.system.mm.record)?)
+}
+
+fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(view::numa(&mut Output, &monitor.system.mm.pages)?)
+}
+
+fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(writeln!(Output, "{LAYOUT}")?)
+}
+
+fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
+    const USAGE: CommandError = CommandError::Usage("why ADDR   (physical, or virtual of the kernel's half)");
+    let digits = arguments.strip_prefix("0x").or_else(|| arguments.strip_prefix("0X"));
+    let parsed = match digits {
+        Some(digits) => u64::from_str_radix(digits, 16),
+        None => arguments.parse(),
+    };
+    let Ok(address) = parsed else { return Err(USAGE) };
+    let system = monitor.system;
+    let virt = VirtAddr::new(address);
+    let physical = if let Some(area) = LAYOUT.area_of(virt) {
+        write!(Output, "{address:#x} is a virtual address of the {} area", area.name)?;
+        match system.mm.pages.tables().lock(Native).translate(virt) {
+            Some(found) => {
+                writeln!(Output, "; it maps to {:#x}", found.address)?;
+                found.address
+            }
+            None => {
+                writeln!(Output, "; nothing is mapped there")?;
+                return Ok(());
+            }
+        }
+    } else {
+        PhysAddr::new(address)
+    };
+    Ok(view::why(&mut Output, physical, &system.machine, system.mm)?)
+}
+
+fn verify(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    match monitor.system.mm.verify() {
+        Ok(counts) => Ok(writeln!(Output, "verify: ok ({counts})")?),
+        Err(fault) => {
+            writeln!(Output, "verify: {fault}")?;
+            Err(CommandError::Found)
+        }
+    }
+}
+
+fn cmdline(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    let line = &monitor.system.boot.cmdline;
+    writeln!(Output, "{}", line.as_str())?;
+    for item in line.unknown() {
+        writeln!(Output, "  {item}: means nothing here")?;
+    }
+    writeln!(Output, "known parameters:")?;
+    for parameter in platform::cmdline::PARAMETERS {
+        writeln!(Output, "  {}{}", parameter.name, parameter.value)?;
+        writeln!(Output, "      {}", parameter.help)?;
+    }
+    Ok(())
+}
+
+fn dmesg(_: &mut Monitor<'_>, _: &str) -> Outcome {
+    log::dmesg();
+    Ok(())
+}
+
+fn poweroff(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    exit::power_off(match monitor.failed {
+        Failures::None => exit::ExitStatus::Success,
+        Failures::Some => exit::ExitStatus::Failure,
+    })
+}
+
+fn reboot(_: &mut Monitor<'_>, _: &str) -> Outcome {
+    exit::reset()
+}

@@ -1,0 +1,128 @@
+//! All of memory management in one value: what a kernel keeps in its one static.
+//!
+//! [`Mm::new`] is the last step of the way: zones become pages, pages become objects, and memblock's regions stay as a
+//! record of what was there at hand-over.
+
+use crate::addr::PhysAddr;
+use crate::arch::Arch;
+use crate::layout::Layout;
+use crate::memblock::Record;
+use crate::page_alloc::{PageAllocator, PageCounts, PageFault, TakeOverError};
+use crate::paging::PageTables;
+use crate::slab::{Slab, SlabError, SlabFault, SlabTotals};
+use crate::zone::Zones;
+use core::fmt;
+
+/// Pages, objects, and the record of memblock.
+#[derive(Debug)]
+pub struct Mm<A: Arch> {
+    /// The page allocator.
+    pub pages: PageAllocator<A>,
+    /// The slab allocator.
+    pub slab: Slab<A>,
+    /// Memory and reservations at hand-over.
+    pub record: Record<A>,
+}
+
+/// Why memory management could not start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum StartError {
+    /// Not with pages.
+    Pages(TakeOverError),
+    /// Not with objects.
+    Slab(SlabError),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pages(error) => fmt::Display::fmt(error, f),
+            Self::Slab(error) => fmt::Display::fmt(error, f),
+        }
+    }
+}
+
+impl core::error::Error for StartError {}
+
+/// What [`Mm::verify`] counted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// Where all frames are.
+    pub pages: PageCounts,
+    /// Caches, slabs and objects.
+    pub slab: SlabTotals,
+}
+
+impl fmt::Display for Verified {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}; {}", self.pages, self.slab)
+    }
+}
+
+/// The first fault that [`Mm::verify`] found.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fault {
+    /// Among the pages.
+    Pages(PageFault),
+    /// Among the objects.
+    Slab(SlabFault),
+    /// The slab allocator counts other pages than the page allocator.
+    SlabPages {
+        /// What the caches counted.
+        counted: u64,
+        /// What the records say.
+        found: u64,
+    },
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Pages(fault) => fmt::Display::fmt(fault, f),
+            Self::Slab(fault) => fmt::Display::fmt(fault, f),
+            Self::SlabPages { counted, found } => {
+                write!(f, "caches counted {counted} pages of slabs, the memmap says {found}")
+            }
+        }
+    }
+}
+
+impl core::error::Error for Fault {}
+
+impl<A: Arch> Mm<A> {
+    /// Takes all memory over. All RAM is in the direct map of `layout`.
+    ///
+    /// # Safety
+    /// As [`PageAllocator::take_over`]: `tables` are the active ones.
+    ///
+    /// # Errors
+    /// [`StartError`]: there is not even memory for the allocators themselves, or not all memory is mapped.
+    pub unsafe fn new(zones: Zones<A>, tables: PageTables<A>, layout: &Layout) -> Result<Self, StartError> {
+        // SAFETY: the caller says the same.
+        let taken_over = unsafe { PageAllocator::take_over(zones, tables, layout) };
+        let (pages, record) = taken_over.map_err(StartError::Pages)?;
+        let slab = Slab::new(pages).map_err(StartError::Slab)?;
+        Ok(Self { pages, slab, record })
+    }
+
+    /// Walks every structure.
+    ///
+    /// # Errors
+    /// The first [`Fault`].
+    pub fn verify(&self) -> Result<Verified, Fault> {
+        let pages = self.pages.verify().map_err(Fault::Pages)?;
+        let slab = self.slab.verify().map_err(Fault::Slab)?;
+        let counted = self.slab.pages();
+        if counted == pages.slab {
+            Ok(Verified { pages, slab })
+        } else {
+            Err(Fault::SlabPages { counted, found: pages.slab })
+        }
+    }
+
+    /// Who reserved the byte at `address` before hand-over, if somebody did.
+    #[must_use]
+    pub fn reserved_by(&self, address: PhysAddr) -> Option<crate::machine::Owner> {
+        self.record.reserved().find(address).map(|region| region.owner())
+    }
+}

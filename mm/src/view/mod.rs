@@ -1,0 +1,25 @@
+//! What memory looks like, as text: the boot lines, the formats of `/proc`, and the life of one address.
+//!
+//! Every view reads the live structures and writes to a [`core::fmt::Write`]; none allocates, none keeps a copy. The
+//! formats are Linux 6.1's to the column, so existing parsers read them. Counts that belong to what this kernel has
+//! not (the page cache, swap, user processes) are there, and zero.
+//!
+//! Linux: `mm/vmstat.c`, `fs/proc/meminfo.c`, `mm/slab_common.c`, `kernel/resource.c`.
+
+pub mod boot;
+mod buddyinfo;
+pub mod iomem;
+mod memblock;
+mod meminfo;
+mod numa;
+mod slabinfo;
+mod why;
+mod zoneinfo;
+
+pub use buddyinfo::buddyinfo;
+pub use memblock::memblock;
+pub use meminfo::meminfo;
+pub use numa::numa;
+pub use slabinfo::slabinfo;
+pub use why::why;
+pub use zoneinfo::zoneinfo;

@@ -1,0 +1,48 @@
+//! Nodes, their CPUs, sizes and distances, as `numactl --hardware` prints them.
+
+use crate::addr::NodeId;
+use crate::arch::Arch;
+use crate::page_alloc::PageAllocator;
+use core::fmt::{self, Write};
+
+/// Writes it.
+///
+/// # Errors
+/// When `out` does.
+pub fn numa<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Result {
+    let nodes = pages.nodes();
+    let count = nodes.node_count();
+    match count {
+        1 => writeln!(out, "available: 1 nodes (0)")?,
+        _ => writeln!(out, "available: {count} nodes (0-{})", count.saturating_sub(1))?,
+    }
+    for node in nodes.iter() {
+        write!(out, "node {} cpus:", node.id)?;
+        for cpu in nodes.cpus().iter().filter(|cpu| cpu.node == node.id) {
+            write!(out, " {}", cpu.id)?;
+        }
+        writeln!(out)?;
+        let (mut managed, mut free) = (0, 0);
+        for (index, _) in pages.populated().filter(|(_, span)| span.node == node.id) {
+            let counts = pages.counts(index);
+            managed += counts.managed;
+            free += counts.free;
+        }
+        writeln!(out, "node {} size: {} MB", node.id, (managed << A::PAGE_SHIFT) >> 20)?;
+        writeln!(out, "node {} free: {} MB", node.id, (free << A::PAGE_SHIFT) >> 20)?;
+    }
+    writeln!(out, "node distances:")?;
+    write!(out, "node ")?;
+    nodes.iter().try_for_each(|node| write!(out, "{:>3} ", node.id))?;
+    writeln!(out)?;
+    for from in nodes.iter() {
+        write!(out, "{:>3}: ", from.id)?;
+        nodes.iter().try_for_each(|to| distance(out, nodes.distance(from.id, to.id), to.id))?;
+        writeln!(out)?;
+    }
+    Ok(())
+}
+
+fn distance(out: &mut dyn Write, value: u8, _to: NodeId) -> fmt::Result {
+    write!(out, "{value:>3} ")
+}

@@ -1,0 +1,119 @@
+//! The life of one address: a line a stage, each with who said so or the rule that decided.
+//!
+//! From the firmware's entry over memblock, node and zone to the section and the block or slab object that it is now.
+//! Nothing is stored for it: each line asks the structure that decided.
+
+use crate::Mm;
+use crate::addr::{Pfn, PhysAddr};
+use crate::arch::Arch;
+use crate::machine::{MachineMemory, MemoryKind};
+use crate::memblock::Record;
+use crate::model::page::PageState;
+use crate::numa::Node;
+use crate::page_alloc::PageInfo;
+use core::fmt::{self, Write};
+
+/// Writes the life of `address`.
+///
+/// # Errors
+/// When `out` does.
+pub fn why<A: Arch>(out: &mut dyn Write, address: PhysAddr, machine: &MachineMemory<'_>, mm: &Mm<A>) -> fmt::Result {
+    let pfn = Pfn::containing(address, A::PAGE_SHIFT);
+    writeln!(out, "{address:#x} is in frame {:#x} ({} KiB pages)", pfn.as_u64(), A::PAGE_SIZE >> 10)?;
+    firmware(out, address, machine)?;
+    memblock(out, address, &mm.record)?;
+    let Some(region) = mm.record.memory().find(address) else {
+        return writeln!(out, "  node       none: it is no memory");
+    };
+    let node = region.node().and_then(|id| mm.pages.nodes().node(id));
+    let Some(node) = node else {
+        return writeln!(out, "  node       none");
+    };
+    self::node(out, address, &node, machine)?;
+    zone(out, pfn, &node, mm)?;
+    page(out, address, pfn, mm)
+}
+
+/// What every table says of the address.
+fn firmware(out: &mut dyn Write, address: PhysAddr, machine: &MachineMemory<'_>) -> fmt::Result {
+    let mut said = false;
+    for bank in machine.banks.iter().filter(|bank| bank.range.contains(address)) {
+        writeln!(out, "  firmware   {}: {} {}", bank.source, bank.range, bank.kind)?;
+        said = true;
+        if bank.kind != MemoryKind::Usable {
+            writeln!(out, "             only what is usable, and nothing else as well, becomes memory")?;
+        }
+    }
+    for held in machine.reservations.iter().filter(|held| held.range.contains(address)) {
+        writeln!(out, "  reserved   {}: {} for {}", held.source, held.range, held.owner)?;
+    }
+    if !said {
+        writeln!(out, "  firmware   no table names it")?;
+    }
+    Ok(())
+}
+
+/// What memblock knew at hand-over.
+fn memblock<A: Arch>(out: &mut dyn Write, address: PhysAddr, record: &Record<A>) -> fmt::Result {
+    match record.memory().find(address) {
+        Some(region) => write!(out, "  memblock   memory {}", region.range())?,
+        None => write!(out, "  memblock   not memory")?,
+    }
+    match record.reserved().find(address) {
+        Some(region) => writeln!(out, ", reserved {} for {}", region.range(), region.owner()),
+        None => writeln!(out, ", not reserved"),
+    }
+}
+
+fn node(out: &mut dyn Write, address: PhysAddr, node: &Node, machine: &MachineMemory<'_>) -> fmt::Result {
+    match machine.affinities.iter().find(|affinity| affinity.range.contains(address)) {
+        Some(affinity) => writeln!(
+            out,
+            "  node       {}: {} {} is of domain {}",
+            node.id, affinity.source, affinity.range, affinity.domain
+        ),
+        None => writeln!(out, "  node       {}: no table gives it to another", node.id),
+    }
+}
+
+fn zone<A: Arch>(out: &mut dyn Write, pfn: Pfn, node: &Node, mm: &Mm<A>) -> fmt::Result {
+    let zones = mm.pages.zones();
+    let Some(index) = zones.zone_of(node.id, pfn) else {
+        return writeln!(out, "  zone       none holds the frame");
+    };
+    let Some((_, span)) = mm.pages.populated().find(|(found, _)| *found == index) else {
+        return writeln!(out, "  zone       empty");
+    };
+    let last = |pfn: Pfn| pfn.as_u64().saturating_sub(1);
+    let limits = zones.range(span.kind);
+    writeln!(
+        out,
+        "  zone       {} of node {}, frames {:#x}-{:#x}: where node and the limits {:#x}-{:#x} of {} meet",
+        span.kind.name(),
+        span.node,
+        span.range.start().as_u64(),
+        last(span.range.end()),
+        limits.start().as_u64(),
+        last(limits.end()),
+        span.kind.name()
+    )
+}
+
+fn page<A: Arch>(out: &mut dyn Write, address: PhysAddr, pfn: Pfn, mm: &Mm<A>) -> fmt::Result {
+    let section = pfn.as_u64() >> (A::SECTION_SHIFT - A::PAGE_SHIFT);
+    let info = mm.pages.page_info(pfn);
+    match info {
+        PageInfo::Untouched { .. } => {
+            writeln!(out, "  section    {section}: not described; its memmap comes out of it when it is first needed")?;
+        }
+        PageInfo::NoSection => writeln!(out, "  section    {section}: holds no memory")?,
+        _ => writeln!(out, "  section    {section}: described")?,
+    }
+    writeln!(out, "  page       {info}")?;
+    if let PageInfo::Block { state: PageState::Slab, .. } = info
+        && let Some(object) = mm.slab.object_at(address)
+    {
+        writeln!(out, "  object     {object}")?;
+    }
+    Ok(())
+}

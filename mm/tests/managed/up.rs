@@ -1,0 +1,83 @@
+//! An emulated machine with all its memory under management, for the tests of pages and objects.
+
+use mm::Mm;
+use mm::addr::{Pfn, PfnRange, PhysAddr, PhysRange};
+use mm::machine::Owner;
+use mm::memblock::Memblock;
+use mm::numa::{AffinityRules, Nodes};
+use mm::page_alloc::PageAllocator;
+use mm::paging::{BootFrames, PageTables};
+use mm::zone::{ZoneLimits, Zones};
+use mm_testkit::{Emulated, Machine};
+
+/// What is reserved before memory is taken over.
+pub(crate) type Reserved<'r> = &'r [(u64, u64)];
+
+/// Nodes and zones of `machine`, with tables that are active, before anything else is allocated.
+pub(crate) fn zones<'m, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    reserved: Reserved<'_>,
+) -> (Zones<Emulated<'m, SHIFT>>, PageTables<Emulated<'m, SHIFT>>) {
+    let access = machine.handle();
+    let mut description = machine.describe();
+    let facts = description.lend();
+    let mut memblock = Memblock::new(access);
+    memblock.populate(&facts, &mut |_| {}).unwrap();
+    for &(start, size) in reserved {
+        memblock.reserve(PhysRange::from_size(PhysAddr::new(start), size).unwrap(), Owner::new("test")).unwrap();
+    }
+    // SAFETY: all RAM of the emulated machine is in reach, and nobody else uses it.
+    unsafe { memblock.set_mapped(PhysRange::ALL) };
+    let near = memblock.memory().first().unwrap().range().start();
+    let tables = PageTables::create(access, near, &mut BootFrames::new(&mut memblock)).unwrap();
+    machine.set_root(tables.root());
+    let mut text = String::new();
+    let nodes = Nodes::assign(memblock, &facts, AffinityRules::Arm64, &mut text, &mut |_| {}).unwrap();
+    let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(SHIFT)).unwrap();
+    zones.build_zonelists().unwrap();
+    (zones, tables)
+}
+
+/// All memory of `machine` under management.
+pub(crate) fn up<'m, const SHIFT: u32>(machine: &'m Machine<SHIFT>, reserved: Reserved<'_>) -> Mm<Emulated<'m, SHIFT>> {
+    let (zones, tables) = zones(machine, reserved);
+    // SAFETY: `zones` activated the tables.
+    unsafe { Mm::new(zones, tables, machine.handle().layout()) }.unwrap()
+}
+
+/// Only pages.
+pub(crate) fn pages<'m, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    reserved: Reserved<'_>,
+) -> PageAllocator<Emulated<'m, SHIFT>> {
+    let (zones, tables) = zones(machine, reserved);
+    // SAFETY: `zones` activated the tables.
+    unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }.unwrap().0
+}
+
+/// Frames of RAM, by the machine's own list.
+pub(crate) fn ram_frames<const SHIFT: u32>(machine: &Machine<SHIFT>) -> impl Iterator<Item = PfnRange> + '_ {
+    machine.ram().map(|(range, _)| PfnRange::inside(range, SHIFT))
+}
+
+/// Whether `count` frames from `pfn` are RAM.
+pub(crate) fn is_ram<const SHIFT: u32>(machine: &Machine<SHIFT>, pfn: Pfn, count: u64) -> bool {
+    let block = PfnRange::new(pfn, pfn.saturating_add(count));
+    ram_frames(machine).any(|frames| frames.intersection(block) == block)
+}
+
+/// Numbers without a pattern, the same in every run (xorshift64*).
+pub(crate) struct Random(u64);
+
+impl Random {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 33) % bound
+    }
+}

@@ -1,0 +1,290 @@
+//! From the firmware's description to memblock: the kinds of maps that have broken real kernels.
+#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+
+mod ram;
+
+use mm::addr::{PhysAddr, PhysRange};
+use mm::arch::PhysMap;
+use mm::machine::{
+    Bank, List, MachineMemory, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
+};
+use mm::memblock::{Memblock, MemblockError, RegionFlags, Which};
+use mm::resource::{Resource, ResourceKind, ResourceTree};
+use mm::view::iomem::iomem;
+use proptest::prelude::*;
+use ram::{Access, Ram};
+
+/// From a first to a last byte.
+fn span(start: u64, last: u64) -> PhysRange {
+    PhysRange::new(PhysAddr::new(start), PhysAddr::new(last + 1))
+}
+
+fn bank(start: u64, last: u64, kind: MemoryKind) -> Bank {
+    Bank { range: span(start, last), kind, source: Source::entry(Table::E820, 0) }
+}
+
+fn held(start: u64, last: u64, table: Table, map: MapPolicy) -> Reservation {
+    Reservation { range: span(start, last), owner: Owner::new("held"), map, source: Source::whole(table) }
+}
+
+/// Pours banks and reservations in, with `ram` as the mapped window.
+fn populate<'r>(
+    ram: &'r Ram,
+    banks: &[Bank],
+    reservations: &[Reservation],
+) -> (Memblock<Access<'r>>, Result<(), MemblockError>, Vec<Warning>) {
+    populate_within(ram, PhysRange::ALL, banks, reservations)
+}
+
+/// As [`populate`], with memory outside of `reach` taken away.
+fn populate_within<'r>(
+    ram: &'r Ram,
+    reach: PhysRange,
+    banks: &[Bank],
+    reservations: &[Reservation],
+) -> (Memblock<Access<'r>>, Result<(), MemblockError>, Vec<Warning>) {
+    let mut storage = vec![None; banks.len()];
+    let mut list = List::new(&mut storage);
+    banks.iter().for_each(|bank| assert!(list.push(*bank)));
+    let mut held_storage = vec![None; reservations.len()];
+    let mut held = List::new(&mut held_storage);
+    reservations.iter().for_each(|reservation| assert!(held.push(*reservation)));
+    let machine = MachineMemory {
+        banks: list,
+        reservations: held,
+        affinities: List::new(&mut []),
+        cpus: List::new(&mut []),
+        cpu_affinities: List::new(&mut []),
+        distances: List::new(&mut []),
+    };
+    let mut memblock = Memblock::new(ram.access());
+    // SAFETY: the window is memory of this test alone.
+    unsafe { memblock.set_mapped(ram.range()) };
+    let mut warnings = Vec::new();
+    let result = memblock.populate(&machine, &mut |warning| warnings.push(warning));
+    let result = result.and_then(|()| memblock.limit(reach, &machine, &mut |warning| warnings.push(warning)));
+    (memblock, result, warnings)
+}
+
+fn memory(memblock: &Memblock<Access<'_>>) -> Vec<PhysRange> {
+    memblock.memory().iter().map(|region| region.range()).collect()
+}
+
+#[test]
+fn ragged_unsorted_and_repeated_banks() {
+    use MemoryKind::{Reserved, Usable};
+    let ram = Ram::new(0, 4096);
+    let banks = [
+        bank(0x6000_1800, 0x6640_17ff, Usable),
+        bank(0x1000_0000, 0x1fff_ffff, Usable),
+        bank(0x1000_0000, 0x1fff_ffff, Usable),
+        bank(0x0800_0000, 0x17ff_ffff, Usable),
+        bank(0x0900_0800, 0x0900_08ff, Reserved),
+        bank(0x3000_0001, 0x3000_1ffe, Usable),
+        Bank { range: PhysRange::EMPTY, kind: Usable, source: Source::whole(Table::E820) },
+    ];
+    let (memblock, result, warnings) = populate(&ram, &banks, &[]);
+    result.unwrap();
+    let expected = [
+        span(0x0800_0000, 0x08ff_ffff),
+        span(0x0900_1000, 0x1fff_ffff),
+        // Linux, of an exactmap with these ends: 0x60002000-0x66400fff.
+        span(0x6000_2000, 0x6640_0fff),
+    ];
+    assert_eq!(memory(&memblock), expected, "every page that is not whole goes");
+    assert_eq!(warnings.len(), 1);
+    assert_eq!(warnings[0].problem, Problem::Overlaps(span(0x0900_0800, 0x0900_08ff)));
+}
+
+#[test]
+fn reservations_keep_their_owner_and_no_map_keeps_whole_pages() {
+    let ram = Ram::new(0, 4096);
+    let banks = [bank(0, 0xf_ffff, MemoryKind::Usable)];
+    let map = held(0x2010, 0x20ff, Table::ReservedMemory, MapPolicy::Map);
+    let no_map = held(0x8010, 0x80ff, Table::ReservedMemory, MapPolicy::NoMap);
+    let (memblock, result, warnings) = populate(&ram, &banks, &[map, no_map]);
+    result.unwrap();
+    assert!(warnings.is_empty());
+    let reserved: Vec<_> = memblock.reserved().iter().map(|region| (region.range(), region.owner())).collect();
+    assert_eq!(reserved, [(map.range, map.owner), (no_map.range, no_map.owner)]);
+    let withheld: Vec<_> = memblock.memory().iter().filter(|region| region.flags() == RegionFlags::NOMAP).collect();
+    assert_eq!(withheld.iter().map(|region| region.range()).collect::<Vec<_>>(), [span(0x8000, 0x8fff)]);
+    let free: u64 = memblock.free_ranges().map(|free| free.range.size()).sum();
+    assert_eq!(free, 0x10_0000 - 0xf0 - 0x1000);
+}
+
+/// A hypervisor's map may name more than the CPU's address bits or the direct map have room for.
+#[test]
+fn memory_out_of_reach_is_left_out_and_told() {
+    let ram = Ram::new(0x10_0000, 0x1000);
+    let reach = span(0x1000, (1 << 36) - 1);
+    let banks = [
+        bank(0, 0xffff, MemoryKind::Usable),
+        bank((1 << 36) - 0x2000, (1 << 36) + 0xfff, MemoryKind::Usable),
+        bank(1 << 40, (1 << 40) + 0xfff, MemoryKind::Usable),
+        bank(1 << 41, (1 << 41) + 0xfff, MemoryKind::Reserved),
+    ];
+    let (memblock, result, warnings) = populate_within(&ram, reach, &banks, &[]);
+    result.unwrap();
+    assert_eq!(memory(&memblock), [span(0x1000, 0xffff), span((1 << 36) - 0x2000, (1 << 36) - 1)]);
+    let problems: Vec<Problem> = warnings.iter().map(|warning| warning.problem).collect();
+    assert_eq!(
+        problems,
+        [span(0, 0xfff), span(1 << 36, (1 << 36) + 0xfff), span(1 << 40, (1 << 40) + 0xfff)].map(Problem::OutOfReach)
+    );
+}
+
+#[test]
+fn a_reservation_that_cannot_be_there_is_told() {
+    use MapPolicy::{Map, NoMap};
+    let ram = Ram::new(0, 4096);
+    let banks = [bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable), bank(0x20_0000, 0x2f_ffff, MemoryKind::Reserved)];
+    let inside = (0x10_0000, 0x10_0fff);
+    let across = (0x1f_f000, 0x20_0fff);
+    let outside = (0x50_0000, 0x50_0fff);
+    let cases = [
+        (inside, Table::Kernel, Map, false),
+        (across, Table::Kernel, Map, true),
+        (outside, Table::Kernel, Map, true),
+        (outside, Table::StartInfo, Map, true),
+        (across, Table::DeviceTree, Map, true),
+        (across, Table::ReservedMemory, Map, false),
+        (outside, Table::ReservedMemory, Map, true),
+        (outside, Table::ReserveMap, Map, true),
+        (outside, Table::ReservedMemory, NoMap, false),
+        (outside, Table::Acpi, Map, false),
+        (across, Table::Architecture, Map, false),
+    ];
+    for ((start, last), table, map, told) in cases {
+        let reservation = held(start, last, table, map);
+        let (memblock, result, warnings) = populate(&ram, &banks, &[reservation]);
+        result.unwrap();
+        let expected =
+            told.then_some(Warning { source: reservation.source, problem: Problem::NotRam(reservation.range) });
+        assert_eq!(warnings, expected.into_iter().collect::<Vec<_>>(), "{table:?} {start:#x}");
+        assert_eq!(memblock.reserved().first().unwrap().range(), reservation.range, "it is booked all the same");
+    }
+}
+
+/// 600 banks, holes and reservations: arrays grow meanwhile, and never into what a later entry withholds.
+#[test]
+fn hundreds_of_entries_grow_the_arrays_and_nothing_is_overwritten() {
+    let count = if cfg!(miri) { 130 } else { 600 };
+    let ram = Ram::new(0x10_0000, 0x10_0000);
+    let mut banks = vec![bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable)];
+    let mut reservations = Vec::new();
+    for at in 0..count {
+        // RAM far away, a hole of the firmware in the window, and somebody's page in the window.
+        banks.push(bank(0x1_0000_0000 + at * 0x4000, 0x1_0000_0000 + at * 0x4000 + 0x1fff, MemoryKind::Usable));
+        let hole = 0x10_0000 + at * 0x400;
+        banks.push(bank(hole, hole + 0xff, MemoryKind::AcpiNvs));
+        reservations.push(held(hole + 0x200, hole + 0x2ff, Table::ReserveMap, MapPolicy::Map));
+    }
+    // The window's upper end is clean, so that there is a place; the very last entry reserves half of that.
+    reservations.push(held(0x1a_0000, 0x1c_ffff, Table::Kernel, MapPolicy::Map));
+    let before = vec![0xa5_u8; 0x3_0000];
+    let image = ram.access().phys_ptr(PhysAddr::new(0x1a_0000));
+    // SAFETY: inside the window's memory, which nobody else uses yet.
+    unsafe { image.copy_from_nonoverlapping(before.as_ptr(), before.len()) };
+    let (memblock, result, _) = populate(&ram, &banks, &reservations);
+    result.unwrap();
+    // SAFETY: inside the window's memory; memblock has been told that it is the kernel's.
+    let after = unsafe { std::slice::from_raw_parts(image, before.len()) };
+    assert!(after == before, "memory that is reserved later was written to");
+    assert_eq!(memblock.reserved().iter().filter(|r| r.owner() == Owner::new("held")).count() as u64, count + 1);
+    for table in memblock.reserved().iter().filter(|r| r.owner() == Owner::new("memblock regions")) {
+        assert!(reservations.iter().all(|r| !r.range.overlaps(table.range())));
+        assert!(banks.iter().all(|b| b.kind == MemoryKind::Usable || !b.range.overlaps(table.range())));
+    }
+}
+
+/// The map of a PC of 4 GiB, as `/proc/iomem` shows it on Linux, with the kernel and the low mebibyte held.
+#[test]
+fn address_space_reads_as_in_proc_iomem() {
+    use MemoryKind::{Reserved, Usable};
+    let ram = Ram::new(0, 4096);
+    let banks = [
+        bank(0, 0x9_fbff, Usable),
+        bank(0x9_fc00, 0x9_ffff, Reserved),
+        bank(0xf_0000, 0xf_ffff, Reserved),
+        bank(0x10_0000, 0x7ffd_ffff, Usable),
+        bank(0x7ffe_0000, 0x7fff_ffff, Reserved),
+        bank(0x1_0000_0000, 0x1_7fff_ffff, Usable),
+        Bank { source: Source::whole(Table::Architecture), ..bank(0, 0xfff, Reserved) },
+    ];
+    let low = held(0, 0xf_ffff, Table::Architecture, MapPolicy::Map);
+    let mut storage = vec![None; banks.len()];
+    let mut list = List::new(&mut storage);
+    banks.iter().for_each(|bank| assert!(list.push(*bank)));
+    let machine = MachineMemory {
+        banks: list,
+        reservations: List::new(&mut []),
+        affinities: List::new(&mut []),
+        cpus: List::new(&mut []),
+        cpu_affinities: List::new(&mut []),
+        distances: List::new(&mut []),
+    };
+    let (memblock, result, _) = populate(&ram, &banks, &[low]);
+    result.unwrap();
+    let mut tree = ResourceTree::new(vec![Resource::unused(); 32]);
+    tree.describe(&machine, memblock.reserved()).unwrap();
+    tree.insert(span(0x100_0000, 0x1ff_ffff), Owner::new("Kernel code"), ResourceKind::Kernel).unwrap();
+    let mut text = String::new();
+    iomem(&tree, &mut text).unwrap();
+    let expected = "00000000-00000fff : Reserved\n  00000000-00000fff : held\n\
+                    00001000-0009fbff : System RAM\n  00001000-0009fbff : held\n\
+                    0009fc00-0009ffff : Reserved\n  0009fc00-0009ffff : held\n\
+                    000f0000-000fffff : Reserved\n  000f0000-000fffff : held\n\
+                    00100000-7ffdffff : System RAM\n  01000000-01ffffff : Kernel code\n\
+                    7ffe0000-7fffffff : Reserved\n100000000-17fffffff : System RAM\n";
+    assert_eq!(text, expected);
+}
+
+#[test]
+fn too_many_entries_without_a_window_are_an_error_not_a_crash() {
+    let ram = Ram::new(0x8_0000_0000, 4096);
+    let banks: Vec<_> = (0..200).map(|at| bank(at * 0x2000, at * 0x2000 + 0xfff, MemoryKind::Usable)).collect();
+    let (memblock, result, _) = populate(&ram, &banks, &[]);
+    assert_eq!(result, Err(MemblockError::Full { table: Which::Memory, capacity: 128 }));
+    assert_eq!(memblock.memory().len(), 128);
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 2 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever the order of banks, a page is memory if a usable bank or several together hold it whole and no other
+    /// kind touches it.
+    #[test]
+    fn the_stricter_statement_holds_in_any_order(
+        banks in proptest::collection::vec((0..40_000_u64, 1..20_000_u64, any::<bool>()), 1..if cfg!(miri) { 5 } else { 20 }),
+        swaps in proptest::collection::vec((0..20_usize, 0..20_usize), 0..20),
+    ) {
+        let ram = Ram::new(1 << 40, 4096);
+        let mut list: Vec<_> = banks.iter().map(|(start, size, usable)| {
+            let kind = if *usable { MemoryKind::Usable } else { MemoryKind::Unusable };
+            bank(*start, start + size - 1, kind)
+        }).collect();
+        let (first, result, _) = populate(&ram, &list, &[]);
+        result.unwrap();
+        for (a, b) in swaps {
+            let count = list.len();
+            list.swap(a % count, b % count);
+        }
+        let (second, result, _) = populate(&ram, &list, &[]);
+        result.unwrap();
+        prop_assert_eq!(memory(&first), memory(&second));
+        // Byte by byte: whether a usable bank names it, and whether another one does.
+        let mut bytes = vec![(false, false); 16 * 4096];
+        for bank in &list {
+            let (start, end) = (bank.range.start().as_u64() as usize, bank.range.end().as_u64() as usize);
+            for byte in &mut bytes[start..end] {
+                if bank.kind == MemoryKind::Usable { byte.0 = true } else { byte.1 = true }
+            }
+        }
+        for (page, bytes) in bytes.chunks(4096).enumerate() {
+            let whole = bytes.iter().all(|byte| *byte == (true, false));
+            let found = first.memory().find(PhysAddr::new(page as u64 * 4096)).is_some();
+            prop_assert_eq!(found, whole);
+        }
+    }
+}

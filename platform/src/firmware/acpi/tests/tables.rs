@@ -1,0 +1,157 @@
+//! The way to the tables, and what is wrong with a table as a whole.
+
+use super::*;
+use mm::machine::Table as Name;
+
+#[test]
+fn a_pc_with_two_nodes() {
+    let pc = describe_at(&PC);
+    assert!(pc.warnings.is_empty());
+    assert_eq!(pc.cpus.iter().map(|cpu| cpu.hardware_id).collect::<Vec<_>>(), [0, 1, 2, 3]);
+    let domains: Vec<_> = pc.cpu_affinities.iter().map(|cpu| (cpu.hardware_id, cpu.domain)).collect();
+    assert_eq!(domains, [(0, 0), (1, 0), (2, 1), (3, 1)]);
+    assert_eq!(pc.nodes(), [(0, 0xa_0000, 0), (0x10_0000, 0x400_0000, 0), (0x400_0000, 0x800_0000, 1)]);
+    assert_eq!(pc.matrix(), [(0, 0, 10), (0, 1, 21), (1, 0, 21), (1, 1, 10)]);
+    let reserved: Vec<_> =
+        pc.reserved().iter().map(|&(owner, start, end)| (owner.to_owned(), start, end - start)).collect();
+    let table = |name: &str, start, size| (format!("ACPI table {name}"), start, size);
+    assert_eq!(
+        reserved,
+        [
+            table("RSDP", 0xf59d0, 20),
+            table("RSDT", 0x7fe_1cec, 0x3c),
+            table("FACP", 0x7fe_1a48, 0x74),
+            table("DSDT", 0x7fe_0040, 6664),
+            table("FACS", 0x7fe_0000, 64),
+            table("APIC", 0x7fe_1abc, 0x90),
+            table("HPET", 0x7fe_1b4c, 0x38),
+            table("SRAT", 0x7fe_1b84, 0x110),
+            table("SLIT", 0x7fe_1c94, 0x30),
+            table("WAET", 0x7fe_1cc4, 0x28),
+        ]
+    );
+}
+
+#[test]
+fn a_microvm_has_an_xsdt_only() {
+    let microvm = describe_at(&MICROVM);
+    assert!(microvm.warnings.is_empty(), "{:?}", microvm.warnings);
+    assert_eq!(microvm.cpus.len(), 4);
+    assert_eq!(microvm.reserved()[1].0, "ACPI table XSDT");
+}
+
+#[test]
+fn a_wrong_checksum_costs_that_table_only() {
+    let mut tables = PC_TABLES.to_vec();
+    tables[0x1b84 + 100] ^= 4;
+    let pc = describe_at(&[PC[0], (0x7fe_0000, &tables)]);
+    assert_eq!(pc.warnings.len(), 1);
+    assert_eq!(pc.warnings[0].to_string(), "SRAT: wrong checksum; table ignored");
+    assert!(pc.affinities.is_empty() && pc.cpu_affinities.is_empty());
+    assert_eq!((pc.cpus.len(), pc.distances.len()), (4, 4));
+    assert!(pc.reserved().contains(&("ACPI table SRAT", 0x7fe_1b84, 0x7fe_1c94)), "it is still the firmware's");
+}
+
+#[test]
+fn a_wrong_length_costs_that_table_only() {
+    for length in [0u32, 35, 1 << 20 | 1, u32::MAX] {
+        let mut tables = PC_TABLES.to_vec();
+        tables[0x1b84 + 4..0x1b84 + 8].copy_from_slice(&length.to_le_bytes());
+        let pc = describe_at(&[PC[0], (0x7fe_0000, &tables)]);
+        assert_eq!(pc.warnings.len(), 1);
+        // Its own name cannot be believed, so its place in the list tells which one it is.
+        assert_eq!(pc.warnings[0].source, Source::entry(Name::Rsdt, 3));
+        assert_eq!(pc.warnings[0].problem, Problem::Length { stated: length.into() });
+        assert_eq!((pc.affinities.len(), pc.cpus.len()), (0, 4));
+    }
+    // A length that can be, but that reaches past what the firmware meant.
+    let mut tables = PC_TABLES.to_vec();
+    tables[0x1b84 + 4] += 8;
+    let pc = describe_at(&[PC[0], (0x7fe_0000, &tables)]);
+    assert_eq!(pc.problems(), [(None, Problem::Checksum)]);
+}
+
+#[test]
+fn tables_that_are_not_there_are_told_by_their_place() {
+    let mut machine = Machine::new(&[madt(&[apic(0, 1)]), slit(1, &[10])]);
+    machine.tables.pop();
+    let recorder = machine.describe();
+    assert_eq!(recorder.warnings[0].source, Source::entry(Name::Xsdt, 1));
+    assert!(matches!(recorder.warnings[0].problem, Problem::Unreadable(_)));
+    assert_eq!(recorder.cpus.len(), 1);
+    // And a list entry that points nowhere.
+    let pointers = [at(0).to_le_bytes(), 0u64.to_le_bytes(), u64::MAX.to_le_bytes()].concat();
+    machine.xsdt = table("XSDT", 1, &pointers);
+    let recorder = machine.describe();
+    assert_eq!((recorder.cpus.len(), recorder.warnings.len()), (1, 2));
+    assert_eq!(recorder.problems()[0], (Some(1), Problem::Empty { start: 0 }));
+}
+
+#[test]
+fn without_a_sound_xsdt_the_rsdt_is_used() {
+    let mut machine = Machine::new(&[madt(&[apic(0, 1)])]);
+    let rsdt = table("RSDT", 1, &(at(0) as u32).to_le_bytes());
+    let rsdt_at = 0x18_0000;
+    machine.rsdp = rsdp(rsdt_at, XSDT);
+    let run = |machine: &Machine| {
+        let mut pieces = machine.pieces();
+        pieces.push((rsdt_at.into(), &rsdt));
+        describe_at(&pieces)
+    };
+    let sound = run(&machine);
+    assert_eq!((sound.cpus.len(), sound.warnings.len()), (1, 0));
+    assert_eq!(sound.reserved()[1].0, "ACPI table XSDT");
+
+    machine.xsdt[20] ^= 1;
+    let damaged = run(&machine);
+    assert_eq!(damaged.cpus.len(), 1);
+    assert_eq!(damaged.reserved()[1].0, "ACPI table RSDT");
+    assert_eq!(damaged.warnings[0].to_string(), "XSDT: wrong checksum; table ignored");
+
+    machine.xsdt[20] ^= 1;
+    machine.rsdp[25] ^= 1;
+    let damaged = run(&machine);
+    assert_eq!((damaged.cpus.len(), damaged.problems()), (1, vec![(None, Problem::Checksum)]));
+
+    machine.rsdp = rsdp(rsdt_at, rsdt_at.into());
+    let wrong = run(&machine);
+    assert_eq!((wrong.cpus.len(), wrong.problems()), (1, vec![(None, Problem::Signature)]));
+}
+
+#[test]
+fn a_root_pointer_that_is_none_leaves_nothing() {
+    for (place, problem) in [(3, Problem::Signature), (10, Problem::Checksum)] {
+        let mut bytes = PC_RSDP.to_vec();
+        bytes[place] ^= 1;
+        let recorder = describe_at(&[(0xf59d0, &bytes), PC[1]]);
+        assert_eq!(recorder, Recorder { warnings: recorder.warnings.clone(), ..Recorder::default() });
+        assert_eq!(recorder.problems(), [(None, problem)]);
+    }
+    let recorder = describe_at(&[(u64::MAX - 3, &[0; 4])]);
+    assert!(matches!(recorder.problems()[..], [(None, Problem::Unreadable(_))]));
+}
+
+#[test]
+fn the_root_pointer_is_found_in_the_bios_area() {
+    with(&PC, |rsdp, image| assert_eq!(search_bios(image), Some(rsdp)));
+    let bytes = rsdp(0, XSDT);
+    let segment = 0x9fc0u16.to_le_bytes();
+    with(&[(0x9fc10, &bytes), (0x40e, &segment)], |rsdp, image| assert_eq!(search_bios(image), Some(rsdp)));
+    if cfg!(miri) {
+        // To find nothing takes too long there.
+        return;
+    }
+    with(&[(0x9fc18, &bytes), (0x40e, &segment)], |_, image| assert_eq!(search_bios(image), None));
+    let mut bad = bytes.clone();
+    bad[17] ^= 1;
+    with(&[(0xf_0000, &bad)], |_, image| assert_eq!(search_bios(image), None));
+}
+
+#[test]
+fn tables_may_share_memory_and_names() {
+    let machine =
+        Machine::new(&[madt(&[apic(0, 1)]), table("SSDT", 2, &[]), table("SSDT", 2, &[]), madt(&[apic(1, 1)])]);
+    let recorder = machine.describe();
+    assert_eq!(recorder.cpus.len(), 2);
+    assert_eq!(recorder.reservations.len(), 6);
+}

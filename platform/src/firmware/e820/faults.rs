@@ -1,0 +1,78 @@
+//! What is odd about each entry, said once.
+//!
+//! Every entry is held against all before it, a block against a block, so that a long map costs O(n²) comparisons but
+//! only O(n²/32) reads.
+
+use super::{BLOCK, E820, Entry};
+use crate::read::PhysRead;
+use arrayvec::ArrayVec;
+use mm::addr::PhysAddr;
+use mm::machine::{MachineSink, Problem, Source, Table, Warning};
+
+/// Hands a warning to `sink` for each entry that is dropped, repeated, overlapping, or out of order.
+pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
+    let mut previous: Option<Entry> = None;
+    let mut from = 0;
+    while from < map.count() {
+        let mut block = ArrayVec::<(Entry, Option<Problem>), BLOCK>::new();
+        let mut dropped = ArrayVec::<(u32, Problem), BLOCK>::new();
+        let next = map.block(read, from, &mut |index, entry| {
+            // A block holds no more than there is room for.
+            let _ = match entry {
+                Ok(entry) => block.try_push((entry, None)).is_ok(),
+                Err(problem) => dropped.try_push((index, problem)).is_ok(),
+            };
+        });
+        let next = match next {
+            Ok(next) if next > from => next,
+            Ok(_) => return,
+            Err(at) => return unreadable(sink, from, at),
+        };
+        for (index, problem) in dropped {
+            sink.warning(Warning { source: Source::entry(Table::E820, index), problem });
+        }
+        let mut earlier = 0;
+        while earlier < next {
+            let seen = map.block(read, earlier, &mut |_, entry| {
+                if let Ok(entry) = entry {
+                    for (later, problem) in &mut block {
+                        conflict(entry, *later, problem);
+                    }
+                }
+            });
+            earlier = seen.unwrap_or(next).max(earlier + 1);
+        }
+        for (entry, problem) in block {
+            if let Some(before) = previous
+                && entry.range.start() < before.range.start()
+            {
+                warn(sink, before, Problem::Unsorted(before.range));
+            }
+            if let Some(problem) = problem {
+                warn(sink, entry, problem);
+            }
+            previous = Some(entry);
+        }
+        from = next;
+    }
+}
+
+/// Notes in `problem` what stands between `entry` and the `later` one. That it is a repetition says the most.
+fn conflict(entry: Entry, later: Entry, problem: &mut Option<Problem>) {
+    if entry.index >= later.index || matches!(problem, Some(Problem::Duplicate(_))) {
+        return;
+    }
+    if entry.range == later.range && entry.kind == later.kind {
+        *problem = Some(Problem::Duplicate(later.range));
+    } else if entry.range.overlaps(later.range) {
+        *problem = Some(Problem::Overlaps(later.range));
+    }
+}
+
+fn warn(sink: &mut dyn MachineSink, entry: Entry, problem: Problem) {
+    sink.warning(Warning { source: Source::entry(Table::E820, entry.index), problem });
+}
+
+fn unreadable(sink: &mut dyn MachineSink, from: u32, at: PhysAddr) {
+    sink.warning(Warning { source: Source::entry(Table::E820, from), problem: Problem::Unreadable(at) });
+}

@@ -1,0 +1,40 @@
+//! The Linux Image protocol: x0 holds the physical address of a device tree, and everything else stands in there.
+//!
+//! The blob lies in memory that its own memory nodes call free, so it becomes a reservation, and so does the initial
+//! RAM disk that `/chosen` names. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`, `early_init_dt_scan_chosen`.
+
+use super::{BootInfo, HandoverError, MemoryMapSource};
+use crate::cmdline::Cmdline;
+use crate::firmware::fdt;
+use mm::addr::{PhysAddr, PhysRange};
+use mm::machine::{Problem, Source, Table};
+
+/// What the device tree at `at` says, whose bytes (at least as many as its header states) are `blob`.
+///
+/// # Errors
+/// When the device tree is damaged.
+pub fn read(at: PhysAddr, blob: &mut [u8]) -> Result<BootInfo<'_>, HandoverError> {
+    let blob = fdt::check(blob)?;
+    let source = Source::whole(Table::DeviceTree);
+    let mut info = BootInfo::new();
+    info.map = MemoryMapSource::DeviceTree(blob);
+    if let Some(bytes) = blob.bootargs() {
+        info.cmdline = Cmdline::from_bytes(bytes);
+        if bytes.len() > Cmdline::CAPACITY {
+            let limit = Cmdline::CAPACITY as u64;
+            info.warn(Source::whole(Table::CommandLine), Problem::TooMany { what: "bytes", limit });
+        }
+    }
+    match PhysRange::from_size(at, blob.total_size()) {
+        Some(range) => {
+            info.dtb = Some(range);
+            info.reserve(range, "device tree", source);
+        }
+        None => info.warn(source, Problem::Wraps { start: at.as_u64(), size: blob.total_size() }),
+    }
+    if let Some(initrd) = blob.initrd() {
+        info.initrd = Some(initrd);
+        info.reserve(initrd, "initrd", source);
+    }
+    Ok(info)
+}

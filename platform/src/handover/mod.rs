@@ -1,0 +1,160 @@
+//! Hand-over: what the boot loader left behind, and where.
+//!
+//! [`pvh`] reads the `hvm_start_info` that a PVH loader (QEMU's `-kernel` on x86) passes, [`image`] the device tree that
+//! a loader of Linux Images passes. Both make a [`BootInfo`]: the command line, copied; where the firmware's tables are;
+//! and what of it must not be overwritten. [`BootInfo::describe`] then hands all facts about memory to a sink, and can
+//! do so as often as it is called: it reads the tables anew each time.
+//!
+//! Linux: `arch/x86/platform/pvh/enlighten.c`, `arch/arm64/kernel/setup.c`.
+
+pub mod image;
+pub mod pvh;
+
+use crate::cmdline::Cmdline;
+use crate::console::ConsoleSpec;
+use crate::firmware::acpi;
+use crate::firmware::e820::E820;
+use crate::firmware::fdt::{Blob, FdtError};
+use crate::power::PowerOff;
+use crate::read::{PhysRead, Unreadable};
+use arrayvec::ArrayVec;
+use core::fmt;
+use mm::addr::{PhysAddr, PhysRange};
+use mm::machine::{MachineSink, MapPolicy, Owner, Problem, Reservation, Source, Table, Warning};
+
+/// Why nothing can be learnt from the loader.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum HandoverError {
+    /// The structure that the loader passed cannot be read.
+    Unreadable(Unreadable),
+    /// It does not begin as it must; this is what stands there.
+    Magic(u32),
+    /// The device tree is damaged.
+    DeviceTree(FdtError),
+}
+
+impl fmt::Display for HandoverError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unreadable(error) => write!(f, "the boot loader's start_info: {error}"),
+            Self::Magic(value) => write!(f, "the boot loader's start_info begins with {value:#x}, not 0x336ec578"),
+            Self::DeviceTree(error) => write!(f, "device tree: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for HandoverError {}
+
+impl From<Unreadable> for HandoverError {
+    fn from(error: Unreadable) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+impl From<FdtError> for HandoverError {
+    fn from(error: FdtError) -> Self {
+        Self::DeviceTree(error)
+    }
+}
+
+/// Which table says where memory is.
+#[derive(Clone, Copy, Debug)]
+pub enum MemoryMapSource<'a> {
+    /// None does.
+    None,
+    /// A PC BIOS memory map.
+    E820(E820),
+    /// A device tree.
+    DeviceTree(Blob<'a>),
+}
+
+/// Ranges that are kept: the loader's own few, and its modules.
+pub const MAX_RESERVED: usize = 16;
+
+/// Warnings that are kept.
+pub const MAX_WARNINGS: usize = 8;
+
+/// What the boot loader left behind.
+#[derive(Clone, Debug)]
+pub struct BootInfo<'a> {
+    /// The kernel command line.
+    pub cmdline: Cmdline,
+    /// The table that says where memory is.
+    pub map: MemoryMapSource<'a>,
+    /// ACPI's root pointer.
+    pub rsdp: Option<PhysAddr>,
+    /// The device tree blob.
+    pub dtb: Option<PhysRange>,
+    /// The initial RAM disk.
+    pub initrd: Option<PhysRange>,
+    /// What the loader put into memory and the kernel may still need, by owner.
+    pub reserved: ArrayVec<Reservation, MAX_RESERVED>,
+    /// What was dropped on the way here.
+    pub warnings: ArrayVec<Warning, MAX_WARNINGS>,
+}
+
+impl BootInfo<'_> {
+    fn new() -> Self {
+        Self {
+            cmdline: Cmdline::empty(),
+            map: MemoryMapSource::None,
+            rsdp: None,
+            dtb: None,
+            initrd: None,
+            reserved: ArrayVec::new(),
+            warnings: ArrayVec::new(),
+        }
+    }
+
+    fn warn(&mut self, source: Source, problem: Problem) {
+        // Past the limit the first ones tell what is wrong with this loader.
+        let _ = self.warnings.try_push(Warning { source, problem });
+    }
+
+    fn reserve(&mut self, range: PhysRange, owner: &str, source: Source) {
+        let reservation = Reservation { range, owner: Owner::new(owner), map: MapPolicy::Map, source };
+        if !range.is_empty() && self.reserved.try_push(reservation).is_err() {
+            self.warn(source, Problem::TooMany { what: "boot modules", limit: MAX_RESERVED as u64 });
+        }
+    }
+
+    /// Hands every fact about memory to `sink`: the loader's own ranges, then what the memory map says, then what ACPI
+    /// says. Call it twice, with a [`mm::machine::Count`] and with a [`mm::machine::Fill`].
+    pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
+        for reservation in &self.reserved {
+            sink.reservation(*reservation);
+        }
+        for warning in &self.warnings {
+            sink.warning(*warning);
+        }
+        match &self.map {
+            MemoryMapSource::None => sink.warning(Warning {
+                source: Source::whole(Table::StartInfo),
+                problem: Problem::TableIgnored("there is no memory map"),
+            }),
+            MemoryMapSource::E820(map) => map.describe(read, sink),
+            MemoryMapSource::DeviceTree(blob) => blob.describe(sink),
+        }
+        if let Some(rsdp) = self.rsdp {
+            acpi::describe(rsdp, read, sink);
+        }
+    }
+
+    /// How the machine says that it ends.
+    pub fn power_off(&self, read: &mut dyn PhysRead) -> PowerOff {
+        let by_acpi = self.rsdp.map_or(PowerOff::UNKNOWN, |rsdp| acpi::power_off(rsdp, read));
+        match &self.map {
+            MemoryMapSource::DeviceTree(blob) => by_acpi.or(blob.power_off()),
+            _ => by_acpi,
+        }
+    }
+
+    /// The console that the device tree's `stdout-path` names.
+    #[must_use]
+    pub fn stdout(&self) -> Option<ConsoleSpec> {
+        match &self.map {
+            MemoryMapSource::DeviceTree(blob) => blob.stdout(),
+            _ => None,
+        }
+    }
+}

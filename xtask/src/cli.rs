@@ -1,0 +1,273 @@
+//! The command line: verbs, options, and the examples that `--help` shows.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use clap::{Args, Parser, Subcommand};
+
+use crate::arch::Arch;
+use crate::exit::Exit;
+use crate::image::{self, Report};
+use crate::memory::MemorySize;
+use crate::missing::{self, Consent};
+use crate::needs::Need;
+use crate::numa::{Distances, Numa};
+use crate::{ci, doctor, run, test};
+
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Builds the Tessera kernel, boots it on QEMU machines, runs every test",
+    after_help = "Exit codes: 0 right, 1 something is wrong with what was run, 2 wrong usage, 3 a tool or file is \
+                  missing, 4 time limit.\n\nExample:\n  cargo xtask run --arch x86_64 --yes"
+)]
+struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Build the kernel and boot it on a machine
+    Run(RunArgs),
+    /// Build the kernel; the last line on stdout is the path of its bootable image
+    Build(BuildArgs),
+    /// Run the host tests, then boot every machine of ci/matrix.toml
+    Test(TestArgs),
+    /// Say what is needed and whether it is there
+    Doctor(DoctorArgs),
+    /// Do exactly what CI does: format, lints, documentation, `test --yes`, Miri
+    Ci(CiArgs),
+}
+
+/// Whether to install what is missing.
+#[derive(Args, Clone, Copy, Default)]
+struct Installing {
+    /// Install what is missing without asking: Rust targets by rustup, QEMU and a linker by apt-get
+    #[arg(long)]
+    yes: bool,
+}
+
+impl Installing {
+    fn consent(self) -> Consent {
+        if self.yes { Consent::Given } else { Consent::Ask }
+    }
+}
+
+/// Options of `run`.
+#[derive(Args, Default)]
+#[command(after_help = "On a terminal there is a prompt: Ctrl-A X ends QEMU, Ctrl-A C is its monitor. Without a \
+                  terminal, or with commands that power off, the machine boots, reports and ends.\n\n\
+                  Examples:\n  \
+                  cargo xtask run --arch x86_64 --yes\n  \
+                  cargo xtask run --arch aarch64 --machine virt,virtualization=on --memory 4G \
+                  --exec \"zoneinfo; poweroff\"\n  \
+                  cargo xtask run --machine q35 --numa 1G:0-1/3G:2-3 --numa-dist 0-1=20 --exec \"numa; poweroff\"")]
+pub(crate) struct RunArgs {
+    /// The arch to boot [default: the host's]
+    #[arg(long)]
+    pub(crate) arch: Option<Arch>,
+    /// QEMU's machine type (pc, q35, microvm, virt), with its properties after commas [default: q35, virt]
+    #[arg(long)]
+    pub(crate) machine: Option<String>,
+    /// A machine of ci/matrix.toml, with all it says there, also what it executes; other options change it.
+    /// --exec "" gives the prompt on it
+    #[arg(long, value_name = "NAME")]
+    pub(crate) config: Option<String>,
+    /// QEMU's CPU model [default: QEMU's own on x86_64, cortex-a57 on aarch64]
+    #[arg(long)]
+    pub(crate) cpu: Option<String>,
+    /// Memory: a number and K, M, G or T [default: 1G, or what --numa adds up to]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) memory: Option<MemorySize>,
+    /// Number of CPUs [default: 1, or as many as --numa names]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) smp: Option<u32>,
+    /// Nodes: MEMORY:CPUS of each, joined by `/`. 1G:0-1/3G:2-3 is two nodes; 1G:0/:1/2G three: the second without
+    /// memory, the third without CPU
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) numa: Option<Numa>,
+    /// Distances between nodes: FROM-TO=VALUE, joined by `/`, as 0-1=15/0-2=30
+    #[arg(long, value_name = "SPEC")]
+    pub(crate) numa_dist: Option<Distances>,
+    /// A file to load as initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Option<PathBuf>,
+    /// Kernel command line
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+    pub(crate) append: Option<String>,
+    /// Monitor commands to run when the machine is up, separated by `;`. Where nobody can type after them,
+    /// `poweroff` is added
+    #[arg(long, value_name = "COMMANDS")]
+    pub(crate) exec: Option<String>,
+    /// Wait for gdb on TCP port 1234 before the first instruction
+    #[arg(long)]
+    pub(crate) gdb: bool,
+    /// Time limit in seconds [default: 60; none on a terminal and with --gdb]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) timeout: Option<u64>,
+    /// Let the guest's clock count its instructions, one a nanosecond: every run is the same
+    #[arg(long)]
+    pub(crate) icount: bool,
+    /// Leave out the device that ends QEMU with a status: the kernel powers off as on a real machine
+    #[arg(long)]
+    pub(crate) no_test_device: bool,
+    /// Print the QEMU command and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    installing: Installing,
+}
+
+impl RunArgs {
+    pub(crate) fn consent(&self) -> Consent {
+        self.installing.consent()
+    }
+}
+
+/// Options of `build`.
+#[derive(Args)]
+#[command(after_help = "The image is what plain QEMU boots:\n  \
+                        qemu-system-aarch64 -M virt -cpu cortex-a57 -nographic \
+                        -kernel \"$(cargo xtask build --arch aarch64 | tail -n 1)\"\n\n\
+                        Example:\n  cargo xtask build --arch aarch64")]
+struct BuildArgs {
+    /// The arch to build for [default: the host's]
+    #[arg(long)]
+    arch: Option<Arch>,
+    #[command(flatten)]
+    installing: Installing,
+}
+
+/// Options of `test`.
+#[derive(Args)]
+#[command(after_help = "Each machine's serial log is kept as target/machines/NAME.log. `cargo test` runs the same \
+                        machines, as tests named machines/NAME.\n\n\
+                        Examples:\n  \
+                        cargo xtask test --yes\n  \
+                        cargo xtask test --config 'virt-*' --jobs 2\n  \
+                        cargo xtask test --junit target/junit.xml")]
+pub(crate) struct TestArgs {
+    /// Machines of this arch only
+    #[arg(long)]
+    pub(crate) arch: Option<Arch>,
+    /// Machines whose name matches (`*` any letters, `?` one), and no host tests
+    #[arg(long, value_name = "GLOB", conflicts_with = "host")]
+    pub(crate) config: Option<String>,
+    /// Host tests only
+    #[arg(long, conflicts_with = "kernel")]
+    pub(crate) host: bool,
+    /// Machines only
+    #[arg(long)]
+    pub(crate) kernel: bool,
+    /// List the machines and run nothing
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// How many machines run at once [default: the number of CPUs]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) jobs: Option<u16>,
+    /// Instead of all that, the libraries' tests under Miri, which finds undefined behaviour (nightly)
+    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "jobs"])]
+    pub(crate) miri: bool,
+    /// Write the results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    #[command(flatten)]
+    installing: Installing,
+}
+
+impl TestArgs {
+    pub(crate) fn consent(&self) -> Consent {
+        self.installing.consent()
+    }
+}
+
+/// Options of `doctor`.
+#[derive(Args)]
+#[command(after_help = "Exit code 3 when something is missing that `run` or `test` needs.\n\n\
+                        Example:\n  cargo xtask doctor")]
+struct DoctorArgs {
+    #[command(flatten)]
+    installing: Installing,
+}
+
+/// Options of `ci`.
+#[derive(Args)]
+#[command(
+    after_help = "In this order: cargo fmt --check, clippy with warnings denied for the host crates and for the \
+                  kernel, the documentation with warnings denied, all that `cargo xtask test` runs, Miri. One that \
+                  fails does not keep the others from running.\n\nExample:\n  cargo xtask ci --yes"
+)]
+pub(crate) struct CiArgs {
+    /// Kernel and machines of this arch only; the host's checks stay
+    #[arg(long)]
+    pub(crate) arch: Option<Arch>,
+    /// Write the tests' results as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub(crate) junit: Option<PathBuf>,
+    #[command(flatten)]
+    installing: Installing,
+}
+
+impl CiArgs {
+    pub(crate) fn consent(&self) -> Consent {
+        self.installing.consent()
+    }
+}
+
+/// Does what the command line asks for.
+pub(crate) fn perform() -> Result<Exit> {
+    match Cli::parse().verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Build(args) => build(&args),
+        Verb::Test(args) => test::test(&args),
+        Verb::Doctor(args) => doctor::doctor(args.installing.consent()),
+        Verb::Ci(args) => ci::ci(&args),
+    }
+}
+
+fn build(args: &BuildArgs) -> Result<Exit> {
+    let arch = args.arch.map_or_else(Arch::host, Ok)?;
+    missing::require(&Need::of_build(arch), args.installing.consent())?;
+    println!("{}", image::build(arch, Report::Progress)?.display());
+    Ok(Exit::Right)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_has_an_example() {
+        for verb in Cli::command().get_subcommands_mut() {
+            let name = verb.get_name().to_owned();
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains(&format!("\n  cargo xtask {name}")), "{help}");
+        }
+    }
+
+    #[test]
+    fn wrong_usage_is_refused_by_name() {
+        for (line, word) in [
+            ("run --numa 1G:0-1/", "a node needs memory"),
+            ("run --memory much", "no memory size"),
+            ("run --timeout 0", "--timeout"),
+            ("run --arch riscv64", "x86_64"),
+            ("test --host --kernel", "--kernel"),
+            ("test --miri --config a", "--config"),
+            ("fly", "fly"),
+        ] {
+            let words = std::iter::once("xtask").chain(line.split(' '));
+            let Err(error) = Cli::try_parse_from(words) else { panic!("{line} was accepted") };
+            assert_eq!(error.exit_code(), i32::from(Exit::Usage as u8), "{line}");
+            assert!(error.to_string().contains(word), "{error}");
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! `cargo xtask doctor`: everything that is needed, and whether it is there.
+
+use anyhow::Result;
+
+use crate::arch::Arch;
+use crate::exit::{Exit, Failure};
+use crate::missing::{self, Consent};
+use crate::needs::Need;
+
+/// What `run` and `test` need, on both arches.
+fn required() -> Vec<Need> {
+    let mut needs = vec![Need::Rustup, Need::Toolchain, Need::Linker];
+    needs.extend(Arch::ALL.map(Need::RustTarget));
+    needs.extend(Arch::ALL.map(Need::Qemu));
+    needs
+}
+
+/// What single verbs need.
+const OPTIONAL: [(Need, &str); 3] =
+    [(Need::Rustfmt, "for ci"), (Need::Clippy, "for ci"), (Need::Miri, "for ci and test --miri")];
+
+/// Lists what is needed, and installs what is missing when that was agreed to.
+pub(crate) fn doctor(consent: Consent) -> Result<Exit> {
+    let required = required();
+    if consent == Consent::Given {
+        missing::require(&required, consent)?;
+    }
+    let mut still_missing = Vec::new();
+    for need in required {
+        match need.look() {
+            Ok(found) => println!("ok        {}: {found}", need.name()),
+            Err(missing) => {
+                println!("missing   {}", need.name());
+                still_missing.push(missing);
+            }
+        }
+    }
+    for (need, purpose) in OPTIONAL {
+        match need.look() {
+            Ok(found) => println!("ok        {}: {found} (optional, {purpose})", need.name()),
+            Err(missing) => println!("optional  {missing} ({purpose})"),
+        }
+    }
+    if still_missing.is_empty() { Ok(Exit::Right) } else { Err(Failure::Missing(still_missing).into()) }
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask`: builds the kernel, boots it on QEMU machines, runs every test, says what is missing.
+//!
+//! The way of a boot: `cli` reads the command line, `missing` sees to it that the tools are there, `image`
+//! builds what QEMU loads, `firmware` says what the matrix wants a machine's firmware to say, `qemu` writes QEMU's command line, `process` runs it under a time limit, `serial`
+//! turns its bytes into lines (names of functions from `symbols`), and `verdict` says how it went. The verbs
+//! `run`, `test`, `doctor` and `ci` put these together.
+//!
+//! It is a library so that `tests/machines.rs` can boot the machines of `ci/matrix.toml` as ordinary tests, by the
+//! same code that `cargo xtask test` uses.
+
+use std::process::ExitCode;
+
+mod arch;
+mod ci;
+mod cli;
+mod doctor;
+mod exit;
+mod firmware;
+mod image;
+mod instructions;
+mod matrix;
+mod memory;
+mod missing;
+mod needs;
+mod numa;
+mod process;
+mod qemu;
+mod run;
+mod serial;
+mod symbols;
+mod test;
+mod verdict;
+mod workspace;
+
+pub use test::as_tests::{MachineTest, machine_tests};
+
+/// Reads the command line, does what it asks for, and says how it went by one of the exit codes that the help names.
+#[must_use]
+pub fn main() -> ExitCode {
+    match cli::perform() {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(&error).into(),
+    }
+}

@@ -1,0 +1,307 @@
+//! The machines of `ci/matrix.toml`: what to boot, and what the serial log must say.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use regex_lite::Regex;
+use serde::Deserialize;
+
+use crate::arch::Arch;
+use crate::exit::usage;
+use crate::firmware::Firmware;
+use crate::firmware::bios::Bios;
+use crate::firmware::tree::Tree;
+use crate::memory::MemorySize;
+use crate::numa::{Distances, Numa};
+use crate::qemu::TestDevice;
+use crate::serial::without_time;
+use crate::workspace;
+
+/// Where the matrix lies, from the root of the workspace.
+const FILE: &str = "ci/matrix.toml";
+
+/// One machine, and how a boot of it is judged.
+#[derive(Clone, Debug)]
+pub(crate) struct Machine {
+    pub(crate) name: String,
+    pub(crate) arch: Arch,
+    pub(crate) machine: String,
+    pub(crate) cpu: Option<String>,
+    pub(crate) memory: MemorySize,
+    pub(crate) smp: u32,
+    pub(crate) numa: Option<Numa>,
+    pub(crate) distances: Distances,
+    /// A file of the workspace that is loaded as initial RAM disk.
+    pub(crate) initrd: Option<String>,
+    /// What the firmware says, where it is not QEMU's.
+    pub(crate) firmware: Option<Firmware>,
+    pub(crate) append: String,
+    pub(crate) exec: String,
+    pub(crate) test_device: TestDevice,
+    /// Instructions from entry to prompt that are not to be exceeded; the clock counts them then.
+    pub(crate) max_instructions: Option<u64>,
+    pub(crate) timeout: Duration,
+    /// The right end is a failure with one sentence, the last that is expected.
+    pub(crate) stops: bool,
+    expect: Vec<Expectation>,
+}
+
+/// A line that the log must hold: the whole line, without its time stamp, matches.
+#[derive(Clone, Debug)]
+struct Expectation {
+    written: String,
+    pattern: Regex,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    defaults: Defaults,
+    machine: Vec<Entry>,
+}
+
+/// What a machine has that does not say otherwise. Its expectations come after each machine's own.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Defaults {
+    append: String,
+    exec: String,
+    timeout: u64,
+    expect: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    name: String,
+    arch: Arch,
+    machine: String,
+    cpu: Option<String>,
+    memory: Option<MemorySize>,
+    smp: Option<u32>,
+    numa: Option<Numa>,
+    #[serde(default, rename = "numa-dist")]
+    numa_dist: Distances,
+    initrd: Option<String>,
+    bios: Option<Bios>,
+    #[serde(rename = "device-tree")]
+    device_tree: Option<Tree>,
+    append: Option<String>,
+    exec: Option<String>,
+    #[serde(default, rename = "no-test-device")]
+    no_test_device: bool,
+    #[serde(rename = "max-instructions")]
+    max_instructions: Option<u64>,
+    timeout: Option<u64>,
+    #[serde(default)]
+    expect: Vec<String>,
+    stops: Option<String>,
+}
+
+/// Reads the matrix of this workspace.
+///
+/// # Errors
+/// When the file cannot be read, or says something that cannot be.
+pub(crate) fn read() -> Result<Vec<Machine>> {
+    let text = fs::read_to_string(workspace::root().join(FILE)).context(FILE)?;
+    parse(&text).context(FILE)
+}
+
+/// The machine of this name.
+///
+/// # Errors
+/// As [`read`]; wrong usage when there is none of this name.
+pub(crate) fn find(name: &str) -> Result<Machine> {
+    let found = read()?.into_iter().find(|machine| machine.name == name);
+    found.ok_or_else(|| usage(format!("no machine {name} in {FILE}: `cargo xtask test --list` names them")))
+}
+
+fn parse(text: &str) -> Result<Vec<Machine>> {
+    let File { defaults, machine: entries } = toml::from_str(text)?;
+    let mut machines: Vec<Machine> = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let name = entry.name.clone();
+        let machine = Machine::from_entry(entry, &defaults).with_context(|| format!("machine {name}"))?;
+        if machines.iter().any(|other| other.name == machine.name) {
+            bail!("machine {name}: there are two of this name");
+        }
+        machines.push(machine);
+    }
+    Ok(machines)
+}
+
+impl Machine {
+    fn from_entry(entry: Entry, defaults: &Defaults) -> Result<Self> {
+        let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        if entry.name.is_empty() || !entry.name.bytes().all(plain) {
+            bail!("a name has lower-case letters, digits and `-`: it becomes the name of a log file");
+        }
+        let firmware = match (entry.bios, entry.device_tree, entry.arch) {
+            (None, None, _) => None,
+            (Some(bios), None, Arch::X86_64) => Some(Firmware::Bios(bios)),
+            (None, Some(tree), Arch::Aarch64) => Some(Firmware::Tree(tree)),
+            _ => bail!("a bios is for x86_64, a device-tree for aarch64"),
+        };
+        if firmware.is_some() && entry.initrd.is_some() {
+            bail!("no initrd goes with a bios or device-tree");
+        }
+        let stops = entry.stops.is_some();
+        let last = entry.stops.map_or_else(|| defaults.expect.clone(), |sentence| vec![sentence]);
+        let expect = entry.expect.into_iter().chain(last);
+        let memory = match (entry.memory, &entry.numa) {
+            (Some(memory), None) => memory,
+            (None, Some(numa)) => numa.memory(),
+            _ => bail!("give either memory or numa: the nodes' memory is the machine's"),
+        };
+        Ok(Self {
+            name: entry.name,
+            arch: entry.arch,
+            machine: entry.machine,
+            cpu: entry.cpu,
+            memory,
+            smp: entry.smp.unwrap_or_else(|| entry.numa.as_ref().map_or(1, Numa::cpu_count)),
+            numa: entry.numa,
+            distances: entry.numa_dist,
+            initrd: entry.initrd,
+            firmware,
+            append: entry.append.unwrap_or_else(|| defaults.append.clone()),
+            exec: entry.exec.unwrap_or_else(|| defaults.exec.clone()),
+            test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
+            max_instructions: entry.max_instructions,
+            timeout: Duration::from_secs(entry.timeout.unwrap_or(defaults.timeout)),
+            stops,
+            expect: expect.map(Expectation::new).collect::<Result<_>>()?,
+        })
+    }
+
+    /// The first expectation that the log does not meet. They are met in their order, each by a line after the one
+    /// that met the one before.
+    pub(crate) fn unmet<'m>(&'m self, log: &[String]) -> Option<&'m str> {
+        let mut lines = log.iter().map(|line| without_time(line).trim_end());
+        let unmet = self.expect.iter().find(|expectation| !lines.any(|line| expectation.pattern.is_match(line)));
+        unmet.map(|expectation| expectation.written.as_str())
+    }
+
+    /// The line that `test --list` prints.
+    pub(crate) fn describe(&self) -> String {
+        let Self { name, arch, machine, memory, smp, .. } = self;
+        format!("{name:<24} {arch:<8} {machine}, {memory}, {smp} CPU{}", if *smp == 1 { "" } else { "s" })
+    }
+}
+
+impl Expectation {
+    fn new(written: String) -> Result<Self> {
+        let pattern = Regex::new(&format!("^(?:{written})$")).with_context(|| format!("expect `{written}`"))?;
+        Ok(Self { written, pattern })
+    }
+}
+
+/// Whether the name matches a pattern in which `*` stands for any letters and `?` for one.
+pub(crate) fn matches_glob(pattern: &str, name: &str) -> bool {
+    let mut rest = pattern.chars();
+    match rest.next() {
+        None => name.is_empty(),
+        Some('*') => {
+            let rest = rest.as_str();
+            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| matches_glob(rest, &name[at..]))
+        }
+        Some(wanted) => {
+            let mut name = name.chars();
+            name.next().is_some_and(|letter| wanted == '?' || wanted == letter)
+                && matches_glob(rest.as_str(), name.as_str())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "[defaults]\nappend = 'selftest'\nexec = 'verify; poweroff'\ntimeout = 60\nexpect = ['last']\n";
+
+    fn one(entry: &str) -> Result<Machine> {
+        let mut machines = parse(&format!("{HEAD}[[machine]]\n{entry}"))?;
+        machines.pop().context("no machine")
+    }
+
+    #[test]
+    fn the_matrix_covers_what_it_promises() {
+        let machines = read().unwrap();
+        assert!(machines.len() >= 14);
+        for arch in Arch::ALL {
+            let of_arch = || machines.iter().filter(move |machine| machine.arch == arch);
+            assert!(of_arch().any(|machine| machine.numa.is_some()));
+            assert!(of_arch().any(|machine| machine.memory == MemorySize::gib(256)));
+            assert!(of_arch().any(|machine| machine.cpu.as_deref() == Some("max")));
+        }
+        for kind in ["pc", "q35", "microvm", "virt"] {
+            let powers_off = |machine: &&Machine| {
+                machine.machine.split(',').next() == Some(kind) && machine.test_device == TestDevice::Absent
+            };
+            assert!(machines.iter().any(|machine| powers_off(&machine)), "{kind}");
+        }
+    }
+
+    #[test]
+    fn defaults_fill_what_a_machine_leaves_out() {
+        let machine = one("name = 'a'\narch = 'x86_64'\nmachine = 'pc'\nmemory = '1G'\nexpect = ['first']").unwrap();
+        assert_eq!((machine.append.as_str(), machine.exec.as_str()), ("selftest", "verify; poweroff"));
+        assert_eq!((machine.smp, machine.timeout), (1, Duration::from_secs(60)));
+        assert_eq!(machine.test_device, TestDevice::Present);
+        let written: Vec<&str> = machine.expect.iter().map(|expectation| expectation.written.as_str()).collect();
+        assert_eq!(written, ["first", "last"]);
+    }
+
+    #[test]
+    fn nodes_say_how_much_memory_and_how_many_cpus() {
+        let machine = one("name = 'a'\narch = 'aarch64'\nmachine = 'virt'\nnuma = '1G:0-1/3G:2-3'\nexpect = []");
+        let machine = machine.unwrap();
+        assert_eq!((machine.memory, machine.smp), (MemorySize::gib(4), 4));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let good = "name = 'a'\narch = 'x86_64'\nmachine = 'pc'\nmemory = '1G'\nexpect = []\n";
+        assert!(one(good).is_ok());
+        for (entry, reason) in [
+            (good.replace("'a'", "'../a'"), "machine ../a"),
+            (good.replace("1G", "much"), "no memory size"),
+            (good.replace("x86_64", "riscv"), "riscv"),
+            (good.replace("[]", "['(']"), "expect `(`"),
+            (good.to_owned() + "colour = 'red'", "colour"),
+            (good.to_owned() + "numa = '1G'", "either memory or numa"),
+            (good.to_owned() + "[[machine]]\n" + good, "two of this name"),
+        ] {
+            let error = format!("{:#}", one(&entry).unwrap_err());
+            assert!(error.contains(reason), "{error}");
+        }
+    }
+
+    fn expecting(patterns: &[&str]) -> Machine {
+        let list = patterns.iter().map(|pattern| format!("'{pattern}',")).collect::<String>();
+        let entry = format!("name = 'a'\narch = 'x86_64'\nmachine = 'pc'\nmemory = '1G'\nexpect = [{list}]");
+        one(&entry).unwrap()
+    }
+
+    #[test]
+    fn whole_lines_are_expected_in_order() {
+        let log = ["[    0.000001] Zone ranges:", "[    0.000002]   Normal   empty", "3 passed, 0 failed", "last"];
+        let log = log.map(str::to_owned);
+        assert_eq!(expecting(&["Zone ranges:", "[0-9]+ passed, 0 failed"]).unmet(&log), None);
+        assert_eq!(expecting(&["  Normal   empty", "Zone ranges:"]).unmet(&log), Some("Zone ranges:"));
+        assert_eq!(expecting(&["Zone"]).unmet(&log), Some("Zone"));
+        assert_eq!(expecting(&["Zone ranges:", "Zone ranges:"]).unmet(&log), Some("Zone ranges:"));
+        assert_eq!(expecting(&[]).unmet(&log[..3]), Some("last"));
+    }
+
+    #[test]
+    fn globs() {
+        for (pattern, name) in [("*", ""), ("pc-*", "pc-1g"), ("*numa*", "q35-numa2"), ("pc-?g", "pc-4g"), ("a", "a")] {
+            assert!(matches_glob(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [("", "a"), ("pc", "pc-1g"), ("?", ""), ("pc-*g", "pc-1m"), ("*x", "pc")] {
+            assert!(!matches_glob(pattern, name), "{pattern} {name}");
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! What the verbs need from the machine they run on, and how to see whether it is there.
+
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+
+use crate::arch::Arch;
+use crate::missing::{Missing, Remedy};
+use crate::workspace;
+
+/// The toolchain of Miri and of nothing else.
+const NIGHTLY: &str = "nightly";
+
+/// One thing that must be there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// rustup, which brings the rest of Rust.
+    Rustup,
+    /// The compiler that `rust-toolchain.toml` names.
+    Toolchain,
+    /// The C compiler driver that Rust links host programs with.
+    Linker,
+    /// The core library of the kernel's target.
+    RustTarget(Arch),
+    /// The emulator.
+    Qemu(Arch),
+    /// `cargo fmt`.
+    Rustfmt,
+    /// `cargo clippy`.
+    Clippy,
+    /// A nightly toolchain with Miri, and the sources it builds the core library from.
+    Miri,
+}
+
+impl Need {
+    /// What a build of the kernel needs.
+    pub(crate) fn of_build(arch: Arch) -> Vec<Self> {
+        vec![Self::Linker, Self::RustTarget(arch)]
+    }
+
+    /// What building and booting needs.
+    pub(crate) fn of_boot(arch: Arch) -> Vec<Self> {
+        vec![Self::Linker, Self::RustTarget(arch), Self::Qemu(arch)]
+    }
+
+    /// The name under which the thing is known.
+    pub(crate) fn name(self) -> String {
+        match self {
+            Self::Rustup => "rustup".into(),
+            Self::Toolchain => "the Rust toolchain of rust-toolchain.toml".into(),
+            Self::Linker => "the C linker cc".into(),
+            Self::RustTarget(arch) => format!("the Rust target {}", arch.target()),
+            Self::Qemu(arch) => arch.qemu().into(),
+            Self::Rustfmt => "rustfmt".into(),
+            Self::Clippy => "clippy".into(),
+            Self::Miri => "Miri on the nightly toolchain".into(),
+        }
+    }
+
+    /// What was found (a version, a path), or what is missing and how it is installed.
+    ///
+    /// # Errors
+    /// The thing is missing.
+    pub(crate) fn look(self) -> Result<String, Missing> {
+        self.find().ok_or_else(|| Missing { what: self.name(), remedy: self.remedy() })
+    }
+
+    fn find(self) -> Option<String> {
+        match self {
+            Self::Rustup => first_line(Command::new(workspace::find_program("rustup")?).arg("--version")),
+            Self::Toolchain => first_line(rustc().arg("--version")),
+            Self::Linker => {
+                let cc = workspace::find_program("cc")?;
+                Some(first_line(Command::new(&cc).arg("--version")).unwrap_or_else(|| cc.display().to_string()))
+            }
+            Self::RustTarget(arch) => {
+                let libraries = first_line(rustc().args(["--print", "target-libdir", "--target", arch.target()]))?;
+                PathBuf::from(&libraries).is_dir().then_some(libraries)
+            }
+            Self::Qemu(arch) => first_line(Command::new(workspace::find_program(arch.qemu())?).arg("--version")),
+            Self::Rustfmt => first_line(workspace::cargo().args(["fmt", "--version"])),
+            Self::Clippy => first_line(workspace::cargo().args(["clippy", "--version"])),
+            Self::Miri => {
+                let rustup = || workspace::find_program("rustup").map(Command::new);
+                let sources = first_line(rustup()?.args(["run", NIGHTLY, "rustc", "--print", "sysroot"]))?;
+                let sources = PathBuf::from(sources).join("lib/rustlib/src/rust/library/Cargo.lock");
+                sources.is_file().then_some(())?;
+                first_line(rustup()?.args(["run", NIGHTLY, "cargo", "miri", "--version"]))
+            }
+        }
+    }
+
+    fn remedy(self) -> Remedy {
+        match self {
+            Self::Rustup => Remedy::Advice("curl -sSf https://sh.rustup.rs | sh"),
+            Self::Toolchain => Remedy::Rustup("the toolchain", "toolchain install"),
+            Self::Linker => Remedy::Package("gcc"),
+            Self::RustTarget(Arch::X86_64) => Remedy::Rustup("the target", "target add x86_64-unknown-none"),
+            Self::RustTarget(Arch::Aarch64) => {
+                Remedy::Rustup("the target", "target add aarch64-unknown-none-softfloat")
+            }
+            Self::Qemu(arch) => Remedy::Package(arch.qemu_package()),
+            Self::Rustfmt => Remedy::Rustup("the component", "component add rustfmt"),
+            Self::Clippy => Remedy::Rustup("the component", "component add clippy"),
+            Self::Miri => Remedy::Rustup(
+                "the toolchain",
+                "toolchain install nightly --profile minimal --component miri --component rust-src",
+            ),
+        }
+    }
+}
+
+fn rustc() -> Command {
+    let mut command = Command::new(std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into()));
+    command.current_dir(workspace::root());
+    command
+}
+
+/// The first line that the command prints, or `None` where it cannot be started or fails.
+fn first_line(command: &mut Command) -> Option<String> {
+    let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    if !output.status.success() {
+        return None;
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.lines().next().map(|line| line.trim().to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_need_names_a_command_that_installs_it() {
+        let per_arch = Arch::ALL.into_iter().flat_map(|arch| [Need::RustTarget(arch), Need::Qemu(arch)]);
+        let fixed = [Need::Rustup, Need::Toolchain, Need::Linker, Need::Rustfmt, Need::Clippy, Need::Miri];
+        for need in per_arch.chain(fixed) {
+            let missing = Missing { what: need.name(), remedy: need.remedy() };
+            let line = missing.to_string();
+            assert_eq!(line.lines().count(), 1, "{line}");
+            assert!(["apt-get install ", "rustup ", "curl "].iter().any(|command| line.contains(command)), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_target_of_the_remedy_is_the_target_of_the_arch() {
+        for arch in Arch::ALL {
+            let missing = Missing { what: String::new(), remedy: Need::RustTarget(arch).remedy() };
+            assert!(missing.to_string().contains(&format!("rustup target add {}", arch.target())));
+        }
+    }
+
+    #[test]
+    fn the_compiler_that_builds_this_is_found() {
+        assert!(Need::Toolchain.look().unwrap().starts_with("rustc "));
+    }
+
+    #[test]
+    fn a_program_that_fails_is_not_there() {
+        assert_eq!(first_line(Command::new("false").arg("--version")), None);
+        assert_eq!(first_line(&mut Command::new("/nowhere/tool")), None);
+    }
+}

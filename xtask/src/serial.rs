@@ -1,0 +1,209 @@
+//! The serial line: bytes in, the same bytes out at once, and whole lines for those who judge.
+//!
+//! Two things change on the way. A backtrace line of the kernel, `  #1 0xffffffff80201234`, gets the name of the
+//! function, its file and line. And `\r\n` becomes `\n`: the terminal, or the log, has its own idea of a line's end.
+
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+use crate::symbols::Symbols;
+
+/// What a kernel says that gives up: Linux's words, and ours when the machine leaves nothing to boot with.
+const GIVES_UP: [&str; 2] = ["kernel panic", "kernel stopped"];
+
+/// The serial line of one boot.
+pub(crate) struct Serial {
+    elf: PathBuf,
+    /// Opened at the first backtrace; `Some(None)` when that failed.
+    symbols: Option<Option<Symbols>>,
+    line: Vec<u8>,
+    /// A `\r` came and is held back until it is known whether the line ends here.
+    carriage_return: bool,
+    lines: Vec<String>,
+    panic: Option<String>,
+}
+
+impl Serial {
+    /// The serial line of the kernel in this ELF file.
+    pub(crate) fn new(elf: PathBuf) -> Self {
+        Self { elf, symbols: None, line: Vec::new(), carriage_return: false, lines: Vec::new(), panic: None }
+    }
+
+    /// Takes bytes from the guest and writes what a reader should see.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
+        let mut shown = Vec::with_capacity(bytes.len());
+        for &byte in bytes {
+            if self.carriage_return && byte != b'\n' {
+                shown.push(b'\r');
+                self.line.clear();
+            }
+            self.carriage_return = byte == b'\r';
+            match byte {
+                b'\r' => {}
+                b'\n' => {
+                    if let Some(name) = self.name_of_line() {
+                        self.line.extend(name.bytes());
+                        shown.extend(name.bytes());
+                    }
+                    shown.push(b'\n');
+                    self.end_line();
+                }
+                byte => {
+                    self.line.push(byte);
+                    shown.push(byte);
+                }
+            }
+        }
+        out.write_all(&shown)
+    }
+
+    /// What came after the last line end counts as a line, too: a hang or a crash may have cut it short.
+    ///
+    /// # Errors
+    /// Those of `out`.
+    pub(crate) fn finish(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        if !self.line.is_empty() {
+            self.end_line();
+            out.write_all(b"\n")?;
+        }
+        out.flush()
+    }
+
+    /// The whole lines so far.
+    pub(crate) fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The lines in which the kernel gave up; one, when it did so as it should.
+    pub(crate) fn last_words(&self) -> usize {
+        self.lines.iter().filter(|line| gives_up(line)).count()
+    }
+
+    /// The line in which the kernel gave up.
+    pub(crate) fn panic(&self) -> Option<&str> {
+        self.panic.as_deref()
+    }
+
+    fn end_line(&mut self) {
+        let line = String::from_utf8_lossy(&self.line).into_owned();
+        self.line.clear();
+        if self.panic.is_none() && gives_up(&line) {
+            self.panic = Some(without_time(&line).to_owned());
+        }
+        self.lines.push(line);
+    }
+
+    fn name_of_line(&mut self) -> Option<String> {
+        let (frame, address) = backtrace_entry(std::str::from_utf8(&self.line).ok()?)?;
+        let symbols = self.symbols.get_or_insert_with(|| Symbols::open(&self.elf).ok()).as_ref()?;
+        // All but the innermost frame hold return addresses: the call is the instruction before.
+        let probe = if frame == 0 { address } else { address.saturating_sub(1) };
+        Some(format!(" {}", symbols.name(probe)?))
+    }
+}
+
+/// Whether the line is one in which the kernel gives up.
+fn gives_up(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    GIVES_UP.iter().any(|words| lower.contains(words))
+}
+
+/// Frame number and address of a backtrace line.
+fn backtrace_entry(line: &str) -> Option<(u32, u64)> {
+    let (frame, address) = without_time(line).trim().strip_prefix('#')?.split_once(' ')?;
+    let address = u64::from_str_radix(address.trim().strip_prefix("0x")?, 16).ok()?;
+    Some((frame.parse().ok()?, address))
+}
+
+/// The line without its time stamp, `[    0.123456] `.
+pub(crate) fn without_time(line: &str) -> &str {
+    let stamp = || {
+        let (stamp, rest) = line.strip_prefix('[')?.split_once("] ")?;
+        let (seconds, micros) = stamp.trim_start().split_once('.')?;
+        let digits = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+        (digits(seconds) && digits(micros)).then_some(rest)
+    };
+    stamp().unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fed(pieces: &[&str]) -> (Serial, String) {
+        let mut serial = Serial::new("/nowhere".into());
+        let mut out = Vec::new();
+        for piece in pieces {
+            serial.feed(piece.as_bytes(), &mut out).unwrap();
+        }
+        serial.finish(&mut out).unwrap();
+        (serial, String::from_utf8(out).unwrap())
+    }
+
+    #[test]
+    fn lines_are_put_together_from_any_pieces() {
+        let (serial, out) = fed(&["T", "ess", "era\r", "\nsecond\nthi", "rd"]);
+        assert_eq!(serial.lines(), ["Tessera", "second", "third"]);
+        assert_eq!(out, "Tessera\nsecond\nthird\n");
+    }
+
+    #[test]
+    fn a_lone_carriage_return_reaches_the_terminal() {
+        let (serial, out) = fed(&["> abc\r", "> xyz\r\n"]);
+        assert_eq!(out, "> abc\r> xyz\n");
+        assert_eq!(serial.lines(), ["> xyz"]);
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_do_no_harm() {
+        let mut serial = Serial::new("/nowhere".into());
+        let mut out = Vec::new();
+        serial.feed(&[0xff, b'#', 0xfe, b'\n'], &mut out).unwrap();
+        assert_eq!(out, [0xff, b'#', 0xfe, b'\n']);
+        assert_eq!(serial.lines().len(), 1);
+    }
+
+    #[test]
+    fn a_panic_is_noticed_once_and_without_its_time() {
+        let (serial, _) = fed(&["[    0.1", "00000] kernel panic: no memory\n", "kernel panic: again\n"]);
+        assert_eq!((serial.panic(), serial.last_words()), (Some("kernel panic: no memory"), 2));
+        assert_eq!(fed(&["all is well\n"]).0.panic(), None);
+    }
+
+    #[test]
+    fn time_stamps_are_told_from_other_brackets() {
+        assert_eq!(without_time("[    0.000123] Zone ranges:"), "Zone ranges:");
+        assert_eq!(without_time("[    0.000123]   DMA"), "  DMA");
+        for line in ["[mem 0x0-0x1] usable", "[a.b] c", "[1.] x", "[", ""] {
+            assert_eq!(without_time(line), line);
+        }
+    }
+
+    #[test]
+    fn backtrace_lines_are_recognised() {
+        assert_eq!(backtrace_entry("  #0 0xffffffff80201234"), Some((0, 0xffff_ffff_8020_1234)));
+        assert_eq!(backtrace_entry("[    1.000000]   #12 0x10"), Some((12, 0x10)));
+        for line in ["#0", "#x 0x10", "  #0 ffff", "#0 0x10 already named", "  0 0x10"] {
+            assert_eq!(backtrace_entry(line), None, "{line}");
+        }
+    }
+
+    /// This test program stands for the kernel: a backtrace line with one of its addresses gets a name.
+    #[test]
+    fn backtrace_lines_get_names_on_both_ways() {
+        use object::read::elf::{ElfFile64, FileHeader as _};
+        let program = std::env::current_exe().unwrap();
+        let bytes = std::fs::read(&program).unwrap();
+        let elf = ElfFile64::<object::Endianness>::parse(&*bytes).unwrap();
+        let entry = elf.elf_header().e_entry(elf.endian());
+        let mut serial = Serial::new(program);
+        let mut out = Vec::new();
+        serial.feed(format!("  #0 {entry:#x}\r\n").as_bytes(), &mut out).unwrap();
+        let expected = format!("  #0 {entry:#x} _start");
+        assert_eq!(serial.lines().concat(), expected);
+        assert_eq!(String::from_utf8(out).unwrap(), expected + "\n");
+    }
+}

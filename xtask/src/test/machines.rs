@@ -1,0 +1,126 @@
+//! The machine tests: each boots one machine of the matrix and holds its serial log against what is expected there.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::Path;
+use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError};
+use std::thread;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+
+use super::progress::Progress;
+use super::{Case, Outcome, Results};
+use crate::arch::Arch;
+use crate::image::{self, Report};
+use crate::instructions;
+use crate::matrix::Machine;
+use crate::run;
+use crate::verdict::{self, Verdict};
+use crate::workspace;
+
+/// The name under which the machines are counted, here and by `cargo test`.
+pub(super) const SUITE: &str = "machines";
+
+/// The last lines of a log that a failure shows.
+const LAST_LINES: usize = 12;
+
+/// Builds the kernels and boots the machines, so many at once.
+pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
+    let mut results = Results::default();
+    let mut bootable: Vec<&Machine> = Vec::new();
+    for arch in Arch::ALL {
+        let of_arch: Vec<&Machine> = machines.iter().filter(|machine| machine.arch == arch).collect();
+        if of_arch.is_empty() {
+            continue;
+        }
+        match image::build(arch, Report::Progress) {
+            Ok(_) => bootable.extend(of_arch),
+            Err(error) => {
+                let reason = format!("{error:#}");
+                println!("FAILED {reason}; its {} machines were not booted", of_arch.len());
+                let name = format!("build of the {arch} kernel");
+                let outcome = Outcome::Failed(reason);
+                results.push(Case { suite: SUITE.into(), name, time: None, outcome });
+            }
+        }
+    }
+    fs::create_dir_all(workspace::machine_logs()?)?;
+    let progress = Progress::of_steps(bootable.len());
+    let waiting = Mutex::new(bootable.into_iter());
+    let (sender, finished) = mpsc::channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs {
+            let (sender, waiting, progress) = (sender.clone(), &waiting, &progress);
+            scope.spawn(move || {
+                let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
+                while let Some(machine) = next() {
+                    progress.note(&machine.name);
+                    let start = Instant::now();
+                    let outcome =
+                        boot(machine).map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+                    let (suite, name) = (SUITE.into(), machine.name.clone());
+                    // The receiver lives until every sender is gone.
+                    let _ = sender.send(Case { suite, name, time: Some(start.elapsed()), outcome });
+                }
+            });
+        }
+        drop(sender);
+        for case in finished {
+            let seconds = case.time.unwrap_or_default().as_secs_f64();
+            match &case.outcome {
+                Outcome::Failed(reason) => progress.line(&format!("FAILED {} ({seconds:.1} s): {reason}", case.name)),
+                _ => progress.line(&format!("ok     {} ({seconds:.1} s)", case.name)),
+            }
+            progress.step();
+            results.push(case);
+        }
+    });
+    results.cases.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(results)
+}
+
+/// Boots one machine whose kernel is built. The log is kept; of a failure the error says all that is needed.
+pub(super) fn boot(machine: &Machine) -> Result<()> {
+    let qemu = run::of_matrix(machine)?;
+    let path = workspace::machine_logs()?.join(format!("{}.log", machine.name));
+    let mut log = File::create(&path).with_context(|| path.display().to_string())?;
+    writeln!(log, "$ {}", qemu.shell_line())?;
+    let boot = run::boot(&qemu, Some(machine.timeout), &mut log)?;
+    let verdict = match machine.stops {
+        true => verdict::judge_stop(machine.arch, boot.ending, boot.serial.last_words()),
+        false => boot.verdict,
+    };
+    let reason = match verdict {
+        Verdict::Wrong(reason) => reason,
+        Verdict::TimeLimit => format!("the time limit of {} s was reached", machine.timeout.as_secs()),
+        Verdict::Right => match (machine.unmet(boot.serial.lines()), too_many(machine, boot.serial.lines())) {
+            (None, None) => return Ok(()),
+            (Some(expected), _) => format!("expected next in the log, and not there: {expected}"),
+            (None, Some(reason)) => reason,
+        },
+    };
+    bail!(describe(&reason, boot.serial.lines(), &path, machine))
+}
+
+/// Why the boot took more instructions than the matrix allows, if it did.
+fn too_many(machine: &Machine, log: &[String]) -> Option<String> {
+    let limit = machine.max_instructions?;
+    match instructions::to_prompt(machine.arch, log) {
+        None => Some("the log does not say how many timer ticks went by".to_owned()),
+        Some(count) if count <= limit => None,
+        Some(count) => Some(format!("{count} instructions from entry to prompt; {limit} are allowed")),
+    }
+}
+
+fn describe(reason: &str, lines: &[String], log: &Path, machine: &Machine) -> String {
+    let last = &lines[lines.len().saturating_sub(LAST_LINES)..];
+    let last: String = last.iter().map(|line| format!("    | {line}\n")).collect();
+    let name = &machine.name;
+    format!(
+        "{reason}\n{last}    log: {}\n    again: cargo xtask test --config {name}   or, to look at it: \
+         cargo xtask run --config {name}",
+        log.display()
+    )
+}
