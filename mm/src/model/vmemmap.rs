@@ -191,8 +191,10 @@ impl<A: Arch> Vmemmap<A> {
     ) -> Result<PhysRange, OutOfMemory> {
         let mapped = memblock.mapped();
         let granule = frames.bytes(A::PAGE_SHIFT).expand_to(1 << Granule::<A>::SHIFT).intersection(mapped);
-        // Aligned to its size, so that one leaf maps it where a leaf is as large.
-        let request = |within, node| Request { size, align: size, within, node, owner: Owner::new(MEMMAP_OWNER) };
+        // A memmap that fills a leaf is aligned to it.
+        let leaf = Granule::<A>::leaf_level(self.access).span::<A>();
+        let align = if size >= leaf { leaf } else { A::PAGE_SIZE };
+        let request = |within, node| Request { size, align, within, node, owner: Owner::new(MEMMAP_OWNER) };
         memblock
             .alloc(request(granule, NodeWish::Only(node)))
             .or_else(|_| memblock.alloc(request(mapped, NodeWish::Prefer(node))))
