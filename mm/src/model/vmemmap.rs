@@ -2,7 +2,7 @@
 //!
 //! The page allocator makes it while it takes memblock over. Sections that must be described at boot get their memmap
 //! from memblock: out of their own granule when it has room, so that no untouched granule is broken for it, else
-//! on their node, else anywhere. Untouched granules get theirs later ([`Vmemmap::describe_granule`]); the tables above
+//! on their node, else anywhere. Untouched granules get theirs later (`describe_granule`); the tables above
 //! those leaves are made at boot, so that describing needs no frame and no lock but the zone's.
 //!
 //! Invariants: a section is `Described` only after the records of all its frames are mapped, and zero until somebody
