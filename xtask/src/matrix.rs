@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::exit::usage;
+use crate::firmware::Firmware;
+use crate::firmware::bios::Bios;
+use crate::firmware::tree::Tree;
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
 use crate::qemu::TestDevice;
@@ -31,12 +34,16 @@ pub(crate) struct Machine {
     pub(crate) distances: Distances,
     /// A file of the workspace that is loaded as initial RAM disk.
     pub(crate) initrd: Option<String>,
+    /// What the firmware says, where it is not QEMU's.
+    pub(crate) firmware: Option<Firmware>,
     pub(crate) append: String,
     pub(crate) exec: String,
     pub(crate) test_device: TestDevice,
     /// Instructions from entry to prompt that are not to be exceeded; the clock counts them then.
     pub(crate) max_instructions: Option<u64>,
     pub(crate) timeout: Duration,
+    /// The right end is a failure with one sentence, the last that is expected.
+    pub(crate) stops: bool,
     expect: Vec<Expectation>,
 }
 
@@ -77,6 +84,9 @@ struct Entry {
     #[serde(default, rename = "numa-dist")]
     numa_dist: Distances,
     initrd: Option<String>,
+    bios: Option<Bios>,
+    #[serde(rename = "device-tree")]
+    device_tree: Option<Tree>,
     append: Option<String>,
     exec: Option<String>,
     #[serde(default, rename = "no-test-device")]
@@ -84,7 +94,9 @@ struct Entry {
     #[serde(rename = "max-instructions")]
     max_instructions: Option<u64>,
     timeout: Option<u64>,
+    #[serde(default)]
     expect: Vec<String>,
+    stops: Option<String>,
 }
 
 /// Reads the matrix of this workspace.
@@ -125,7 +137,18 @@ impl Machine {
         if entry.name.is_empty() || !entry.name.bytes().all(plain) {
             bail!("a name has lower-case letters, digits and `-`: it becomes the name of a log file");
         }
-        let expect = entry.expect.into_iter().chain(defaults.expect.iter().cloned());
+        let firmware = match (entry.bios, entry.device_tree, entry.arch) {
+            (None, None, _) => None,
+            (Some(bios), None, Arch::X86_64) => Some(Firmware::Bios(bios)),
+            (None, Some(tree), Arch::Aarch64) => Some(Firmware::Tree(tree)),
+            _ => bail!("a bios is for x86_64, a device-tree for aarch64"),
+        };
+        if firmware.is_some() && entry.initrd.is_some() {
+            bail!("no initrd goes with a bios or device-tree");
+        }
+        let stops = entry.stops.is_some();
+        let last = entry.stops.map_or_else(|| defaults.expect.clone(), |sentence| vec![sentence]);
+        let expect = entry.expect.into_iter().chain(last);
         let memory = match (entry.memory, &entry.numa) {
             (Some(memory), None) => memory,
             (None, Some(numa)) => numa.memory(),
@@ -141,11 +164,13 @@ impl Machine {
             numa: entry.numa,
             distances: entry.numa_dist,
             initrd: entry.initrd,
+            firmware,
             append: entry.append.unwrap_or_else(|| defaults.append.clone()),
             exec: entry.exec.unwrap_or_else(|| defaults.exec.clone()),
             test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
             max_instructions: entry.max_instructions,
             timeout: Duration::from_secs(entry.timeout.unwrap_or(defaults.timeout)),
+            stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })
     }

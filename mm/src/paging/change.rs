@@ -13,7 +13,7 @@
 //!
 //! Linux: `mm/vmalloc.c` (`vunmap_range`), `arch/x86/mm/pat/set_memory.c`, `arch/arm64/mm/pageattr.c`.
 
-use crate::addr::{PhysAddr, VirtAddr};
+use crate::addr::VirtAddr;
 use crate::arch::{PageFormat, PhysMap, Resize};
 use crate::layout::VirtRange;
 use crate::paging::mapping::{Access, Entry, Level, Mapping};
@@ -167,7 +167,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                 Entry::Leaf { address, mapping } => {
                     let mapping = mapping.checked().ok_or(ChangeError::WritableExecutable { at })?;
                     let frame = frames.table_frame(address).ok_or(ChangeError::OutOfFrames { at })?;
-                    let next = self.split(frame, below, address, mapping);
+                    let next = Table::filled(self.access, frame, below, address, mapping);
                     if A::RESIZE == Resize::BreakBeforeMake {
                         table.set(index, 0);
                         self.access.flush_all();
@@ -183,17 +183,6 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
             level = below;
         }
         Ok(())
-    }
-
-    /// A table in `frame` that maps the memory from `address` with leaves at `level`.
-    fn split(&self, frame: PhysAddr, level: Level, address: PhysAddr, mapping: Mapping) -> Table<A> {
-        let table = Table::unwritten(self.access, frame);
-        let mut to = address;
-        for index in 0..Table::<A>::ENTRIES {
-            table.set(index, self.access.leaf(to, level, mapping));
-            to = to.saturating_add(level.span::<A>());
-        }
-        table
     }
 
     /// Makes the change to all leaves of the range, whose ends lie between leaves.

@@ -9,7 +9,7 @@
 
 use crate::addr::{PhysAddr, VirtAddr};
 use crate::arch::{PageFormat, PhysMap};
-use crate::paging::mapping::{Entry, Level};
+use crate::paging::mapping::{Entry, Level, Mapping};
 use crate::paging::source::FrameSource;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -113,9 +113,17 @@ impl<A: PhysMap + PageFormat> Table<A> {
         table
     }
 
-    /// A table in a frame that a [`FrameSource`] gave, whose contents will be overwritten before anybody walks it.
-    pub(super) fn unwritten(access: A, frame: PhysAddr) -> Self {
-        Self::at(access, frame)
+    /// A table full of leaves at `level` that map the memory from `to` on, in a frame that a [`FrameSource`] gave.
+    pub(super) fn filled(access: A, frame: PhysAddr, level: Level, to: PhysAddr, mapping: Mapping) -> Self {
+        let table = Self::at(access, frame);
+        let span = level.span::<A>();
+        let mut to = to.as_u64();
+        for index in 0..Self::ENTRIES {
+            table.set(index, access.leaf(PhysAddr::new(to), level, mapping));
+            // Past the last entry this may leave the address space.
+            to = to.wrapping_add(span);
+        }
+        table
     }
 
     /// Where it lies.

@@ -17,7 +17,7 @@ use crate::image::{self, Report};
 use crate::instructions;
 use crate::matrix::Machine;
 use crate::run;
-use crate::verdict::Verdict;
+use crate::verdict::{self, Verdict};
 use crate::workspace;
 
 /// The name under which the machines are counted, here and by `cargo test`.
@@ -88,7 +88,11 @@ pub(super) fn boot(machine: &Machine) -> Result<()> {
     let mut log = File::create(&path).with_context(|| path.display().to_string())?;
     writeln!(log, "$ {}", qemu.shell_line())?;
     let boot = run::boot(&qemu, Some(machine.timeout), &mut log)?;
-    let reason = match boot.verdict {
+    let verdict = match machine.stops {
+        true => verdict::judge_stop(machine.arch, boot.ending, boot.serial.last_words()),
+        false => boot.verdict,
+    };
+    let reason = match verdict {
         Verdict::Wrong(reason) => reason,
         Verdict::TimeLimit => format!("the time limit of {} s was reached", machine.timeout.as_secs()),
         Verdict::Right => match (machine.unmet(boot.serial.lines()), too_many(machine, boot.serial.lines())) {
