@@ -11,11 +11,13 @@ use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;
 use mm::Mm;
-use mm::addr::{PfnRange, PhysRange};
+use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
-use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
+use mm::machine::{
+    Count, Fill, MachineMemory, MachineSink, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
+};
 use mm::machine::{carve, find_window};
-use mm::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory};
+use mm::memblock::{BootSlice, Memblock, MemblockError, NodeWish, OutOfMemory};
 use mm::paging::{Access, Mapping, MemoryType};
 use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
@@ -48,7 +50,7 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     count.reservations += 1;
     let storage_size = count.storage_bytes().next_multiple_of(Native::PAGE_SIZE);
     let size = (storage_size + SLACK).next_multiple_of(WINDOW_ALIGN);
-    let within = LAYOUT.direct_limit();
+    let within = reach();
     let Some(window) = find_window(size, WINDOW_ALIGN, within, |sink| describe(boot, early, sink)) else {
         stop(format_args!("no usable memory: the firmware names no free range of {} KiB", size >> 10));
     };
@@ -98,7 +100,25 @@ fn map(window: PhysRange) {
     }
 }
 
-/// Warns when what must lie in RAM does not, and returns the range from the first to the last byte of RAM.
+/// The physical addresses that can be used, from 0 on.
+fn reach() -> PhysRange {
+    let end = 1u64.checked_shl(paging::physical_bits()).map_or(PhysRange::ALL.end(), PhysAddr::new);
+    LAYOUT.direct_limit().intersection(PhysRange::new(PhysAddr::new(0), end))
+}
+
+/// Takes out of memblock what the CPU cannot address or the direct map has no room for.
+pub(crate) fn keep_reachable(
+    memblock: &mut Memblock<Native>,
+    machine: &MachineMemory<'_>,
+) -> Result<(), MemblockError> {
+    let beyond = PhysRange::new(reach().end(), PhysRange::ALL.end());
+    for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable && bank.range.overlaps(beyond)) {
+        warning(Warning { source: bank.source, problem: Problem::OutOfReach(bank.range.intersection(beyond)) });
+    }
+    memblock.remove(beyond)
+}
+
+/// Stops with a sentence when there is no RAM, and returns the range from the first to the last byte of RAM.
 pub(crate) fn ram(memblock: &Memblock<Native>) -> PhysRange {
     if memblock.memory_size() == 0 {
         stop(format_args!("no usable memory: nothing is left of what the firmware names"));

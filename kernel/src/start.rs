@@ -53,6 +53,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
     unsafe { memblock.set_mapped(window) };
     or_stop("memblock", memblock.populate(&machine, &mut warning));
+    or_stop("memblock", describe::keep_reachable(&mut memblock, &machine));
     let ram = describe::ram(&memblock);
     let nodes = Nodes::assign(memblock, &machine, discover::AFFINITY_RULES, &mut BootText::default(), &mut warning);
     let mut nodes = or_stop("nodes", nodes);
