@@ -105,7 +105,7 @@ fn map(window: PhysRange) {
     }
 }
 
-/// Warns when what must lie in RAM does not, and returns the range from the first to the last byte of RAM.
+/// Stops with a sentence when there is no RAM, and returns the range from the first to the last byte of RAM.
 pub(crate) fn ram(memblock: &Memblock<Native>) -> PhysRange {
     if memblock.memory_size() == 0 {
         stop(format_args!("no usable memory: nothing is left of what the firmware names"));

@@ -92,8 +92,9 @@ fn ragged_unsorted_and_repeated_banks() {
         span(0x6000_2000, 0x6640_0fff),
     ];
     assert_eq!(memory(&memblock), expected, "every page that is not whole goes");
-    assert_eq!(warnings.len(), 1);
-    assert_eq!(warnings[0].problem, Problem::Overlaps(span(0x0900_0800, 0x0900_08ff)));
+    let problems: Vec<_> = warnings.iter().map(|warning| warning.problem).collect();
+    let overlaps = [(0x1000_0000, 0x1fff_ffff), (0x1000_0000, 0x17ff_ffff), (0x0900_0800, 0x0900_08ff)];
+    assert_eq!(problems, overlaps.map(|(start, last)| Problem::Overlaps(span(start, last))));
 }
 
 #[test]
@@ -139,13 +140,9 @@ fn a_reservation_that_cannot_be_there_is_told() {
     use MapPolicy::{Map, NoMap};
     let ram = Ram::new(0, 4096);
     let banks = [bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable), bank(0x20_0000, 0x2f_ffff, MemoryKind::Reserved)];
-    let inside = (0x10_0000, 0x10_0fff);
     let across = (0x1f_f000, 0x20_0fff);
     let outside = (0x50_0000, 0x50_0fff);
     let cases = [
-        (inside, Table::Kernel, Map, false),
-        (across, Table::Kernel, Map, true),
-        (outside, Table::Kernel, Map, true),
         (outside, Table::StartInfo, Map, true),
         (across, Table::DeviceTree, Map, true),
         (across, Table::ReservedMemory, Map, false),
@@ -164,6 +161,52 @@ fn a_reservation_that_cannot_be_there_is_told() {
         assert_eq!(warnings, expected.into_iter().collect::<Vec<_>>(), "{table:?} {start:#x}");
         assert_eq!(memblock.reserved().first().unwrap().range(), reservation.range, "it is booked all the same");
     }
+}
+
+#[test]
+fn the_image_is_ram_whatever_the_firmware_says() {
+    let ram = Ram::new(0, 4096);
+    let stated =
+        |start, last, kind, entry| Bank { source: Source::entry(Table::E820, entry), ..bank(start, last, kind) };
+    let banks =
+        [stated(0x10_0000, 0x1f_ffff, MemoryKind::Usable, 0), stated(0x40_0000, 0x4f_ffff, MemoryKind::Reserved, 1)];
+    let image = |parts: &[(u64, u64)]| {
+        let parts: Vec<_> = parts.iter().map(|&(at, last)| held(at, last, Table::Kernel, MapPolicy::Map)).collect();
+        let (memblock, result, warnings) = populate(&ram, &banks, &parts);
+        result.unwrap();
+        for part in &parts {
+            let inside = memblock.memory().overlapping(part.range);
+            assert_eq!(
+                inside.iter().map(|region| region.range().intersection(part.range).size()).sum::<u64>(),
+                part.range.size()
+            );
+        }
+        let told = |warning: &Warning| match warning.problem {
+            Problem::ImageNotRam(range) => (warning.source.entry, range),
+            other => panic!("{other:?}"),
+        };
+        warnings.iter().map(told).collect::<Vec<_>>()
+    };
+    assert_eq!(image(&[(0x10_0000, 0x10_0fff), (0x10_1000, 0x1f_ffff)]), []);
+    // Parts that touch are one; who denies them is named.
+    assert_eq!(image(&[(0x20_0000, 0x20_0fff), (0x20_1000, 0x20_2fff)]), [(None, span(0x20_0000, 0x20_2fff))]);
+    assert_eq!(image(&[(0x1f_f000, 0x20_0fff)]), [(None, span(0x1f_f000, 0x20_0fff))]);
+    let (reserved, lost) = (span(0x40_0000, 0x40_0fff), span(0x50_0000, 0x50_0fff));
+    assert_eq!(image(&[(0x40_0000, 0x40_0fff), (0x50_0000, 0x50_0fff)]), [(Some(1), reserved), (None, lost)]);
+}
+
+#[test]
+fn the_image_stays_mapped() {
+    let ram = Ram::new(0, 4096);
+    let banks = [bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable)];
+    let image = held(0x11_0000, 0x11_ffff, Table::Kernel, MapPolicy::Map);
+    let secure = held(0x10_8000, 0x11_07ff, Table::ReservedMemory, MapPolicy::NoMap);
+    let (memblock, result, warnings) = populate(&ram, &banks, &[secure, image]);
+    result.unwrap();
+    let problem = Problem::ImageMapped(span(0x11_0000, 0x11_0fff));
+    assert_eq!(warnings, [Warning { source: secure.source, problem }]);
+    let withheld: Vec<_> = memblock.memory().iter().filter(|region| region.flags() == RegionFlags::NOMAP).collect();
+    assert_eq!(withheld.iter().map(|region| region.range()).collect::<Vec<_>>(), [span(0x10_8000, 0x10_ffff)]);
 }
 
 /// 600 banks, holes and reservations: arrays grow meanwhile, and never into what a later entry withholds.

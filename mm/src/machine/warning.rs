@@ -55,6 +55,10 @@ pub enum Problem {
     },
     /// A range does not lie in RAM.
     NotRam(PhysRange),
+    /// The kernel's image lies here, where the table names no RAM.
+    ImageNotRam(PhysRange),
+    /// The kernel's image lies here, so this cannot be kept out of every mapping.
+    ImageMapped(PhysRange),
     /// This part of a range lies where the kernel cannot reach it.
     OutOfReach(PhysRange),
     /// There are more of these than can be held.
@@ -98,6 +102,12 @@ impl fmt::Display for Warning {
             Problem::Malformed { offset, what } => write!(f, "{source}: {what} at offset {offset:#x}"),
             Problem::Value { what, value } => write!(f, "{source}: {what} cannot be {value:#x}; dropped"),
             Problem::NotRam(range) => write!(f, "{source}: {range} does not lie in RAM"),
+            Problem::ImageNotRam(range) => {
+                write!(f, "{source}: the kernel's image at {range} does not lie in RAM; taken as RAM")
+            }
+            Problem::ImageMapped(range) => {
+                write!(f, "{source}: the kernel's image lies at {range}, which stays mapped")
+            }
             Problem::OutOfReach(range) => write!(f, "{source}: {range} is out of the kernel's reach; not used"),
             Problem::TooMany { what, limit } => write!(f, "{source}: more than {limit} {what}; the rest is dropped"),
             Problem::TableIgnored(why) => write!(f, "{source}: {why}; table ignored"),

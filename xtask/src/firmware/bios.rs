@@ -80,6 +80,8 @@ enum StartInfoDamage {
     StartInfoMagic,
     /// There is no memory there.
     StartInfoOutside,
+    /// It says that the memory map has 2^32 - 1 entries.
+    E820Count,
 }
 
 impl Bios {
@@ -95,7 +97,10 @@ impl Bios {
         let acpi = acpi::Tables { srat: &self.srat, slit: &self.slit, damage }.bytes(ACPI);
         let rsdp = if acpi.is_empty() { 0 } else { ACPI };
         let magic = if self.is(StartInfoDamage::StartInfoMagic) { !MAGIC } else { MAGIC };
-        let start_info = start_info::bytes(START_INFO.into(), magic, command_line, &self.map(), rsdp.into());
+        let mut start_info = start_info::bytes(START_INFO.into(), magic, command_line, &self.map(), rsdp.into());
+        if self.is(StartInfoDamage::E820Count) {
+            start_info[start_info::COUNT..][..4].fill(0xff);
+        }
         let ebx = if self.is(StartInfoDamage::StartInfoOutside) { NOTHING } else { START_INFO };
         // QEMU refuses a file without a byte.
         let acpi = if acpi.is_empty() { vec![0] } else { acpi };

@@ -9,6 +9,9 @@ pub(super) const MAGIC: u32 = 0x336e_c578;
 /// Bytes of the structure, without what it points to.
 const SIZE: u64 = 56;
 
+/// Offset of the number of entries of the memory map.
+pub(super) const COUNT: usize = 48;
+
 /// An entry of the memory map: start, size, type.
 pub(super) type Entry = (u64, u64, u32);
 
@@ -44,7 +47,7 @@ mod tests {
         assert_eq!((word(0), word(4), word(8), word(12)), (0x336e_c578, 1, 0, 0));
         assert_eq!((long(16), long(24), long(32)), (0, 0x8038, 0xabcd));
         assert_eq!(&bytes[0x38..0x41], b"selftest\0");
-        assert_eq!((long(40), word(48), word(52)), (0x8048, 2, 0));
+        assert_eq!((long(40), word(COUNT), word(52)), (0x8048, 2, 0));
         assert_eq!((long(0x48), long(0x50), word(0x58), word(0x5c)), (0, 0x9_fc00, 1, 0));
         assert_eq!((long(0x60), long(0x68), word(0x70)), (0x10_0000, 0x1000, 2));
         assert_eq!(bytes.len(), 0x78);

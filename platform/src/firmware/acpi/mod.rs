@@ -35,7 +35,10 @@ pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineS
         let table = match table {
             Ok(table) => table,
             Err(problem) => {
-                warn(sink, Source::entry(root.kind(), index), problem);
+                // A table of a wrong length may still say which one it is.
+                let claim = matches!(problem, Problem::Length { .. }).then(|| root.entry(read, index).ok()).flatten();
+                let claim = claim.and_then(|at| Table::claim(read, at));
+                warn(sink, claim.unwrap_or(Source::entry(root.kind(), index)), problem);
                 continue;
             }
         };

@@ -43,15 +43,15 @@ pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSi
             earlier = seen.unwrap_or(next).max(earlier + 1);
         }
         for (entry, problem) in block {
-            if let Some(before) = previous
-                && entry.range.start() < before.range.start()
-            {
+            // An entry that goes has no place that could be wrong.
+            let repeated = matches!(problem, Some(Problem::Duplicate(_)));
+            if let Some(before) = previous.filter(|before| !repeated && entry.range.start() < before.range.start()) {
                 warn(sink, before, Problem::Unsorted(before.range));
             }
             if let Some(problem) = problem {
                 warn(sink, entry, problem);
             }
-            previous = Some(entry);
+            previous = if repeated { previous } else { Some(entry) };
         }
         from = next;
     }

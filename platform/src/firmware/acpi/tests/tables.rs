@@ -59,8 +59,7 @@ fn a_wrong_length_costs_that_table_only() {
         tables[0x1b84 + 4..0x1b84 + 8].copy_from_slice(&length.to_le_bytes());
         let pc = describe_at(&[PC[0], (0x7fe_0000, &tables)]);
         assert_eq!(pc.warnings.len(), 1);
-        // Its own name cannot be believed, so its place in the list tells which one it is.
-        assert_eq!(pc.warnings[0].source, Source::entry(Name::Rsdt, 3));
+        assert_eq!(pc.warnings[0].source, Source::whole(Name::Srat));
         assert_eq!(pc.warnings[0].problem, Problem::Length { stated: length.into() });
         assert_eq!((pc.affinities.len(), pc.cpus.len()), (0, 4));
     }
