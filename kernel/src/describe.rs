@@ -2,8 +2,8 @@
 //!
 //! The front ends run over the same tables several times: to count, to find the lowest range that nobody holds (the
 //! *early window*), and to fill storage carved from it. Besides the description, the window backs what is allocated
-//! before the final tables stand, so it is larger than the description by [`SLACK`]. The kernel's own image is one more
-//! reservation. Linux: `setup_arch`.
+//! before the final tables stand, so it is larger than the description by what that makes of it
+//! ([`Count::working_bytes`]) and by [`SLACK`]. The kernel's own image is one more reservation. Linux: `setup_arch`.
 
 use crate::log::warning;
 use crate::report::stop;
@@ -21,7 +21,7 @@ use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
 use platform::handover::BootInfo;
 
-/// Bytes of the early window beside the description: region arrays, node tables, the first page tables.
+/// Bytes of the early window beside what grows with the description: the first page tables, and tables of a fixed size.
 const SLACK: u64 = 1 << 20;
 /// The window is a multiple of this, so that few page tables map it.
 const WINDOW_ALIGN: u64 = 64 << 10;
@@ -47,7 +47,7 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     // One more: the storage itself is a reservation.
     count.reservations += 1;
     let storage_size = count.storage_bytes().next_multiple_of(Native::PAGE_SIZE);
-    let size = (storage_size + SLACK).next_multiple_of(WINDOW_ALIGN);
+    let size = (storage_size + count.working_bytes() + SLACK).next_multiple_of(WINDOW_ALIGN);
     let Some(window) = find_window(size, WINDOW_ALIGN, reach(), |sink| describe(boot, early, sink)) else {
         stop(format_args!("no usable memory: the firmware names no free range of {} KiB", size >> 10));
     };
@@ -59,8 +59,9 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
         stop(format_args!("the description does not fit into the {} KiB counted for it", storage_size >> 10));
     };
     let mut fill = Fill { machine: &mut machine, warn: warning };
-    describe(boot, early, &mut fill);
+    // First, so that it has a place whatever the tables say this time.
     fill.reservation(kernel_reservation(storage, "machine description"));
+    describe(boot, early, &mut fill);
     Description { machine, window }
 }
 
@@ -70,12 +71,13 @@ pub(crate) fn reach() -> PhysRange {
     LAYOUT.direct_limit().intersection(addressed)
 }
 
-/// One run of everything that states facts about memory.
+/// One run of everything that states facts about memory. The kernel's own come first: should the tables say more in the
+/// last run than they did when they were counted, theirs are dropped.
 fn describe(boot: &BootInfo<'_>, early: &mut EarlyMap, sink: &mut dyn MachineSink) {
-    discover::machine(boot, early, sink);
     for section in entry::image() {
         sink.reservation(kernel_reservation(section.phys, section.owner()));
     }
+    discover::machine(boot, early, sink);
 }
 
 fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {

@@ -6,7 +6,7 @@ mod ram;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::arch::PhysMap;
 use mm::machine::{
-    Bank, List, MachineMemory, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
+    Bank, Count, List, MachineMemory, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
 };
 use mm::memblock::{Memblock, MemblockError, RegionFlags, Which};
 use mm::resource::{Resource, ResourceKind, ResourceTree};
@@ -238,6 +238,26 @@ fn address_space_reads_as_in_proc_iomem() {
                     00100000-7ffdffff : System RAM\n  01000000-01ffffff : Kernel code\n\
                     7ffe0000-7fffffff : Reserved\n100000000-17fffffff : System RAM\n";
     assert_eq!(text, expected);
+}
+
+/// What a kernel sets aside for as many facts is enough, however many there are.
+#[test]
+fn working_memory_grows_with_the_description() {
+    const ENTRIES: u64 = if cfg!(miri) { 600 } else { 20_000 };
+    const MIB: u64 = 1 << 20;
+    let start = 1 << 32;
+    // Banks and reservations that never touch: each is a region of its own, at the far end of memory.
+    let banks: Vec<Bank> = (0..ENTRIES).map(|n| bank(n << 16, (n << 16) + 0x8fff, MemoryKind::Usable)).collect();
+    let held: Vec<Reservation> =
+        (0..ENTRIES).map(|n| held(n << 16, (n << 16) + 0x7ff, Table::ReserveMap, MapPolicy::Map)).collect();
+    let count = Count { banks: banks.len() + 1, reservations: held.len(), ..Count::default() };
+    let ram = Ram::new(start, count.working_bytes().next_multiple_of(MIB));
+    let window = bank(start, ram.range().last().as_u64(), MemoryKind::Usable);
+    let (memblock, result, _) = populate(&ram, &[&[window], &banks[..]].concat(), &held);
+    result.unwrap();
+    assert_eq!(memblock.memory().len() as u64, ENTRIES + 1);
+    let table = Owner::new("memblock regions");
+    assert_eq!(memblock.reserved().iter().filter(|region| region.owner() != table).count() as u64, ENTRIES);
 }
 
 #[test]

@@ -38,7 +38,9 @@ fn image_access(system: &System) -> Result<(), Failure> {
     for section in entry::image() {
         let mut at = section.virt.start();
         while at < section.virt.end() {
+            let is_guard = entry::guard_pages().iter().any(|guard| guard.contains(at));
             match tables.translate(at) {
+                Some(_) if is_guard => fail!("the guard page at {at:#x} is mapped"),
                 Some(found) => {
                     let (writable, executable) = (found.mapping.writable, found.mapping.executable);
                     if (writable, executable)
@@ -47,7 +49,7 @@ fn image_access(system: &System) -> Result<(), Failure> {
                         fail!("{} at {at:#x}: writable {writable}, executable {executable}", section.name);
                     }
                 }
-                None if entry::guard_pages().iter().any(|guard| guard.contains(at)) => {}
+                None if is_guard => {}
                 None => fail!("{} at {at:#x} is not mapped", section.name),
             }
             let Some(next) = at.checked_add(0x1000) else { break };

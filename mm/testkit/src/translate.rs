@@ -111,6 +111,23 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         }
     }
 
+    /// Panics when a TLB holds a leaf where the tables now have leaves of another size: that entry was replaced without
+    /// being absent, and flushed, in between (`Resize::BreakBeforeMake`).
+    pub(crate) fn assert_broken_before_made(&self) {
+        let Some(root) = self.root() else { return };
+        for cpu in &self.cpus {
+            let tlb = Self::tlb(cpu);
+            let conflict = tlb.0.iter().find_map(|(&(level, page), held)| {
+                let address = VirtAddr::new(page << format::span_shift(SHIFT, level));
+                self.walk(root, address).filter(|now| now.level != held.level).map(|now| (address, *held, now))
+            });
+            drop(tlb);
+            if let Some((address, held, now)) = conflict {
+                panic!("{address:?} was resized without a break: a TLB holds {held:?}, the tables say {now:?}");
+            }
+        }
+    }
+
     /// How many translations `cpu` remembers.
     ///
     /// # Panics

@@ -174,7 +174,7 @@ fn storm_with_64_kib_pages_at_32_gib() {
 
 #[test]
 fn frame_zero_is_handed_out_and_taken_back() {
-    let machine = Machine::<12>::builder().ram(0, if cfg!(miri) { 2 * MIB } else { 16 * MIB }, 0).finish();
+    let machine = Machine::<12>::builder().ram(0, if cfg!(miri) { 3 * MIB } else { 16 * MIB }, 0).finish();
     let pages = pages(&machine, &[]);
     let mut held = Held::default();
     exhaust(&pages, order(0), Gfp::ATOMIC.on(NodeWish::Any), &mut held);
@@ -421,7 +421,7 @@ fn the_cost_of_boot_does_not_follow_memory() {
 
 #[test]
 fn memory_in_two_domains_of_one_section_is_told_apart() {
-    let border = if cfg!(miri) { 2 * MIB } else { 10 * MIB };
+    let border = if cfg!(miri) { 2 * MIB } else { 10 * MIB } + 0x3000;
     let machine = Machine::<12>::builder().ram(0, border, 0).ram(border, border + MIB, 1).cpus(2).finish();
     let pages = pages(&machine, &[]);
     let before = pages.verify().unwrap();
