@@ -188,6 +188,9 @@ fn zones_and_holes_follow_the_size_of_pages_and_sections() {
     assert_eq!(holes, [(1, 16), (1, 8192 - 64 - 32)]);
 }
 
+/// Pages of a piece of memory at most; few, where each takes long.
+const LONGEST: u64 = if cfg!(miri) { 0x100 } else { 0x3000 };
+
 /// Counts unavailable pages one by one: every frame of a section that holds memory and is no memory itself, given to
 /// the zone of the next memory above, or to the last zone.
 fn holes_model(zones: &Zones<Access<'_>>) -> Vec<(u16, ZoneKind, u64)> {
@@ -208,7 +211,7 @@ fn holes_model(zones: &Zones<Access<'_>>) -> Vec<(u16, ZoneKind, u64)> {
         }
         *open = 0;
     };
-    let mut pfn = 0;
+    let mut pfn = pages[0].start().as_u64() >> 15 << 15;
     while pfn < end {
         match memory.iter().zip(&pages).find(|(_, pages)| pages.contains(Pfn::new(pfn))) {
             Some((region, pages)) => {
@@ -216,8 +219,10 @@ fn holes_model(zones: &Zones<Access<'_>>) -> Vec<(u16, ZoneKind, u64)> {
                 pfn = pages.end().as_u64();
             }
             None => {
-                open += u64::from(has_memory(pfn >> 15));
-                pfn += 1;
+                // Without memory in the section there is nothing to count in it.
+                let counts = has_memory(pfn >> 15);
+                open += u64::from(counts);
+                pfn = if counts { pfn + 1 } else { ((pfn >> 15) + 1) << 15 };
             }
         }
     }
@@ -232,7 +237,7 @@ proptest! {
     #[test]
     fn holes_and_presence_agree_with_counting(
         base in prop_oneof![Just(0_u64), Just(0xff00), Just(0xf_8000)],
-        pieces in proptest::collection::vec((1..0x3000_u64, 0..0x6000_u64, 0..3_u32), 1..8),
+        pieces in proptest::collection::vec((1..LONGEST, 0..2 * LONGEST, 0..3_u32), 1..8),
     ) {
         let mut description = "arch arm64\n".to_owned();
         let mut at = base;
