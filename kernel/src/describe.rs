@@ -88,7 +88,7 @@ fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
 /// already.
 fn map(window: PhysRange) {
     let mapping = Mapping { access: Access::ReadWrite, memory: MemoryType::Normal };
-    let mut tables = paging::boot_tables();
+    let mut tables = paging::live_tables();
     let pages = PfnRange::inside(window, Native::PAGE_SHIFT);
     for frame in 0..pages.count() {
         let pfn = pages.start().saturating_add(frame);

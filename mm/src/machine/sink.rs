@@ -1,5 +1,7 @@
 //! Where facts go: counted in a first run, stored in borrowed memory in a second.
 
+#![forbid(unsafe_code)]
+
 use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, Problem, Reservation, Source, Warning};
 use core::fmt;
 

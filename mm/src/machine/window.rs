@@ -5,6 +5,8 @@
 //! another kind that it meets pushes it up behind itself, and the stream is run again until nothing does. Each run
 //! passes at least one obstacle, so the runs are bounded by the entries.
 
+#![forbid(unsafe_code)]
+
 use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, MachineSink, MemoryKind, Reservation, Warning};
 use crate::addr::{PhysAddr, PhysRange};
 
