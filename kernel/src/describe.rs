@@ -62,6 +62,8 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     // First, so that it has a place whatever the tables say this time.
     fill.reservation(kernel_reservation(storage, "machine description"));
     describe(boot, early, &mut fill);
+    let boot_cpu = arch::cpu::boot_hardware_id();
+    machine.cpus.bring_first(|cpu| cpu.hardware_id == boot_cpu);
     Description { machine, window }
 }
 
