@@ -2,8 +2,8 @@
 //!
 //! The front ends run over the same tables several times: to count, to find the lowest range that nobody holds (the
 //! *early window*), and to fill storage carved from it. Besides the description, the window backs what is allocated
-//! before the final tables stand, so it is larger than the description by [`SLACK`]. The kernel's own image is one more
-//! reservation. Linux: `setup_arch`.
+//! before the final tables stand, so it is larger than the description by what that makes of it
+//! ([`Count::working_bytes`]) and by [`SLACK`]. The kernel's own image is one more reservation. Linux: `setup_arch`.
 
 use crate::log::warning;
 use crate::report::stop;
@@ -13,17 +13,15 @@ use log::info;
 use mm::Mm;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
-use mm::machine::{
-    Count, Fill, MachineMemory, MachineSink, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
-};
+use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
-use mm::memblock::{BootSlice, Memblock, MemblockError, NodeWish, OutOfMemory};
+use mm::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory};
 use mm::paging::{Access, Mapping, MemoryType};
 use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
 use platform::handover::BootInfo;
 
-/// Bytes of the early window beside the description: region arrays, node tables, the first page tables.
+/// Bytes of the early window beside what grows with the description: the first page tables, and tables of a fixed size.
 const SLACK: u64 = 1 << 20;
 /// The window is a multiple of this, so that few page tables map it.
 const WINDOW_ALIGN: u64 = 64 << 10;
@@ -49,9 +47,8 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     // One more: the storage itself is a reservation.
     count.reservations += 1;
     let storage_size = count.storage_bytes().next_multiple_of(Native::PAGE_SIZE);
-    let size = (storage_size + SLACK).next_multiple_of(WINDOW_ALIGN);
-    let within = reach();
-    let Some(window) = find_window(size, WINDOW_ALIGN, within, |sink| describe(boot, early, sink)) else {
+    let size = (storage_size + count.working_bytes() + SLACK).next_multiple_of(WINDOW_ALIGN);
+    let Some(window) = find_window(size, WINDOW_ALIGN, reach(), |sink| describe(boot, early, sink)) else {
         stop(format_args!("no usable memory: the firmware names no free range of {} KiB", size >> 10));
     };
     map(window);
@@ -62,17 +59,25 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
         stop(format_args!("the description does not fit into the {} KiB counted for it", storage_size >> 10));
     };
     let mut fill = Fill { machine: &mut machine, warn: warning };
-    describe(boot, early, &mut fill);
+    // First, so that it has a place whatever the tables say this time.
     fill.reservation(kernel_reservation(storage, "machine description"));
+    describe(boot, early, &mut fill);
     Description { machine, window }
 }
 
-/// One run of everything that states facts about memory.
+/// What this kernel can address: where the direct map has room, and the CPU address bits.
+pub(crate) fn reach() -> PhysRange {
+    let addressed = PhysRange::new(PhysAddr::new(0), PhysAddr::new(1 << paging::physical_bits()));
+    LAYOUT.direct_limit().intersection(addressed)
+}
+
+/// One run of everything that states facts about memory. The kernel's own come first: should the tables say more in the
+/// last run than they did when they were counted, theirs are dropped.
 fn describe(boot: &BootInfo<'_>, early: &mut EarlyMap, sink: &mut dyn MachineSink) {
-    discover::machine(boot, early, sink);
     for section in entry::image() {
         sink.reservation(kernel_reservation(section.phys, section.owner()));
     }
+    discover::machine(boot, early, sink);
 }
 
 fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
@@ -98,24 +103,6 @@ fn map(window: PhysRange) {
             stop(format_args!("mapping the early window {window}: {error}"));
         }
     }
-}
-
-/// The physical addresses that can be used, from 0 on.
-fn reach() -> PhysRange {
-    let end = 1u64.checked_shl(paging::physical_bits()).map_or(PhysRange::ALL.end(), PhysAddr::new);
-    LAYOUT.direct_limit().intersection(PhysRange::new(PhysAddr::new(0), end))
-}
-
-/// Takes out of memblock what the CPU cannot address or the direct map has no room for.
-pub(crate) fn keep_reachable(
-    memblock: &mut Memblock<Native>,
-    machine: &MachineMemory<'_>,
-) -> Result<(), MemblockError> {
-    let beyond = PhysRange::new(reach().end(), PhysRange::ALL.end());
-    for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable && bank.range.overlaps(beyond)) {
-        warning(Warning { source: bank.source, problem: Problem::OutOfReach(bank.range.intersection(beyond)) });
-    }
-    memblock.remove(beyond)
 }
 
 /// Stops with a sentence when there is no RAM, and returns the range from the first to the last byte of RAM.

@@ -53,7 +53,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
     unsafe { memblock.set_mapped(window) };
     or_stop("memblock", memblock.populate(&machine, &mut warning));
-    or_stop("memblock", describe::keep_reachable(&mut memblock, &machine));
+    or_stop("memblock", memblock.limit(describe::reach(), &machine, &mut warning));
     let ram = describe::ram(&memblock);
     let nodes = Nodes::assign(memblock, &machine, discover::AFFINITY_RULES, &mut BootText::default(), &mut warning);
     let mut nodes = or_stop("nodes", nodes);
@@ -70,7 +70,8 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let resources = or_stop("resources", describe::resources(&machine, &mut zones));
 
     // Memory map, page allocator, slab: memblock ends here.
-    let mm = or_stop("memory", Mm::new(zones, tables, &LAYOUT));
+    // SAFETY: `tables::build` has activated these tables, and only the fixmap changes besides, which has its own.
+    let mm = or_stop("memory", unsafe { Mm::new(zones, tables, &LAYOUT) });
     let mm = MM.call_once(|| mm);
     describe::memory_line(mm);
 

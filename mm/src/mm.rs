@@ -90,12 +90,17 @@ impl fmt::Display for Fault {
 impl core::error::Error for Fault {}
 
 impl<A: Arch> Mm<A> {
-    /// Takes all memory over. `tables` are the live ones, with all RAM in the direct map of `layout`.
+    /// Takes all memory over. All RAM is in the direct map of `layout`.
+    ///
+    /// # Safety
+    /// As [`PageAllocator::take_over`]: `tables` are the active ones.
     ///
     /// # Errors
-    /// [`StartError`]: there is not even memory for the allocators themselves.
-    pub fn new(zones: Zones<A>, tables: PageTables<A>, layout: &Layout) -> Result<Self, StartError> {
-        let (pages, record) = PageAllocator::take_over(zones, tables, layout).map_err(StartError::Pages)?;
+    /// [`StartError`]: there is not even memory for the allocators themselves, or not all memory is mapped.
+    pub unsafe fn new(zones: Zones<A>, tables: PageTables<A>, layout: &Layout) -> Result<Self, StartError> {
+        // SAFETY: the caller says the same.
+        let taken_over = unsafe { PageAllocator::take_over(zones, tables, layout) };
+        let (pages, record) = taken_over.map_err(StartError::Pages)?;
         let slab = Slab::new(pages).map_err(StartError::Slab)?;
         Ok(Self { pages, slab, record })
     }

@@ -9,16 +9,8 @@ use crate::traps::probe;
 use crate::{Native, cpu, entry};
 use mm::sync::IrqLock;
 use platform::Cmdline;
+pub use platform::power::ExitStatus;
 use platform::power::{Conduit, Off, PowerOff};
-
-/// How the kernel's run went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ExitStatus {
-    /// As it should.
-    Success,
-    /// Not as it should.
-    Failure,
-}
 
 /// Whether somebody takes an exit status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

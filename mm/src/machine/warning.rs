@@ -59,7 +59,7 @@ pub enum Problem {
     ImageNotRam(PhysRange),
     /// The kernel's image lies here, so this cannot be kept out of every mapping.
     ImageMapped(PhysRange),
-    /// The CPU cannot address this, or the direct map has no room for it.
+    /// This part of a range lies where the kernel cannot reach it.
     OutOfReach(PhysRange),
     /// There are more of these than can be held.
     TooMany {
@@ -108,7 +108,7 @@ impl fmt::Display for Warning {
             Problem::ImageMapped(range) => {
                 write!(f, "{source}: the kernel's image lies at {range}, which stays mapped")
             }
-            Problem::OutOfReach(range) => write!(f, "{source}: {range} cannot be addressed; dropped"),
+            Problem::OutOfReach(range) => write!(f, "{source}: {range} is out of the kernel's reach; not used"),
             Problem::TooMany { what, limit } => write!(f, "{source}: more than {limit} {what}; the rest is dropped"),
             Problem::TableIgnored(why) => write!(f, "{source}: {why}; table ignored"),
         }

@@ -2,9 +2,10 @@
 //!
 //! Usable banks are added, then every bank of another kind is taken away again: where two statements meet, the
 //! stricter one holds, whatever their order. What is left is cut inward to pages, reservations are booked and `no-map`
-//! ones marked. The kernel's own image is RAM whatever the firmware says, and stays mapped: it is in use. While this goes on, a growing array stays out of every range that a later statement will withhold.
-//! Linux: `e820__memblock_setup`, `e820_add_kernel_range`, `early_init_dt_scan_memory`,
-//! `early_init_fdt_scan_reserved_mem`.
+//! ones marked. The kernel's own image is RAM whatever the firmware says, and stays mapped: it is in use. What the kernel
+//! cannot address goes last. While this goes on, a growing array stays out of every range that a later statement will
+//! withhold. Linux: `e820__memblock_setup`, `e820_add_kernel_range`, `early_init_dt_scan_memory`,
+//! `early_init_fdt_scan_reserved_mem`, `arm64_memblock_init`.
 
 #![forbid(unsafe_code)]
 
@@ -64,6 +65,31 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         }
         for image in kernel_ranges(machine) {
             self.clear(image, RegionFlags::NOMAP)?;
+        }
+        Ok(())
+    }
+
+    /// Takes away the memory outside of `reach`: what no pointer of this kernel, or no table entry of this CPU, can lead
+    /// to, whatever the firmware says is there.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] when there are more regions than the arrays can hold.
+    pub fn limit(
+        &mut self,
+        reach: PhysRange,
+        machine: &MachineMemory<'_>,
+        warn: &mut dyn FnMut(Warning),
+    ) -> Result<(), MemblockError> {
+        let below = PhysRange::new(PhysRange::ALL.start(), reach.start());
+        let above = PhysRange::new(reach.end(), PhysRange::ALL.end());
+        for outside in [below, above] {
+            for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable) {
+                let lost = bank.range.intersection(outside);
+                if !lost.is_empty() && !self.memory().overlapping(lost).is_empty() {
+                    warn(Warning { source: bank.source, problem: Problem::OutOfReach(lost) });
+                }
+            }
+            self.remove(outside)?;
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 //!
 //! The page allocator makes it while it takes memblock over. Sections that must be described at boot get their memmap
 //! from memblock: out of their own granule when it has room, so that no untouched granule is broken for it, else
-//! on their node, else anywhere. Untouched granules get theirs later ([`Vmemmap::describe_granule`]); the tables above
+//! on their node, else anywhere. Untouched granules get theirs later (`describe_granule`); the tables above
 //! those leaves are made at boot, so that describing needs no frame and no lock but the zone's.
 //!
 //! Invariants: a section is `Described` only after the records of all its frames are mapped, and zero until somebody
@@ -191,8 +191,10 @@ impl<A: Arch> Vmemmap<A> {
     ) -> Result<PhysRange, OutOfMemory> {
         let mapped = memblock.mapped();
         let granule = frames.bytes(A::PAGE_SHIFT).expand_to(1 << Granule::<A>::SHIFT).intersection(mapped);
-        // Aligned to its size, so that one leaf maps it where a leaf is as large.
-        let request = |within, node| Request { size, align: size, within, node, owner: Owner::new(MEMMAP_OWNER) };
+        // A memmap that fills a leaf is aligned to it.
+        let leaf = Granule::<A>::leaf_level(self.access).span::<A>();
+        let align = if size >= leaf { leaf } else { A::PAGE_SIZE };
+        let request = |within, node| Request { size, align, within, node, owner: Owner::new(MEMMAP_OWNER) };
         memblock
             .alloc(request(granule, NodeWish::Only(node)))
             .or_else(|_| memblock.alloc(request(mapped, NodeWish::Prefer(node))))

@@ -336,19 +336,29 @@ impl<A: Arch> PageAllocator<A> {
         if unmerged { Err(fault(pfn, PageProblem::Unmerged(order))) } else { Ok(()) }
     }
 
-    /// Calls `each` with the head of every block of the described sections.
+    /// Calls `each` with the head of every block, zone by zone, until one fails. Takes no lock.
     pub(crate) fn try_for_each_block<E>(&self, each: &mut dyn FnMut(Pfn, &Page) -> Result<(), E>) -> Result<(), E> {
+        self.pools().try_for_each(|pool| self.try_for_each_block_of(pool, each))
+    }
+
+    fn try_for_each_block_of<E>(
+        &self,
+        pool: &Pool<A>,
+        each: &mut dyn FnMut(Pfn, &Page) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.memmap().sections().try_for_each(&mut |section, entry| {
             if entry.state != SectionState::Described {
                 return Ok(());
             }
-            let frames = Granule::<A>::section_frames(section);
+            let frames = Granule::<A>::section_frames(section).intersection(pool.span.range);
             let mut pfn = frames.start();
             while let Some(page) = self.memmap().page(pfn).filter(|_| pfn < frames.end()) {
                 let head = page.head();
                 let mut step = 1;
                 if head.state().is_head() {
-                    each(pfn, page)?;
+                    if head.zone() == pool.index {
+                        each(pfn, page)?;
+                    }
                     step = head.order().frames();
                 }
                 pfn = pfn.saturating_add(step);

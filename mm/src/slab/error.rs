@@ -20,6 +20,8 @@ pub enum SlabError {
     NoCache,
     /// There are as many caches as can be numbered.
     TooManyCaches,
+    /// These pages have a slab allocator already.
+    Taken,
 }
 
 impl fmt::Display for SlabError {
@@ -29,6 +31,7 @@ impl fmt::Display for SlabError {
             Self::TooLarge { size, align } => write!(f, "{size} bytes aligned to {align} fit no block"),
             Self::NoCache => f.write_str("no such cache"),
             Self::TooManyCaches => f.write_str("too many caches"),
+            Self::Taken => f.write_str("these pages have a slab allocator already"),
         }
     }
 }

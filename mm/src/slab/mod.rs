@@ -86,11 +86,15 @@ struct SlabPage<'p> {
 }
 
 impl<A: Arch> Slab<A> {
-    /// The allocator with `kmem_cache` and the caches of `kmalloc`.
+    /// The allocator with `kmem_cache` and the caches of `kmalloc`. There is one on the pages of a machine: a slab's
+    /// record names its cache by a number, which another would take for a cache of its own.
     ///
     /// # Errors
-    /// [`SlabError::Pages`] when there is no memory for the first slab.
+    /// [`SlabError::Pages`] when there is no memory for the first slab, [`SlabError::Taken`] the second time.
     pub fn new(pages: PageAllocator<A>) -> Result<Self, SlabError> {
+        if !pages.claim_for_slab() {
+            return Err(SlabError::Taken);
+        }
         let cpus = pages.nodes().cpus().len().max(1) as u32;
         let slab = Self { pages, registry: Registry::new(), creating: IrqLock::new(()), cpus };
         slab.bootstrap()?;
@@ -188,31 +192,55 @@ impl<A: Arch> Slab<A> {
         let geometry = self.geometry(size, align)?;
         // Memory comes first: no slab is made while the lock is held.
         let memory = self.alloc(CacheId::KMEM_CACHE)?;
+        let created = self.register(memory, name, size as u32, geometry);
+        if created.is_err() {
+            // SAFETY: nobody else knows the object.
+            let freed = unsafe { self.free(CacheId::KMEM_CACHE, memory.as_ptr()) };
+            debug_assert!(freed.is_ok(), "an unused descriptor is not taken back: {freed:?}");
+        }
+        created
+    }
+
+    /// Makes the object at `memory`, of `kmem_cache` and nobody else's, the descriptor of the next cache.
+    fn register(
+        &self,
+        memory: NonNull<u8>,
+        name: &str,
+        object_size: u32,
+        geometry: Geometry,
+    ) -> Result<CacheId, SlabError> {
         loop {
-            let table = match self.registry.missing_table() {
-                Some(bytes) => Some((bytes, self.kmalloc_with(bytes, 8, Gfp::KERNEL.zeroed())?)),
-                None => None,
-            };
+            self.provide_table()?;
             let _creating = self.creating.lock(self.access());
-            match (self.registry.missing_table(), table) {
-                (None, _) => {}
-                (Some(missing), Some((bytes, table))) if bytes == missing => {
-                    // SAFETY: zeroed memory of the asked size that is never freed; the lock keeps others away.
-                    unsafe { self.registry.set_table(table) };
-                }
-                // Others were faster and filled the table: get another.
-                (Some(_), _) => continue,
+            if self.registry.missing_table().is_some() {
+                // Others were faster and filled the table.
+                continue;
             }
             // SAFETY: the object is as large and as aligned as `kmem_cache` was made for, and nobody else's.
-            let cache = unsafe { self.write_descriptor(memory.as_ptr(), name, size as u32, geometry) };
+            let cache = unsafe { self.write_descriptor(memory.as_ptr(), name, object_size, geometry) };
             let number = self.registry.count();
-            // SAFETY: the object is never freed; the lock keeps others away.
-            return if unsafe { self.registry.add(cache) } {
-                Ok(CacheId(number))
-            } else {
-                Err(SlabError::TooManyCaches)
-            };
+            // SAFETY: the object is not freed once this worked; the lock keeps others away.
+            let added = unsafe { self.registry.add(cache) };
+            return if added { Ok(CacheId(number)) } else { Err(SlabError::TooManyCaches) };
         }
+    }
+
+    /// Makes the table in which the next cache will stand, if it is not there.
+    fn provide_table(&self) -> Result<(), SlabError> {
+        let Some(bytes) = self.registry.missing_table() else { return Ok(()) };
+        let table = self.kmalloc_with(bytes, 8, Gfp::KERNEL.zeroed())?;
+        {
+            let _creating = self.creating.lock(self.access());
+            if self.registry.missing_table() == Some(bytes) {
+                // SAFETY: zeroed memory of the asked size that is never freed; the lock keeps others away.
+                unsafe { self.registry.set_table(table) };
+                return Ok(());
+            }
+        }
+        // SAFETY: others were faster, so nobody knows this one.
+        let freed = unsafe { self.kfree(table.as_ptr()) };
+        debug_assert!(freed.is_ok(), "an unused table is not taken back: {freed:?}");
+        Ok(())
     }
 
     /// The node of the pages of a block.

@@ -2,7 +2,7 @@
 //!
 //! The way in is the root pointer (RSDP), which leads to the XSDT, or to the RSDT where there is no sound XSDT, and
 //! these list all tables. A table is used when its header is readable, its length is at least a header's and at most
-//! [`table::MAX_LENGTH`], and its bytes add up to zero; otherwise it is ignored with a warning, and the others are still
+//! 1 MiB, and its bytes add up to zero; otherwise it is ignored with a warning, and the others are still
 //! used. Every table that is found becomes a reservation named after it (`ACPI table SRAT`), used or not: firmware may
 //! put them into memory that its map calls usable.
 //!

@@ -136,6 +136,10 @@ fn the_root_pointer_is_found_in_the_bios_area() {
     let bytes = rsdp(0, XSDT);
     let segment = 0x9fc0u16.to_le_bytes();
     with(&[(0x9fc10, &bytes), (0x40e, &segment)], |rsdp, image| assert_eq!(search_bios(image), Some(rsdp)));
+    if cfg!(miri) {
+        // To find nothing takes too long there.
+        return;
+    }
     with(&[(0x9fc18, &bytes), (0x40e, &segment)], |_, image| assert_eq!(search_bios(image), None));
     let mut bad = bytes.clone();
     bad[17] ^= 1;
