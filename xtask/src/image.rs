@@ -158,7 +158,8 @@ mod tests {
         for (kind, address, data, memory) in segments {
             file.extend([*kind, 5].map(u32::to_le_bytes).concat());
             let virt = 0xffff_ffff_8000_0000 | address;
-            let fields = [offset, virt, *address, data.len() as u64, *memory, 4096];
+            let align = if *kind == PT_LOAD.0 { 4096 } else { 4 };
+            let fields = [offset, virt, *address, data.len() as u64, *memory, align];
             file.extend(fields.map(u64::to_le_bytes).concat());
             offset += data.len() as u64;
         }

@@ -21,6 +21,9 @@ use crate::workspace;
 /// Where the matrix lies, from the root of the workspace.
 const FILE: &str = "ci/matrix.toml";
 
+/// What the kernel's warnings begin with.
+const WARNING: &str = "warning: ";
+
 /// One machine, and how a boot of it is judged.
 #[derive(Clone, Debug)]
 pub(crate) struct Machine {
@@ -183,6 +186,16 @@ impl Machine {
         unmet.map(|expectation| expectation.written.as_str())
     }
 
+    /// The first warning of the kernel that nothing expects, on a machine whose firmware the matrix gives: there each is
+    /// the answer to something.
+    pub(crate) fn unexpected<'l>(&self, log: &'l [String]) -> Option<&'l str> {
+        self.firmware.as_ref()?;
+        let expected = |line: &&str| self.expect.iter().any(|expectation| expectation.pattern.is_match(line));
+        let mut warnings =
+            log.iter().map(|line| without_time(line).trim_end()).filter(|line| line.starts_with(WARNING));
+        warnings.find(|line| !expected(line))
+    }
+
     /// The line that `test --list` prints.
     pub(crate) fn describe(&self) -> String {
         let Self { name, arch, machine, memory, smp, .. } = self;
@@ -271,6 +284,9 @@ mod tests {
             (good.replace("[]", "['(']"), "expect `(`"),
             (good.to_owned() + "colour = 'red'", "colour"),
             (good.to_owned() + "numa = '1G'", "either memory or numa"),
+            (good.to_owned() + "device-tree = { memory = [] }", "a device-tree for aarch64"),
+            (good.to_owned() + "initrd = 'a'\nbios = { e820 = [] }", "no initrd"),
+            (good.to_owned() + "bios = { e820 = ['0 1 odd'] }", "`0 1 odd`"),
             (good.to_owned() + "[[machine]]\n" + good, "two of this name"),
         ] {
             let error = format!("{:#}", one(&entry).unwrap_err());
@@ -293,6 +309,26 @@ mod tests {
         assert_eq!(expecting(&["Zone"]).unmet(&log), Some("Zone"));
         assert_eq!(expecting(&["Zone ranges:", "Zone ranges:"]).unmet(&log), Some("Zone ranges:"));
         assert_eq!(expecting(&[]).unmet(&log[..3]), Some("last"));
+    }
+
+    #[test]
+    fn a_machine_that_stops_is_expected_to_say_so_last() {
+        let machine = one("name = 'a'\narch = 'x86_64'\nmachine = 'pc'\nmemory = '1G'\nstops = 'kernel stopped: .*'");
+        let machine = machine.unwrap();
+        assert!(machine.stops);
+        assert_eq!(machine.unmet(&["kernel stopped: no memory".to_owned()]), None);
+        assert_eq!(machine.unmet(&["last".to_owned()]), Some("kernel stopped: .*"));
+        assert!(!expecting(&[]).stops);
+    }
+
+    #[test]
+    fn a_warning_is_unexpected_only_where_firmware_is_ours() {
+        let log = ["[    0.000001] warning: E820 entry 1: odd", "warning: SRAT: odd", "last"].map(str::to_owned);
+        let tree = "name = 'a'\narch = 'aarch64'\nmachine = 'virt'\nmemory = '1G'\ndevice-tree = { memory = [] }\n";
+        let one = |expect: &str| one(&format!("{tree}expect = [{expect}]")).unwrap();
+        assert_eq!(one("'warning: E820 .*', 'warning: SRAT: odd'").unexpected(&log), None);
+        assert_eq!(one("'warning: E820 .*'").unexpected(&log), Some("warning: SRAT: odd"));
+        assert_eq!(expecting(&[]).unexpected(&log), None);
     }
 
     #[test]

@@ -291,6 +291,21 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn firmware_takes_the_place_of_kernel_and_command_line() {
+        let tree = toml::from_str("memory = ['1G 1G']").unwrap();
+        let loaded = Loaded { firmware: crate::firmware::Firmware::Tree(tree), folder: "/folder".into() };
+        let line = Qemu { firmware: Some(loaded), append: "selftest".into(), ..plain(Arch::Aarch64) }.shell_line();
+        for part in
+            ["/folder/kernel.img,addr=0x40200000", "/folder/tree.dtb,addr=0x48000000", "addr=0x40100000,cpu-num"]
+        {
+            assert!(line.contains(part), "{line}");
+        }
+        for word in ["-kernel", "-append", "selftest"] {
+            assert!(!line.contains(word), "{line}");
+        }
+    }
+
+    #[test]
     fn a_shell_reads_every_word_back() {
         for word in ["", "plain", "two words", "it's", "a\"b", "$HOME", "a;b", "*", "tab\t"] {
             let output = Command::new("sh").arg("-c").arg(format!("printf %s {}", shell_word(word))).output();

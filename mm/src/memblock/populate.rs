@@ -151,7 +151,8 @@ fn kernel_ranges(machine: &MachineMemory<'_>) -> impl Iterator<Item = PhysRange>
 fn denier(machine: &MachineMemory<'_>, range: PhysRange) -> Source {
     let mut banks = machine.banks.iter();
     let denying = banks.find(|bank| bank.kind != MemoryKind::Usable && bank.range.overlaps(range));
-    let table = || machine.banks.iter().next().map_or(Table::Kernel, |bank| bank.source.table);
+    let usable = || machine.banks.iter().find(|bank| bank.kind == MemoryKind::Usable);
+    let table = || usable().map_or(Table::Kernel, |bank| bank.source.table);
     denying.map_or_else(|| Source::whole(table()), |bank| bank.source)
 }
 

@@ -95,13 +95,23 @@ pub(super) fn boot(machine: &Machine) -> Result<()> {
     let reason = match verdict {
         Verdict::Wrong(reason) => reason,
         Verdict::TimeLimit => format!("the time limit of {} s was reached", machine.timeout.as_secs()),
-        Verdict::Right => match (machine.unmet(boot.serial.lines()), too_many(machine, boot.serial.lines())) {
-            (None, None) => return Ok(()),
-            (Some(expected), _) => format!("expected next in the log, and not there: {expected}"),
-            (None, Some(reason)) => reason,
+        Verdict::Right => match complaint(machine, boot.serial.lines()) {
+            None => return Ok(()),
+            Some(reason) => reason,
         },
     };
     bail!(describe(&reason, boot.serial.lines(), &path, machine))
+}
+
+/// What is wrong with the log of a boot that ended as it should.
+fn complaint(machine: &Machine, log: &[String]) -> Option<String> {
+    if let Some(expected) = machine.unmet(log) {
+        return Some(format!("expected next in the log, and not there: {expected}"));
+    }
+    if let Some(warning) = machine.unexpected(log) {
+        return Some(format!("a warning that is not expected: {warning}"));
+    }
+    too_many(machine, log)
 }
 
 /// Why the boot took more instructions than the matrix allows, if it did.

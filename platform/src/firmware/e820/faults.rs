@@ -9,9 +9,13 @@ use arrayvec::ArrayVec;
 use mm::addr::PhysAddr;
 use mm::machine::{MachineSink, Problem, Source, Table, Warning};
 
+/// Entries that cannot be are named up to this many; a map with more is rubbish from there on.
+const MAX_DROPPED: u64 = 16;
+
 /// Hands a warning to `sink` for each entry that is dropped, repeated, overlapping, or out of order.
 pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
     let mut previous: Option<Entry> = None;
+    let mut told = 0;
     let mut from = 0;
     while from < map.count() {
         let mut block = ArrayVec::<(Entry, Option<Problem>), BLOCK>::new();
@@ -29,7 +33,13 @@ pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSi
             Err(at) => return unreadable(sink, from, at),
         };
         for (index, problem) in dropped {
-            sink.warning(Warning { source: Source::entry(Table::E820, index), problem });
+            told += 1;
+            if told <= MAX_DROPPED {
+                sink.warning(Warning { source: Source::entry(Table::E820, index), problem });
+            } else if told == MAX_DROPPED + 1 {
+                let problem = Problem::TooMany { what: "entries that cannot be", limit: MAX_DROPPED };
+                sink.warning(Warning { source: Source::whole(Table::E820), problem });
+            }
         }
         let mut earlier = 0;
         while earlier < next {

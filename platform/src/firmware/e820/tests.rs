@@ -218,6 +218,23 @@ fn a_thousand_regions_come_out_whole() {
 }
 
 #[test]
+fn a_repetition_is_not_out_of_order_too() {
+    let recorder = described(&[(0x10_0000, GIB, 1), (2 * GIB, GIB, 1), (0x10_0000, GIB, 1), (3 * GIB, GIB, 1)]);
+    assert_eq!(recorder.problems(), [(Some(2), Problem::Duplicate(range(0x10_0000, GIB + 0x10_0000)))]);
+}
+
+#[test]
+fn rubbish_is_named_up_to_a_point() {
+    let mut map = vec![(GIB, 0, 1); 100];
+    map.push((GIB, GIB, 1));
+    let recorder = described(&map);
+    assert_eq!(recorder.problems().len(), 17);
+    assert_eq!(recorder.problems()[15], (Some(15), Problem::Empty { start: GIB }));
+    assert_eq!(recorder.problems()[16], (None, Problem::TooMany { what: "entries that cannot be", limit: 16 }));
+    assert_eq!(recorder.usable(), [(GIB, 2 * GIB)]);
+}
+
+#[test]
 fn a_count_that_cannot_be_ends_where_memory_does() {
     let bytes = raw(&[(GIB, GIB, 1), (3 * GIB, GIB, 1)]);
     let pieces = [(AT, &bytes[..])];
