@@ -3,7 +3,6 @@
 //! [`Mm::new`] is the last step of the way: zones become pages, pages become objects, and memblock's regions stay as a
 //! record of what was there at hand-over.
 
-use crate::addr::PhysAddr;
 use crate::arch::Arch;
 use crate::layout::Layout;
 use crate::memblock::Record;
@@ -118,11 +117,5 @@ impl<A: Arch> Mm<A> {
         } else {
             Err(Fault::SlabPages { counted, found: pages.slab })
         }
-    }
-
-    /// Who reserved the byte at `address` before hand-over, if somebody did.
-    #[must_use]
-    pub fn reserved_by(&self, address: PhysAddr) -> Option<crate::machine::Owner> {
-        self.record.reserved().find(address).map(|region| region.owner())
     }
 }
