@@ -62,6 +62,8 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     // First, so that it has a place whatever the tables say this time.
     fill.reservation(kernel_reservation(storage, "machine description"));
     describe(boot, early, &mut fill);
+    let boot_cpu = arch::cpu::boot_hardware_id();
+    machine.cpus.bring_first(|cpu| cpu.hardware_id == boot_cpu);
     Description { machine, window }
 }
 
@@ -88,7 +90,7 @@ fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
 /// already.
 fn map(window: PhysRange) {
     let mapping = Mapping { access: Access::ReadWrite, memory: MemoryType::Normal };
-    let mut tables = paging::boot_tables();
+    let mut tables = paging::live_tables();
     let pages = PfnRange::inside(window, Native::PAGE_SHIFT);
     for frame in 0..pages.count() {
         let pfn = pages.start().saturating_add(frame);

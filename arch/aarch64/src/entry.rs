@@ -5,7 +5,7 @@
 //! The code (entry.s) leaves EL2 for EL1 when it is entered there, fills the boot tables, turns the MMU and the caches
 //! on, clears .bss, and goes on at the linked address, on the boot stack, in [`arch_start`].
 //!
-//! What holds from there on, in the boot tables, which stay the kernel's tables for good:
+//! What holds from there on, in the boot tables. The final ones share those of the image and of the fixmap:
 //! - the image is mapped at its link address, page by page, each section with its own rights: nothing is ever writable
 //!   and executable;
 //! - below the boot stack and the overflow stack lies a page that is not mapped;

@@ -4,7 +4,7 @@
 //! `hvm_start_info`. The code says that it is there (a `T` on COM1, if a UART answers), checks for 64-bit mode and NX,
 //! clears .bss, fills the boot tables and goes on in the higher half, on the boot stack, in `arch_start`.
 //!
-//! What holds from there on, in the boot tables, which stay the kernel's tables for good:
+//! What holds from there on, in the boot tables. The final ones share those of the image and of the fixmap:
 //! - the image is mapped at its link address, page by page, each section with its own rights: nothing is ever writable
 //!   and executable;
 //! - below the boot stack and each trap stack lies a page that is not mapped;

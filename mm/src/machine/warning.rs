@@ -3,6 +3,8 @@
 //! `mm` and `platform` hand typed warnings to a sink; only the kernel and xtask turn them into text. Every text names
 //! the table and the entry.
 
+#![forbid(unsafe_code)]
+
 use super::Source;
 use crate::addr::{PhysAddr, PhysRange};
 use core::fmt;

@@ -1,5 +1,7 @@
 //! Nodes, their CPUs, sizes and distances, as `numactl --hardware` prints them.
 
+#![forbid(unsafe_code)]
+
 use crate::addr::NodeId;
 use crate::arch::Arch;
 use crate::page_alloc::PageAllocator;

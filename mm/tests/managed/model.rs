@@ -149,6 +149,7 @@ fn a_record_is_32_bytes() {
 
 /// Memory too small for its own tables is refused, not half taken over.
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn too_little_memory_is_one_error() {
     fn start<A: Arch>(result: Result<(PageAllocator<A>, mm::memblock::Record<A>), TakeOverError>) -> bool {
         result.is_ok()

@@ -127,7 +127,7 @@ fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: crate::up::Reserv
     assert_eq!(blocks(&pages), before, "blocks did not merge back");
 }
 
-const STEPS: u32 = if cfg!(miri) { 150 } else { 4000 };
+const STEPS: u32 = if cfg!(miri) { 60 } else { 4000 };
 
 #[test]
 fn storm_on_a_small_machine_with_holes_and_odd_ends() {
@@ -161,8 +161,9 @@ fn storm_on_two_interleaved_nodes() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn storm_with_16_kib_pages() {
-    let machine = Machine::<14>::builder().ram(0, if cfg!(miri) { 8 * MIB } else { 400 * MIB }, 0).finish();
+    let machine = Machine::<14>::builder().ram(0, 400 * MIB, 0).finish();
     storm(&machine, &[(0, 0x4000)], STEPS, 4);
 }
 
@@ -173,8 +174,9 @@ fn storm_with_64_kib_pages_at_32_gib() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn frame_zero_is_handed_out_and_taken_back() {
-    let machine = Machine::<12>::builder().ram(0, if cfg!(miri) { 3 * MIB } else { 16 * MIB }, 0).finish();
+    let machine = Machine::<12>::builder().ram(0, 16 * MIB, 0).finish();
     let pages = pages(&machine, &[]);
     let mut held = Held::default();
     exhaust(&pages, order(0), Gfp::ATOMIC.on(NodeWish::Any), &mut held);
@@ -393,7 +395,7 @@ fn low_zones_are_kept_for_those_who_need_them() {
 
 #[test]
 fn managed_leaves_reserved_and_memmap_out() {
-    let size = if cfg!(miri) { 3 * MIB } else { 32 * MIB };
+    let size = if cfg!(miri) { 2 * MIB } else { 32 * MIB };
     let machine = Machine::<12>::builder().ram(0, size, 0).finish();
     let pages = pages(&machine, &[(0x10_0000, 0x10_0000)]);
     let counts = pages.verify().unwrap();
@@ -420,8 +422,9 @@ fn the_cost_of_boot_does_not_follow_memory() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn memory_in_two_domains_of_one_section_is_told_apart() {
-    let border = if cfg!(miri) { 2 * MIB } else { 10 * MIB } + 0x3000;
+    let border = 10 * MIB + 0x3000;
     let machine = Machine::<12>::builder().ram(0, border, 0).ram(border, border + MIB, 1).cpus(2).finish();
     let pages = pages(&machine, &[]);
     let before = pages.verify().unwrap();

@@ -6,6 +6,7 @@ use mm::addr::{CpuId, Order, PhysRange};
 use mm::arch::{Arch, PhysMap};
 use mm::page_alloc::Gfp;
 use mm::slab::{CacheId, KfreeError, ObjectState, Slab, SlabError, SlabProblem};
+use mm::zone::ZoneKind;
 use mm_testkit::{Machine, run_on};
 use std::alloc::Layout;
 use std::collections::BTreeMap;
@@ -14,7 +15,7 @@ const MIB: u64 = 1 << 20;
 const SIZES: [usize; 13] = [8, 16, 32, 64, 96, 128, 192, 256, 512, 1024, 2048, 4096, 8192];
 
 /// Bytes of a machine that is large enough for everything but exhaustion. Miri walks every record slowly.
-const SMALL: u64 = if cfg!(miri) { 3 * MIB } else { 64 * MIB };
+const SMALL: u64 = if cfg!(miri) { 2 * MIB } else { 64 * MIB };
 
 fn small() -> Machine<12> {
     Machine::<12>::builder().ram(0, SMALL, 0).finish()
@@ -92,6 +93,7 @@ fn a_new_allocator_has_linux_caches_and_verifies() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn every_class_fills_and_empties_and_gives_its_pages_back() {
     let machine = small();
     let mm = up(&machine, &[]);
@@ -99,7 +101,7 @@ fn every_class_fills_and_empties_and_gives_its_pages_back() {
     let before = mm.pages.free_pages();
     for size in SIZES {
         let mut held = Held::default();
-        for _ in 0..if cfg!(miri) { 6 } else { 700 } {
+        for _ in 0..700 {
             let pointer = mm.slab.kmalloc(size, 8).unwrap().as_ptr();
             // A power of two is aligned to itself.
             assert_eq!(pointer.addr() % (1 << size.trailing_zeros()), 0);
@@ -160,7 +162,7 @@ fn storm<A: Arch>(mm: &Mm<A>, steps: u32, seed: u64) {
     assert_eq!(mm.verify().unwrap().slab.objects, 14);
 }
 
-const STEPS: u32 = if cfg!(miri) { 120 } else { 3000 };
+const STEPS: u32 = if cfg!(miri) { 60 } else { 3000 };
 
 #[test]
 fn storm_with_4_kib_pages() {
@@ -169,12 +171,14 @@ fn storm_with_4_kib_pages() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn storm_with_16_kib_pages() {
     let machine = Machine::<14>::builder().ram(32 << 30, 2 * SMALL, 0).finish();
     storm(&up(&machine, &[]), STEPS, 2);
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn storm_with_64_kib_pages() {
     let machine = Machine::<16>::builder().ram(0, 4 * SMALL, 0).finish();
     storm(&up(&machine, &[]), STEPS, 3);
@@ -184,7 +188,7 @@ fn storm_with_64_kib_pages() {
 fn a_second_free_is_refused_wherever_the_object_stands_in_the_list() {
     let machine = small();
     let mm = up(&machine, &[]);
-    for size in SIZES {
+    for size in SIZES.into_iter().step_by(if cfg!(miri) { 4 } else { 1 }) {
         let pointers: Vec<_> = (0..6).map(|_| mm.slab.kmalloc(size, 8).unwrap().as_ptr()).collect();
         let kept = mm.slab.kmalloc(size, 8).unwrap().as_ptr();
         for &pointer in &pointers {
@@ -282,10 +286,11 @@ fn slab_pages_cannot_be_freed_as_pages() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn there_is_no_limit_on_the_number_of_caches() {
     let machine = small();
     let mm = up(&machine, &[]);
-    let count = if cfg!(miri) { 52 } else { 1500 };
+    let count = 1500;
     let caches: Vec<CacheId> =
         (0..count).map(|number| mm.slab.create(&format!("cache-{number}"), 24 + number % 300, 8).unwrap()).collect();
     let objects: Vec<_> = caches.iter().map(|&cache| mm.slab.alloc(cache).unwrap().as_ptr()).collect();
@@ -314,12 +319,13 @@ fn what_cannot_be_served_is_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn memory_runs_out_cleanly_and_comes_back() {
-    let machine = Machine::<12>::builder().ram(0, if cfg!(miri) { 2 * MIB } else { 8 * MIB }, 0).finish();
+    let machine = Machine::<12>::builder().ram(0, 8 * MIB, 0).finish();
     let mm = up(&machine, &[]);
     mm.slab.shrink();
     let before = mm.pages.free_pages();
-    for size in if cfg!(miri) { &[12_000][..] } else { &[2048, 96, 12_000] }.iter().copied() {
+    for size in [2048, 96, 12_000] {
         let mut held = Held::default();
         let error = loop {
             match mm.slab.kmalloc(size, 8) {
@@ -443,5 +449,26 @@ fn pages_have_one_slab_allocator() {
     let machine = small();
     let mm = up(&machine, &[]);
     assert_eq!(Slab::new(mm.pages).err(), Some(SlabError::Taken));
+    mm.verify().unwrap();
+}
+
+/// A device that reaches 16 MiB gets memory there, however full the caches of `kmalloc` are of memory elsewhere.
+#[test]
+fn memory_for_devices_lies_where_they_reach() {
+    let machine = small();
+    let mm = up(&machine, &[]);
+    let access = machine.handle();
+    // A slab with free objects, above 16 MiB.
+    let anywhere = mm.slab.kmalloc(64, 8).unwrap();
+    assert!(access.ptr_phys(anywhere.as_ptr()).unwrap().as_u64() >= 16 * MIB);
+    let low = mm.slab.kmalloc_with(64, 8, Gfp::DMA.zeroed()).unwrap();
+    assert!(access.ptr_phys(low.as_ptr()).unwrap().as_u64() < 16 * MIB);
+    for pointer in [anywhere, low] {
+        // SAFETY: both were handed out right above, and are not used.
+        unsafe { mm.slab.kfree(pointer.as_ptr()) }.unwrap();
+    }
+    let refused = Err(SlabError::Zone(ZoneKind::Movable));
+    assert_eq!(mm.slab.kmalloc_with(64, 8, Gfp::MOVABLE), refused);
+    assert_eq!(mm.slab.alloc_with(CacheId::KMEM_CACHE, Gfp::DMA), Err(SlabError::Zone(ZoneKind::Dma)));
     mm.verify().unwrap();
 }
