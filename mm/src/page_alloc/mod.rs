@@ -210,7 +210,10 @@ impl<A: Arch> PageAllocator<A> {
     ///
     /// # Errors
     /// [`FreeError`] says why that cannot be right; then nothing has changed.
-    pub fn free(&self, pfn: Pfn, order: Order) -> Result<(), FreeError> {
+    ///
+    /// # Safety
+    /// If somebody holds that block, it is the caller, and nobody uses its frames any more: they will be another's.
+    pub unsafe fn free(&self, pfn: Pfn, order: Order) -> Result<(), FreeError> {
         self.free_as(pfn, order, PageState::Allocated)
     }
 

@@ -1,6 +1,6 @@
 //! The page allocator on emulated machines, against a list of what is held that shares no code with it.
 
-use crate::up::{Random, is_ram, pages, zones};
+use crate::up::{Random, give_back, is_ram, pages, zones};
 use mm::addr::{NodeId, Order, Pfn, PfnRange, PhysRange};
 use mm::arch::{Arch, PageFormat};
 use mm::model::{Granule, PageState};
@@ -78,7 +78,7 @@ fn exhaust<A: Arch>(pages: &PageAllocator<A>, size: Order, gfp: Gfp, held: &mut 
 
 fn free_all<A: Arch>(pages: &PageAllocator<A>, held: Held) {
     for (start, count) in held.0 {
-        pages.free(Pfn::new(start), order(count.trailing_zeros() as u8)).unwrap();
+        give_back(pages, Pfn::new(start), order(count.trailing_zeros() as u8)).unwrap();
     }
 }
 
@@ -112,7 +112,7 @@ fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: crate::up::Reserv
                 Err(error) => panic!("{error}"),
             }
         } else if let Some((pfn, size)) = held.take(&mut random) {
-            pages.free(pfn, size).unwrap();
+            give_back(&pages, pfn, size).unwrap();
         }
         check(&pages, held.frames());
         if step % 1000 == 999 {
@@ -189,7 +189,7 @@ fn frame_zero_is_handed_out_and_taken_back() {
     }
     free_all(&pages, held);
     pages.verify().unwrap();
-    assert_eq!(pages.free(Pfn::new(0), order(0)), Err(FreeError::DoubleFree { head: Pfn::new(0) }));
+    assert_eq!(give_back(&pages, Pfn::new(0), order(0)), Err(FreeError::DoubleFree { head: Pfn::new(0) }));
 }
 
 #[test]
@@ -212,12 +212,12 @@ fn frees_that_cannot_be_right_are_refused_by_name() {
         (Pfn::new(1 << 40), 10, FreeError::Foreign),
     ];
     for (pfn, size, error) in refused {
-        assert_eq!(pages.free(pfn, order(size)), Err(error), "frame {:#x}", pfn.as_u64());
+        assert_eq!(give_back(&pages, pfn, order(size)), Err(error), "frame {:#x}", pfn.as_u64());
     }
     assert_eq!(pages.verify(), Ok(before));
-    pages.free(block, order(3)).unwrap();
+    give_back(&pages, block, order(3)).unwrap();
     for pfn in [block, inside] {
-        assert!(matches!(pages.free(pfn, order(3)), Err(FreeError::DoubleFree { .. })));
+        assert!(matches!(give_back(&pages, pfn, order(3)), Err(FreeError::DoubleFree { .. })));
     }
     pages.verify().unwrap();
 }
@@ -229,7 +229,7 @@ fn untouched_memory_is_known_but_not_freeable() {
     let pages = pages(&machine, &[]);
     let untouched = Pfn::new((300 * MIB) >> 12);
     assert!(matches!(pages.page_info(untouched), PageInfo::Untouched { .. }));
-    assert_eq!(pages.free(untouched, order(0)), Err(FreeError::NotAllocated { state: PageState::Undescribed }));
+    assert_eq!(give_back(&pages, untouched, order(0)), Err(FreeError::NotAllocated { state: PageState::Undescribed }));
     assert!(pages.untouched_pages() > 0);
 }
 
@@ -446,7 +446,7 @@ fn two_machines_do_not_meet() {
     let free = second.free_pages();
     let block = first.alloc(order(2), Gfp::KERNEL).unwrap();
     assert_eq!(second.free_pages(), free);
-    first.free(block, order(2)).unwrap();
+    give_back(&first, block, order(2)).unwrap();
     assert_eq!(Emulated::<'_, 16>::PAGE_SHIFT, 16);
 }
 
@@ -468,10 +468,10 @@ fn cpus_allocate_and_free_side_by_side() {
                             held.extend(pages.alloc(size, Gfp::KERNEL).map(|pfn| (pfn, size)));
                         } else if !held.is_empty() {
                             let (pfn, size) = held.swap_remove(random.below(held.len() as u64) as usize);
-                            pages.free(pfn, size).unwrap();
+                            give_back(&pages, pfn, size).unwrap();
                         }
                     }
-                    held.into_iter().for_each(|(pfn, size)| pages.free(pfn, size).unwrap());
+                    held.into_iter().for_each(|(pfn, size)| give_back(&pages, pfn, size).unwrap());
                 });
             });
         }

@@ -1,6 +1,6 @@
 //! The slab allocator on emulated machines, against a list of what is held that shares no code with it.
 
-use crate::up::{Random, up};
+use crate::up::{Random, give_back, up};
 use mm::Mm;
 use mm::addr::{CpuId, Order, PhysRange};
 use mm::arch::{Arch, PhysMap};
@@ -277,7 +277,7 @@ fn slab_pages_cannot_be_freed_as_pages() {
         let object = mm.slab.kmalloc(size, 8).unwrap().as_ptr();
         let pfn = mm::addr::Pfn::containing(machine.handle().ptr_phys(object).unwrap(), 12);
         for order in Order::all() {
-            assert!(mm.pages.free(pfn, order).is_err());
+            assert!(give_back(&mm.pages, pfn, order).is_err());
         }
         // SAFETY: the object is held by this test and given up here.
         unsafe { mm.slab.kfree(object) }.unwrap();

@@ -1,11 +1,12 @@
 //! An emulated machine with all its memory under management, for the tests of pages and objects.
 
 use mm::Mm;
-use mm::addr::{Pfn, PfnRange, PhysAddr, PhysRange};
+use mm::addr::{Order, Pfn, PfnRange, PhysAddr, PhysRange};
+use mm::arch::Arch;
 use mm::machine::Owner;
 use mm::memblock::Memblock;
 use mm::numa::{AffinityRules, Nodes};
-use mm::page_alloc::PageAllocator;
+use mm::page_alloc::{FreeError, PageAllocator};
 use mm::paging::{BootFrames, PageTables};
 use mm::zone::{ZoneLimits, Zones};
 use mm_testkit::{Emulated, Machine};
@@ -53,6 +54,12 @@ pub(crate) fn pages<'m, const SHIFT: u32>(
     let (zones, tables) = zones(machine, reserved);
     // SAFETY: `zones` activated the tables.
     unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }.unwrap().0
+}
+
+/// Gives a block back, or tries to. Blocks of these tests are never used through pointers that outlive them.
+pub(crate) fn give_back<A: Arch>(pages: &PageAllocator<A>, pfn: Pfn, order: Order) -> Result<(), FreeError> {
+    // SAFETY: every block that a test holds is its own, and no pointer into it is used after this.
+    unsafe { pages.free(pfn, order) }
 }
 
 /// Frames of RAM, by the machine's own list.
