@@ -2,16 +2,16 @@
 //!
 //! The front ends run over the same tables several times: to count, to find the lowest range that nobody holds (the
 //! *early window*), and to fill storage carved from it. Besides the description, the window backs what is allocated
-//! before the final tables stand, so it is larger than the description by [`SLACK`]. The kernel's own image is one more
-//! reservation. Linux: `setup_arch`.
+//! before the final tables stand, so it is larger than the description by what that makes of it
+//! ([`Count::working_bytes`]) and by [`SLACK`]. The kernel's own image is one more reservation. Linux: `setup_arch`.
 
+use crate::log::warning;
 use crate::report::stop;
-use crate::start::warning;
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;
 use mm::Mm;
-use mm::addr::{PfnRange, PhysRange};
+use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
 use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
@@ -21,7 +21,7 @@ use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
 use platform::handover::BootInfo;
 
-/// Bytes of the early window beside the description: region arrays, node tables, the first page tables.
+/// Bytes of the early window beside what grows with the description: the first page tables, and tables of a fixed size.
 const SLACK: u64 = 1 << 20;
 /// The window is a multiple of this, so that few page tables map it.
 const WINDOW_ALIGN: u64 = 64 << 10;
@@ -47,9 +47,8 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
     // One more: the storage itself is a reservation.
     count.reservations += 1;
     let storage_size = count.storage_bytes().next_multiple_of(Native::PAGE_SIZE);
-    let size = (storage_size + SLACK).next_multiple_of(WINDOW_ALIGN);
-    let within = LAYOUT.direct_limit();
-    let Some(window) = find_window(size, WINDOW_ALIGN, within, |sink| describe(boot, early, sink)) else {
+    let size = (storage_size + count.working_bytes() + SLACK).next_multiple_of(WINDOW_ALIGN);
+    let Some(window) = find_window(size, WINDOW_ALIGN, reach(), |sink| describe(boot, early, sink)) else {
         stop(format_args!("no usable memory: the firmware names no free range of {} KiB", size >> 10));
     };
     map(window);
@@ -60,17 +59,27 @@ pub(crate) fn read(boot: &BootInfo<'_>, early: &mut EarlyMap) -> Description {
         stop(format_args!("the description does not fit into the {} KiB counted for it", storage_size >> 10));
     };
     let mut fill = Fill { machine: &mut machine, warn: warning };
-    describe(boot, early, &mut fill);
+    // First, so that it has a place whatever the tables say this time.
     fill.reservation(kernel_reservation(storage, "machine description"));
+    describe(boot, early, &mut fill);
+    let boot_cpu = arch::cpu::boot_hardware_id();
+    machine.cpus.bring_first(|cpu| cpu.hardware_id == boot_cpu);
     Description { machine, window }
 }
 
-/// One run of everything that states facts about memory.
+/// What this kernel can address: where the direct map has room, and the CPU address bits.
+pub(crate) fn reach() -> PhysRange {
+    let addressed = PhysRange::new(PhysAddr::new(0), PhysAddr::new(1 << paging::physical_bits()));
+    LAYOUT.direct_limit().intersection(addressed)
+}
+
+/// One run of everything that states facts about memory. The kernel's own come first: should the tables say more in the
+/// last run than they did when they were counted, theirs are dropped.
 fn describe(boot: &BootInfo<'_>, early: &mut EarlyMap, sink: &mut dyn MachineSink) {
-    discover::machine(boot, early, sink);
     for section in entry::image() {
         sink.reservation(kernel_reservation(section.phys, section.owner()));
     }
+    discover::machine(boot, early, sink);
 }
 
 fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
@@ -81,7 +90,7 @@ fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
 /// already.
 fn map(window: PhysRange) {
     let mapping = Mapping { access: Access::ReadWrite, memory: MemoryType::Normal };
-    let mut tables = paging::boot_tables();
+    let mut tables = paging::live_tables();
     let pages = PfnRange::inside(window, Native::PAGE_SHIFT);
     for frame in 0..pages.count() {
         let pfn = pages.start().saturating_add(frame);
@@ -98,7 +107,7 @@ fn map(window: PhysRange) {
     }
 }
 
-/// Warns when what must lie in RAM does not, and returns the range from the first to the last byte of RAM.
+/// Stops with a sentence when there is no RAM, and returns the range from the first to the last byte of RAM.
 pub(crate) fn ram(memblock: &Memblock<Native>) -> PhysRange {
     if memblock.memory_size() == 0 {
         stop(format_args!("no usable memory: nothing is left of what the firmware names"));

@@ -2,7 +2,7 @@
 //!
 //! Until [`crate::start`] has set the one [`Mm`](mm::Mm), every allocation is refused. Linux: `kmalloc`.
 
-use crate::start::MM;
+use crate::system::MM;
 use core::alloc::{GlobalAlloc, Layout};
 
 struct Heap;
@@ -10,7 +10,7 @@ struct Heap;
 #[global_allocator]
 static HEAP: Heap = Heap;
 
-// SAFETY: `Mm::allocate` returns a block of at least the layout's size and alignment that nobody else holds until it
+// SAFETY: `Slab::allocate` returns a block of at least the layout's size and alignment that nobody else holds until it
 // comes back through `deallocate`, or null; it does not unwind.
 unsafe impl GlobalAlloc for Heap {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

@@ -12,6 +12,7 @@ use arch::discover::{self, KernelUart};
 use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
+use mm::machine::Warning;
 use mm::sync::IrqLock;
 use platform::console::ConsoleSpec;
 
@@ -19,16 +20,20 @@ use platform::console::ConsoleSpec;
 const RING_BYTES: usize = 64 << 10;
 
 /// The text of the newest records. Where it is full, the oldest text goes.
-struct Ring {
-    bytes: [u8; RING_BYTES],
-    /// Bytes ever written; the newest [`RING_BYTES`] of them are there.
+pub(crate) struct Ring<const N: usize> {
+    bytes: [u8; N],
+    /// Bytes ever written; the newest `N` of them are there.
     written: usize,
 }
 
-impl Ring {
-    fn push(&mut self, text: &str) {
+impl<const N: usize> Ring<N> {
+    pub(crate) const fn new() -> Self {
+        Self { bytes: [0; N], written: 0 }
+    }
+
+    pub(crate) fn push(&mut self, text: &str) {
         for &byte in text.as_bytes() {
-            if let Some(slot) = self.bytes.get_mut(self.written % RING_BYTES) {
+            if let Some(slot) = self.bytes.get_mut(self.written % N) {
                 *slot = byte;
             }
             self.written = self.written.wrapping_add(1);
@@ -36,18 +41,18 @@ impl Ring {
     }
 
     /// The bytes that are there, oldest first, as two pieces.
-    fn pieces(&self) -> (&[u8], &[u8]) {
-        let (newer, older) = self.bytes.split_at(self.written % RING_BYTES);
-        if self.written <= RING_BYTES { (newer, &[]) } else { (older, newer) }
+    pub(crate) fn pieces(&self) -> (&[u8], &[u8]) {
+        let (newer, older) = self.bytes.split_at(self.written % N);
+        if self.written < N { (newer, &[]) } else { (older, newer) }
     }
 }
 
 struct Sink {
-    ring: Ring,
+    ring: Ring<RING_BYTES>,
     console: Option<KernelUart>,
 }
 
-static SINK: IrqLock<Sink> = IrqLock::new(Sink { ring: Ring { bytes: [0; RING_BYTES], written: 0 }, console: None });
+static SINK: IrqLock<Sink> = IrqLock::new(Sink { ring: Ring::new(), console: None });
 /// The console again, for reports while [`SINK`] is held.
 static EMERGENCY: spin::Once<KernelUart> = spin::Once::new();
 /// The greatest level that the console shows, as `log` counts them.
@@ -74,14 +79,16 @@ pub(crate) fn set_console_level(linux_level: u64) {
     CONSOLE_LEVEL.store(level as u8, Ordering::Relaxed);
 }
 
-/// Opens the console and writes to it what the ring holds.
+/// Opens the console and writes to it what the ring holds. A report that interrupted the holder of the log comes here
+/// too: then the console is opened for it alone.
 fn open_console(mut uart: KernelUart) {
-    let mut sink = SINK.lock(Native);
+    EMERGENCY.call_once(|| uart);
+    let Some(mut sink) = SINK.try_lock(Native) else { return };
     let (older, newer) = sink.ring.pieces();
-    for &byte in older.iter().chain(newer) {
+    // The first character of the entry code stands on this line.
+    for &byte in b"\n".iter().chain(older).chain(newer) {
         put(&mut uart, byte);
     }
-    EMERGENCY.call_once(|| uart);
     sink.console = Some(uart);
 }
 
@@ -214,6 +221,11 @@ impl Log for KernelLog {
     }
 
     fn flush(&self) {}
+}
+
+/// Turns a typed warning of a lower room into a line.
+pub(crate) fn warning(warning: Warning) {
+    log::warn!("{warning}");
 }
 
 /// Hands whole lines to `log` at the level of information: what the boot text is written to.

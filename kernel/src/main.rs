@@ -5,6 +5,7 @@
 //! | `start` | the order of bring-up: open this first |
 //! | `describe` | what the firmware says, in memory of its own |
 //! | `tables` | the final page tables |
+//! | `system` | what the running kernel knows of its machine |
 //! | `monitor` | the prompt and its commands |
 //! | `selftest` | tests that only a booted machine can run |
 //! | `log`, `report`, `heap` | the log, the end of a kernel that cannot go on, `Box` and `Vec` |
@@ -20,4 +21,5 @@ mod monitor;
 mod report;
 mod selftest;
 mod start;
+mod system;
 mod tables;

@@ -29,7 +29,7 @@ extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
     say!("kernel panic: {} at {:#x}", frame.cause(), frame.pc());
     if let Some(fault) = frame.fault() {
         say!("{fault}");
-        say!("{}", paging::boot_tables().walk(fault.address));
+        say!("{}", paging::live_tables().walk(fault.address));
     }
     say!("{frame}");
     backtrace(frame.pc(), frame.frame_pointer());

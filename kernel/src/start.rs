@@ -4,39 +4,24 @@
 //! is no memblock left to allocate from once the page allocator has taken over. What a stage prints is Linux's text,
 //! in Linux's order. Linux: `start_kernel`, `setup_arch`, `mm_init`.
 
-use crate::describe::{self, Description, Resources};
-use crate::log::{self, BootText};
+use crate::describe::{self, Description};
+use crate::log::{self, BootText, warning};
 use crate::monitor::Monitor;
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
+use crate::system::{MM, System};
 use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::Display;
 use mm::Mm;
-use mm::machine::{MachineMemory, Warning};
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
 use mm::page_alloc::PageAllocator;
 use mm::view::boot as text;
 use mm::zone::Zones;
 use platform::handover::BootInfo;
-
-/// The one memory manager, set when bring-up is done; the heap and the reports read it.
-pub(crate) static MM: spin::Once<Mm<Native>> = spin::Once::new();
-
-/// What the running kernel knows of its machine.
-pub(crate) struct System {
-    /// What the boot loader handed over.
-    pub(crate) boot: BootInfo<'static>,
-    /// What the firmware said of memory.
-    pub(crate) machine: MachineMemory<'static>,
-    /// Who lives where in physical address space.
-    pub(crate) resources: Resources,
-    /// The memory manager.
-    pub(crate) mm: &'static Mm<Native>,
-}
 
 /// Entered by `arch::entry` on the boot CPU, with interrupts off, on the boot stack, `.bss` cleared, in tables that
 /// map the image and the fixmap. `handover` is what the boot loader left in its register.
@@ -68,6 +53,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
     unsafe { memblock.set_mapped(window) };
     or_stop("memblock", memblock.populate(&machine, &mut warning));
+    or_stop("memblock", memblock.limit(describe::reach(), &machine, &mut warning));
     let ram = describe::ram(&memblock);
     let nodes = Nodes::assign(memblock, &machine, discover::AFFINITY_RULES, &mut BootText::default(), &mut warning);
     let mut nodes = or_stop("nodes", nodes);
@@ -84,7 +70,8 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let resources = or_stop("resources", describe::resources(&machine, &mut zones));
 
     // Memory map, page allocator, slab: memblock ends here.
-    let mm = or_stop("memory", Mm::new(zones, tables, &LAYOUT));
+    // SAFETY: `tables::build` has activated these tables, and only the fixmap changes besides, which has its own.
+    let mm = or_stop("memory", unsafe { Mm::new(zones, tables, &LAYOUT) });
     let mm = MM.call_once(|| mm);
     describe::memory_line(mm);
 
@@ -113,11 +100,6 @@ fn or_stop<T, E: Display>(stage: &str, result: Result<T, E>) -> T {
     }
 }
 
-/// Turns a typed warning of a lower room into a line.
-pub(crate) fn warning(warning: Warning) {
-    warn!("{warning}");
-}
-
 /// Orders and lists; the lists themselves only when `mminit_loglevel=` asks for them, as in Linux.
 fn zonelist_text(zones: &Zones<Native>, boot: &BootInfo<'_>) -> core::fmt::Result {
     let text = &mut BootText::default();
@@ -125,7 +107,8 @@ fn zonelist_text(zones: &Zones<Native>, boot: &BootInfo<'_>) -> core::fmt::Resul
     if boot.cmdline.get("mminit_loglevel").and_then(|level| level.parse::<u32>().ok()).is_some_and(|level| level >= 4) {
         text::zonelist_entries(zones, text)?;
     }
-    text::built(zones, LAYOUT.struct_page_bytes, text)
+    // The page allocator has no page blocks yet.
+    text::built(zones, LAYOUT.struct_page_bytes, text::Mobility::Off, text)
 }
 
 fn parse_levels(boot: &BootInfo) {

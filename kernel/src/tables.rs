@@ -18,7 +18,7 @@ pub(crate) fn build(memblock: &mut Memblock<Native>) -> PageTables<Native> {
         Access::ReadWrite => (PhysRange::EMPTY, Access::ReadWrite),
         Access::ReadOnly | Access::ReadExecute => (section.phys, Access::ReadOnly),
     });
-    let mut live = paging::boot_tables();
+    let mut live = paging::live_tables();
     let mut frames = paging::early_frames();
     // SAFETY: the live tables map the image, the early window and nothing else in the direct map, each at its place.
     // memblock holds the firmware's RAM less everything that somebody holds, and gets no more of it.

@@ -110,11 +110,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let nodes = Nodes::assign(memblock, &machine, AffinityRules::Arm64, text, &mut |_| {})?;
     let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(Host::PAGE_SHIFT))?;
     zones.build_zonelists()?;
-    let mm = Mm::new(zones, tables, &LAYOUT)?;
-    let mm = MM.get_or_init(|| mm);
+    // SAFETY: `virt_ptr` walks these tables, by `ROOT`, from now on; nothing else is mapped.
+    let started = unsafe { Mm::new(zones, tables, &LAYOUT) }?;
+    let mm = MM.get_or_init(|| started);
     let boxed = Box::new([7_u64; 5]);
     let address = Host.ptr_phys((&raw const *boxed).cast()).ok_or("not from the slab")?;
-    println!("{}", mm.slab.object_at(address).ok_or("no object")?);
-    println!("{}", mm.verify()?);
+    println!("{}\n{}", mm.slab.object_at(address).ok_or("no object")?, mm.verify()?);
     Ok(())
 }

@@ -3,7 +3,6 @@
 //! [`Mm::new`] is the last step of the way: zones become pages, pages become objects, and memblock's regions stay as a
 //! record of what was there at hand-over.
 
-use crate::addr::PhysAddr;
 use crate::arch::Arch;
 use crate::layout::Layout;
 use crate::memblock::Record;
@@ -90,12 +89,17 @@ impl fmt::Display for Fault {
 impl core::error::Error for Fault {}
 
 impl<A: Arch> Mm<A> {
-    /// Takes all memory over. `tables` are the live ones, with all RAM in the direct map of `layout`.
+    /// Takes all memory over. All RAM is in the direct map of `layout`.
+    ///
+    /// # Safety
+    /// As [`PageAllocator::take_over`]: `tables` are the active ones.
     ///
     /// # Errors
-    /// [`StartError`]: there is not even memory for the allocators themselves.
-    pub fn new(zones: Zones<A>, tables: PageTables<A>, layout: &Layout) -> Result<Self, StartError> {
-        let (pages, record) = PageAllocator::take_over(zones, tables, layout).map_err(StartError::Pages)?;
+    /// [`StartError`]: there is not even memory for the allocators themselves, or not all memory is mapped.
+    pub unsafe fn new(zones: Zones<A>, tables: PageTables<A>, layout: &Layout) -> Result<Self, StartError> {
+        // SAFETY: the caller says the same.
+        let taken_over = unsafe { PageAllocator::take_over(zones, tables, layout) };
+        let (pages, record) = taken_over.map_err(StartError::Pages)?;
         let slab = Slab::new(pages).map_err(StartError::Slab)?;
         Ok(Self { pages, slab, record })
     }
@@ -113,11 +117,5 @@ impl<A: Arch> Mm<A> {
         } else {
             Err(Fault::SlabPages { counted, found: pages.slab })
         }
-    }
-
-    /// Who reserved the byte at `address` before hand-over, if somebody did.
-    #[must_use]
-    pub fn reserved_by(&self, address: PhysAddr) -> Option<crate::machine::Owner> {
-        self.record.reserved().find(address).map(|region| region.owner())
     }
 }

@@ -9,7 +9,7 @@
 //! would cut across another is refused. Storage is the caller's: a [`BootSlice`] in a
 //! kernel, a vector on the host.
 //!
-//! Costs: O(n) to insert, O(log n) to find where a range goes; 80 bytes a range. Linux: kernel/resource.c
+//! Costs: O(n) to insert, O(log n) to find where a range goes; 72 bytes a range. Linux: kernel/resource.c
 //! (`insert_resource`, `r_show`), `e820__reserve_resources`, `request_standard_resources` (arm64).
 
 #![forbid(unsafe_code)]

@@ -2,10 +2,12 @@
 //!
 //! `spin` supplies the lock, [`Cpu`] the interrupts: while it is held none arrives on this CPU, so a handler that takes
 //! the same lock cannot meet its own CPU inside. Costs one atomic read-modify-write and two interrupt-flag
-//! operations when nobody else wants it. Linux: `spin_lock_irqsave`.
+//! operations when nobody else wants it. A guard stays on the CPU whose interrupts it turned off, so it cannot be sent
+//! to another thread. Linux: `spin_lock_irqsave`.
 
 use crate::arch::{Cpu, IrqState};
 use core::fmt;
+use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
 
@@ -23,7 +25,7 @@ impl<T> IrqLock<T> {
     /// Turns interrupts off, then waits for the lock.
     pub fn lock<C: Cpu>(&self, cpu: C) -> IrqGuard<'_, T, C> {
         let state = cpu.irq_save();
-        IrqGuard { guard: ManuallyDrop::new(self.inner.lock()), cpu, state }
+        IrqGuard { guard: ManuallyDrop::new(self.inner.lock()), cpu, state, not_send: PhantomData }
     }
 
     /// As [`IrqLock::lock`], but `None` at once when somebody holds it: for reports from a place that may have
@@ -31,7 +33,7 @@ impl<T> IrqLock<T> {
     pub fn try_lock<C: Cpu>(&self, cpu: C) -> Option<IrqGuard<'_, T, C>> {
         let state = cpu.irq_save();
         match self.inner.try_lock() {
-            Some(guard) => Some(IrqGuard { guard: ManuallyDrop::new(guard), cpu, state }),
+            Some(guard) => Some(IrqGuard { guard: ManuallyDrop::new(guard), cpu, state, not_send: PhantomData }),
             None => {
                 cpu.irq_restore(state);
                 None
@@ -52,10 +54,25 @@ impl<T> fmt::Debug for IrqLock<T> {
 }
 
 /// The lock is held, interrupts are off, until this goes.
+///
+/// It belongs to its CPU:
+/// ```compile_fail
+/// fn sends<T: Send>() {}
+/// sends::<mm::sync::IrqGuard<'static, u8, SendCpu>>();
+/// # #[derive(Clone, Copy)]
+/// # struct SendCpu;
+/// # // SAFETY: nothing is run.
+/// # unsafe impl mm::arch::Cpu for SendCpu {
+/// #     fn current(self) -> mm::addr::CpuId { mm::addr::CpuId::BOOT }
+/// #     fn irq_save(self) -> mm::arch::IrqState { mm::arch::IrqState::Disabled }
+/// #     fn irq_restore(self, _: mm::arch::IrqState) {}
+/// # }
+/// ```
 pub struct IrqGuard<'a, T, C: Cpu> {
     guard: ManuallyDrop<spin::mutex::SpinMutexGuard<'a, T>>,
     cpu: C,
     state: IrqState,
+    not_send: PhantomData<*const ()>,
 }
 
 impl<T, C: Cpu> Deref for IrqGuard<'_, T, C> {

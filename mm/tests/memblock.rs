@@ -205,10 +205,15 @@ fn growth_at_every_position() {
             let order = (0..=129).filter(|index| *index != gap).chain([gap]);
             let mut done = Vec::new();
             for index in order {
-                let before = tables(&memblock);
+                // Only the last entries find the arrays full.
+                let look = !cfg!(miri) || done.len() > 115;
+                let before = if look { tables(&memblock) } else { Vec::new() };
                 memblock.reserve(slot(index), Owner::new("test")).unwrap();
                 memblock.add(far(index)).unwrap();
                 done.push(slot(index));
+                if !look {
+                    continue;
+                }
                 for table in tables(&memblock).iter().filter(|table| !before.contains(table)) {
                     assert!(ram.range().contains_range(*table));
                     assert!(done.iter().all(|slot| !slot.overlaps(*table)), "a new array lies in reserved memory");

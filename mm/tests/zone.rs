@@ -4,7 +4,7 @@
 mod facts;
 mod ram;
 
-use facts::{Facts, MACHINES, Machine, lines};
+use facts::{Facts, Machine, lines, machines};
 use mm::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
 use mm::memblock::Memblock;
 use mm::numa::{AffinityRules, Nodes};
@@ -32,13 +32,13 @@ fn text(print: impl FnOnce(&mut String) -> core::fmt::Result) -> String {
 
 #[test]
 fn linux_printed_the_same_zones_and_lists() {
-    for (name, facts) in MACHINES {
+    for (name, facts) in machines() {
         let mut facts = Facts::parse(facts);
         let ram = facts.machine.window();
         let zones = zones(&mut facts.machine, &ram);
         let layout = text(|out| boot::zone_layout(&zones, out));
         assert_eq!(lines(&layout), facts.section("zones").unwrap(), "{name}");
-        let lists = text(|out| boot::zonelists(&zones, 64, out));
+        let lists = text(|out| boot::zonelists(&zones, 64, boot::Mobility::On, out));
         assert_eq!(lines(&lists), facts.section("lists").unwrap(), "{name}");
     }
 }
@@ -46,7 +46,7 @@ fn linux_printed_the_same_zones_and_lists() {
 #[test]
 fn linux_counted_the_same_pages() {
     let mut compared = 0;
-    for (name, facts) in MACHINES {
+    for (name, facts) in machines() {
         let mut facts = Facts::parse(facts);
         let Some(expected) = facts.section("zoneinfo").map(<[_]>::to_vec) else { continue };
         let ram = facts.machine.window();
@@ -61,7 +61,7 @@ fn linux_counted_the_same_pages() {
         assert_eq!(counted, expected, "{name}");
         compared += 1;
     }
-    assert!(compared >= 5);
+    assert!(compared >= if cfg!(miri) { 1 } else { 5 });
 }
 
 /// The ring of RULES: eight nodes, each 20 from its neighbours and 10 more for each step further.
@@ -89,7 +89,7 @@ fn a_ring_of_eight_falls_back_as_linux_does() {
 
 #[test]
 fn every_zone_is_found_by_its_frames_and_only_by_them() {
-    for (name, facts) in MACHINES {
+    for (name, facts) in machines() {
         let mut facts = Facts::parse(facts);
         let ram = facts.machine.window();
         let zones = zones(&mut facts.machine, &ram);
@@ -109,7 +109,7 @@ fn every_zone_is_found_by_its_frames_and_only_by_them() {
 
 #[test]
 fn lists_are_empty_before_they_are_built() {
-    let mut machine = Facts::parse(MACHINES[0].1).machine;
+    let mut machine = Facts::parse(machines().next().unwrap().1).machine;
     let ram = machine.window();
     let (nodes, _) = machine.assign(&ram, &mut |_| {});
     let zones = Zones::lay_out(nodes, ZoneLimits::x86(12)).unwrap();
@@ -119,7 +119,7 @@ fn lists_are_empty_before_they_are_built() {
 
 #[test]
 fn memory_handed_on_keeps_nodes_and_zones() {
-    let mut machine = Facts::parse(MACHINES[2].1).machine;
+    let mut machine = Facts::parse(include_str!("linux_facts/a-numa2-4g.txt")).machine;
     let ram = machine.window();
     let zones = zones(&mut machine, &ram);
     let spans = zones.spans().to_vec();
@@ -151,8 +151,11 @@ fn arm64_draws_its_borders_where_linux_does() {
     assert_eq!(arm64(1024 * GIB, 1026 * GIB, Some(GIB))[0], (1024 * GIB, 1026 * GIB));
 }
 
+/// Start, spanned and present pages of a zone.
+type ZoneNumbers = (u64, u64, u64);
+
 /// A machine of two nodes, the second above a hole, in pages of each size.
-fn page_size<const SHIFT: u32>() -> (Vec<(u64, u64, u64)>, Vec<(u16, u64)>) {
+fn page_size<const SHIFT: u32>() -> (Vec<ZoneNumbers>, Vec<(u16, u64)>) {
     const MIB: u64 = 1 << 20;
     let builder = mm_testkit::Machine::<SHIFT>::builder();
     let machine = builder.ram(0x8000_0000, 3 * MIB + 0x4000, 0).ram(0x8040_0000, 2 * MIB, 1).finish();
@@ -185,6 +188,9 @@ fn zones_and_holes_follow_the_size_of_pages_and_sections() {
     assert_eq!(holes, [(1, 16), (1, 8192 - 64 - 32)]);
 }
 
+/// Pages of a piece of memory at most; few, where each takes long.
+const LONGEST: u64 = if cfg!(miri) { 0x100 } else { 0x3000 };
+
 /// Counts unavailable pages one by one: every frame of a section that holds memory and is no memory itself, given to
 /// the zone of the next memory above, or to the last zone.
 fn holes_model(zones: &Zones<Access<'_>>) -> Vec<(u16, ZoneKind, u64)> {
@@ -205,7 +211,7 @@ fn holes_model(zones: &Zones<Access<'_>>) -> Vec<(u16, ZoneKind, u64)> {
         }
         *open = 0;
     };
-    let mut pfn = 0;
+    let mut pfn = pages[0].start().as_u64() >> 15 << 15;
     while pfn < end {
         match memory.iter().zip(&pages).find(|(_, pages)| pages.contains(Pfn::new(pfn))) {
             Some((region, pages)) => {
@@ -213,8 +219,10 @@ fn holes_model(zones: &Zones<Access<'_>>) -> Vec<(u16, ZoneKind, u64)> {
                 pfn = pages.end().as_u64();
             }
             None => {
-                open += u64::from(has_memory(pfn >> 15));
-                pfn += 1;
+                // Without memory in the section there is nothing to count in it.
+                let counts = has_memory(pfn >> 15);
+                open += u64::from(counts);
+                pfn = if counts { pfn + 1 } else { ((pfn >> 15) + 1) << 15 };
             }
         }
     }
@@ -229,7 +237,7 @@ proptest! {
     #[test]
     fn holes_and_presence_agree_with_counting(
         base in prop_oneof![Just(0_u64), Just(0xff00), Just(0xf_8000)],
-        pieces in proptest::collection::vec((1..0x3000_u64, 0..0x6000_u64, 0..3_u32), 1..8),
+        pieces in proptest::collection::vec((1..LONGEST, 0..2 * LONGEST, 0..3_u32), 1..8),
     ) {
         let mut description = "arch arm64\n".to_owned();
         let mut at = base;

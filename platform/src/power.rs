@@ -6,6 +6,15 @@
 
 use mm::addr::PhysAddr;
 
+/// How the kernel's run went: what a test device is told.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ExitStatus {
+    /// As it should.
+    Success,
+    /// Not as it should.
+    Failure,
+}
+
 /// Where a register of the platform is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Register {

@@ -112,8 +112,9 @@ impl PhysRead for MemoryImage<'_> {
             let here = at.checked_add(done as u64).ok_or(Unreadable { at })?;
             let piece = self.at(here).ok_or(Unreadable { at: here })?;
             let count = piece.len().min(left.len());
-            for (to, from) in left.iter_mut().zip(piece) {
-                *to = *from;
+            // Both are as long as the shorter of the two.
+            if let (Some(to), Some(from)) = (left.get_mut(..count), piece.get(..count)) {
+                to.copy_from_slice(from);
             }
             done += count;
         }

@@ -5,11 +5,11 @@
 //! the first bytes are the Image header that the kernel's `.head` section carries.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use anyhow::{Context as _, Result, bail};
-use object::elf::{FileHeader64, PT_LOAD};
+use object::elf::{FileHeader64, NoteType, PT_LOAD};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
@@ -60,7 +60,7 @@ pub(crate) fn build(arch: Arch, report: Report) -> Result<PathBuf> {
     let (elf, image) = (workspace::kernel_elf(arch)?, workspace::kernel_image(arch)?);
     if elf != image {
         let bytes = fs::read(&elf).with_context(|| elf.display().to_string())?;
-        let flat = flatten(&bytes).with_context(|| elf.display().to_string())?;
+        let (_, flat) = flatten(&bytes).with_context(|| elf.display().to_string())?;
         check_header(&flat).with_context(|| elf.display().to_string())?;
         write_whole(&image, &flat)?;
     }
@@ -68,18 +68,25 @@ pub(crate) fn build(arch: Arch, report: Report) -> Result<PathBuf> {
 }
 
 /// Puts the file in its place in one step, because another run may be booting from it.
-fn write_whole(path: &PathBuf, bytes: &[u8]) -> Result<()> {
+///
+/// # Errors
+/// When it cannot be written.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
     if fs::read(path).is_ok_and(|present| present == bytes) {
         return Ok(());
     }
-    let fresh = path.with_extension(format!("img.{}", std::process::id()));
+    let fresh = path.with_extension(format!("new.{}", std::process::id()));
     fs::write(&fresh, bytes).with_context(|| fresh.display().to_string())?;
     fs::rename(&fresh, path).with_context(|| path.display().to_string())
 }
 
 /// The loadable segments of an ELF file as one piece of memory, from the lowest physical address to the end of the
-/// last byte that the file holds. What the file leaves out at the end (`.bss`) is the header's business.
-fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
+/// last byte that the file holds; and that lowest address. What the file leaves out at the end (`.bss`) is the header's
+/// business.
+///
+/// # Errors
+/// When it is no ELF file, or its segments do not make one image.
+pub(crate) fn flatten(elf: &[u8]) -> Result<(u64, Vec<u8>)> {
     let header = FileHeader64::<LittleEndian>::parse(elf).context("no ELF file")?;
     let endian = header.endian().context("no little-endian ELF file")?;
     let mut segments = Vec::new();
@@ -105,7 +112,25 @@ fn flatten(elf: &[u8]) -> Result<Vec<u8>> {
         flat.resize(start, 0);
         flat.extend_from_slice(data);
     }
-    Ok(flat)
+    Ok((base, flat))
+}
+
+/// The name and the type of the note that holds the physical address at which PVH enters the kernel.
+const PVH_NOTE: (&[u8], NoteType) = (b"Xen", NoteType(18));
+
+/// Where PVH enters the kernel in this ELF file, if it does.
+pub(crate) fn pvh_entry(elf: &[u8]) -> Option<u32> {
+    let header = FileHeader64::<LittleEndian>::parse(elf).ok()?;
+    let endian = header.endian().ok()?;
+    for segment in header.program_headers(endian, elf).ok()? {
+        let Ok(Some(mut notes)) = segment.notes(endian, elf) else { continue };
+        while let Ok(Some(note)) = notes.next() {
+            if (note.name(), note.n_type(endian)) == PVH_NOTE {
+                return note.desc().first_chunk().copied().map(u32::from_le_bytes);
+            }
+        }
+    }
+    None
 }
 
 fn check_header(image: &[u8]) -> Result<()> {
@@ -133,7 +158,8 @@ mod tests {
         for (kind, address, data, memory) in segments {
             file.extend([*kind, 5].map(u32::to_le_bytes).concat());
             let virt = 0xffff_ffff_8000_0000 | address;
-            let fields = [offset, virt, *address, data.len() as u64, *memory, 4096];
+            let align = if *kind == PT_LOAD.0 { 4096 } else { 4 };
+            let fields = [offset, virt, *address, data.len() as u64, *memory, align];
             file.extend(fields.map(u64::to_le_bytes).concat());
             offset += data.len() as u64;
         }
@@ -151,7 +177,7 @@ mod tests {
             (PT_LOAD.0, 0x20_0000, b"text", 4),
             (PT_LOAD.0, 0x30_0000, b"", 0x8000),
         ]);
-        assert_eq!(flatten(&file).unwrap(), b"text\0\0\0\0data");
+        assert_eq!(flatten(&file).unwrap(), (0x20_0000, b"text\0\0\0\0data".to_vec()));
     }
 
     #[test]
@@ -171,6 +197,15 @@ mod tests {
             let error = format!("{:#}", flatten(&file).unwrap_err());
             assert!(error.contains(reason), "{error}");
         }
+    }
+
+    #[test]
+    fn the_pvh_entry_is_in_the_note() {
+        let note = |name: &[u8; 4]| [&[4, 0, 0, 0, 4, 0, 0, 0, 18, 0, 0, 0][..], name, &[0x34, 0x12, 0x20, 0]].concat();
+        let file = |name| elf(&[(PT_LOAD.0, 0x20_0000, b"text", 4), (4, 0x20_1000, &note(name), 20)]);
+        assert_eq!(pvh_entry(&file(b"Xen\0")), Some(0x20_1234));
+        assert_eq!(pvh_entry(&file(b"GNU\0")), None);
+        assert_eq!(pvh_entry(b"no ELF"), None);
     }
 
     #[test]

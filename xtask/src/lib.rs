@@ -1,7 +1,8 @@
 //! `cargo xtask`: builds the kernel, boots it on QEMU machines, runs every test, says what is missing.
 //!
 //! The way of a boot: `cli` reads the command line, `missing` sees to it that the tools are there, `image`
-//! builds what QEMU loads, `qemu` writes QEMU's command line, `process` runs it under a time limit, `serial`
+//! builds what QEMU loads, `firmware` makes the firmware of machines that do not take QEMU's, `qemu` writes QEMU's
+//! command line, `process` runs it under a time limit, `serial`
 //! turns its bytes into lines (names of functions from `symbols`), and `verdict` says how it went. The verbs
 //! `run`, `test`, `doctor` and `ci` put these together.
 //!
@@ -15,7 +16,9 @@ mod ci;
 mod cli;
 mod doctor;
 mod exit;
+mod firmware;
 mod image;
+mod instructions;
 mod matrix;
 mod memory;
 mod missing;

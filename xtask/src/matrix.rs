@@ -9,6 +9,9 @@ use serde::Deserialize;
 
 use crate::arch::Arch;
 use crate::exit::usage;
+use crate::firmware::Firmware;
+use crate::firmware::bios::Bios;
+use crate::firmware::tree::Tree;
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
 use crate::qemu::TestDevice;
@@ -17,6 +20,9 @@ use crate::workspace;
 
 /// Where the matrix lies, from the root of the workspace.
 const FILE: &str = "ci/matrix.toml";
+
+/// What the kernel's warnings begin with.
+const WARNING: &str = "warning: ";
 
 /// One machine, and how a boot of it is judged.
 #[derive(Clone, Debug)]
@@ -31,10 +37,16 @@ pub(crate) struct Machine {
     pub(crate) distances: Distances,
     /// A file of the workspace that is loaded as initial RAM disk.
     pub(crate) initrd: Option<String>,
+    /// What the firmware says, where it is not QEMU's.
+    pub(crate) firmware: Option<Firmware>,
     pub(crate) append: String,
     pub(crate) exec: String,
     pub(crate) test_device: TestDevice,
+    /// Instructions from entry to prompt that are not to be exceeded; the clock counts them then.
+    pub(crate) max_instructions: Option<u64>,
     pub(crate) timeout: Duration,
+    /// The right end is a failure with one sentence, the last that is expected.
+    pub(crate) stops: bool,
     expect: Vec<Expectation>,
 }
 
@@ -75,12 +87,19 @@ struct Entry {
     #[serde(default, rename = "numa-dist")]
     numa_dist: Distances,
     initrd: Option<String>,
+    bios: Option<Bios>,
+    #[serde(rename = "device-tree")]
+    device_tree: Option<Tree>,
     append: Option<String>,
     exec: Option<String>,
     #[serde(default, rename = "no-test-device")]
     no_test_device: bool,
+    #[serde(rename = "max-instructions")]
+    max_instructions: Option<u64>,
     timeout: Option<u64>,
+    #[serde(default)]
     expect: Vec<String>,
+    stops: Option<String>,
 }
 
 /// Reads the matrix of this workspace.
@@ -121,7 +140,18 @@ impl Machine {
         if entry.name.is_empty() || !entry.name.bytes().all(plain) {
             bail!("a name has lower-case letters, digits and `-`: it becomes the name of a log file");
         }
-        let expect = entry.expect.into_iter().chain(defaults.expect.iter().cloned());
+        let firmware = match (entry.bios, entry.device_tree, entry.arch) {
+            (None, None, _) => None,
+            (Some(bios), None, Arch::X86_64) => Some(Firmware::Bios(bios)),
+            (None, Some(tree), Arch::Aarch64) => Some(Firmware::Tree(tree)),
+            _ => bail!("a bios is for x86_64, a device-tree for aarch64"),
+        };
+        if firmware.is_some() && entry.initrd.is_some() {
+            bail!("no initrd goes with a bios or device-tree");
+        }
+        let stops = entry.stops.is_some();
+        let last = entry.stops.map_or_else(|| defaults.expect.clone(), |sentence| vec![sentence]);
+        let expect = entry.expect.into_iter().chain(last);
         let memory = match (entry.memory, &entry.numa) {
             (Some(memory), None) => memory,
             (None, Some(numa)) => numa.memory(),
@@ -137,10 +167,13 @@ impl Machine {
             numa: entry.numa,
             distances: entry.numa_dist,
             initrd: entry.initrd,
+            firmware,
             append: entry.append.unwrap_or_else(|| defaults.append.clone()),
             exec: entry.exec.unwrap_or_else(|| defaults.exec.clone()),
             test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
+            max_instructions: entry.max_instructions,
             timeout: Duration::from_secs(entry.timeout.unwrap_or(defaults.timeout)),
+            stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })
     }
@@ -148,9 +181,19 @@ impl Machine {
     /// The first expectation that the log does not meet. They are met in their order, each by a line after the one
     /// that met the one before.
     pub(crate) fn unmet<'m>(&'m self, log: &[String]) -> Option<&'m str> {
-        let mut lines = log.iter().map(|line| without_time(line));
+        let mut lines = log.iter().map(|line| without_time(line).trim_end());
         let unmet = self.expect.iter().find(|expectation| !lines.any(|line| expectation.pattern.is_match(line)));
         unmet.map(|expectation| expectation.written.as_str())
+    }
+
+    /// The first warning of the kernel that nothing expects, on a machine whose firmware the matrix gives: there each is
+    /// the answer to something.
+    pub(crate) fn unexpected<'l>(&self, log: &'l [String]) -> Option<&'l str> {
+        self.firmware.as_ref()?;
+        let expected = |line: &&str| self.expect.iter().any(|expectation| expectation.pattern.is_match(line));
+        let mut warnings =
+            log.iter().map(|line| without_time(line).trim_end()).filter(|line| line.starts_with(WARNING));
+        warnings.find(|line| !expected(line))
     }
 
     /// The line that `test --list` prints.
@@ -241,6 +284,9 @@ mod tests {
             (good.replace("[]", "['(']"), "expect `(`"),
             (good.to_owned() + "colour = 'red'", "colour"),
             (good.to_owned() + "numa = '1G'", "either memory or numa"),
+            (good.to_owned() + "device-tree = { memory = [] }", "a device-tree for aarch64"),
+            (good.to_owned() + "initrd = 'a'\nbios = { e820 = [] }", "no initrd"),
+            (good.to_owned() + "bios = { e820 = ['0 1 odd'] }", "`0 1 odd`"),
             (good.to_owned() + "[[machine]]\n" + good, "two of this name"),
         ] {
             let error = format!("{:#}", one(&entry).unwrap_err());
@@ -263,6 +309,26 @@ mod tests {
         assert_eq!(expecting(&["Zone"]).unmet(&log), Some("Zone"));
         assert_eq!(expecting(&["Zone ranges:", "Zone ranges:"]).unmet(&log), Some("Zone ranges:"));
         assert_eq!(expecting(&[]).unmet(&log[..3]), Some("last"));
+    }
+
+    #[test]
+    fn a_machine_that_stops_is_expected_to_say_so_last() {
+        let machine = one("name = 'a'\narch = 'x86_64'\nmachine = 'pc'\nmemory = '1G'\nstops = 'kernel stopped: .*'");
+        let machine = machine.unwrap();
+        assert!(machine.stops);
+        assert_eq!(machine.unmet(&["kernel stopped: no memory".to_owned()]), None);
+        assert_eq!(machine.unmet(&["last".to_owned()]), Some("kernel stopped: .*"));
+        assert!(!expecting(&[]).stops);
+    }
+
+    #[test]
+    fn a_warning_is_unexpected_only_where_firmware_is_ours() {
+        let log = ["[    0.000001] warning: E820 entry 1: odd", "warning: SRAT: odd", "last"].map(str::to_owned);
+        let tree = "name = 'a'\narch = 'aarch64'\nmachine = 'virt'\nmemory = '1G'\ndevice-tree = { memory = [] }\n";
+        let one = |expect: &str| one(&format!("{tree}expect = [{expect}]")).unwrap();
+        assert_eq!(one("'warning: E820 .*', 'warning: SRAT: odd'").unexpected(&log), None);
+        assert_eq!(one("'warning: E820 .*'").unexpected(&log), Some("warning: SRAT: odd"));
+        assert_eq!(expecting(&[]).unexpected(&log), None);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use crate::arch::Arch;
+use crate::firmware::Loaded;
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
 
@@ -62,6 +63,8 @@ pub(crate) struct Qemu {
     pub(crate) distances: Distances,
     pub(crate) image: PathBuf,
     pub(crate) initrd: Option<PathBuf>,
+    /// Firmware that is not QEMU's, with the kernel it enters: in place of `image`, `initrd` and the command line.
+    pub(crate) firmware: Option<Loaded>,
     /// The kernel command line, without `exec=` and `exit=`.
     pub(crate) append: String,
     /// What the monitor runs when bring-up is done.
@@ -129,6 +132,17 @@ impl Qemu {
         if self.clock == Clock::Instructions {
             list.option("-icount", "shift=0,sleep=off");
         }
+        self.kernel(&mut list);
+        list.0
+    }
+
+    fn kernel(&self, list: &mut Arguments) {
+        if let Some(firmware) = &self.firmware {
+            for [option, value] in firmware.options() {
+                list.option(&option, value);
+            }
+            return;
+        }
         list.option("-kernel", self.image.to_string_lossy());
         if let Some(initrd) = &self.initrd {
             list.option("-initrd", initrd.to_string_lossy());
@@ -137,7 +151,6 @@ impl Qemu {
         if !append.is_empty() {
             list.option("-append", append);
         }
-        list.0
     }
 
     fn nodes(&self, list: &mut Arguments) {
@@ -198,6 +211,7 @@ pub(crate) mod tests {
             distances: Distances::default(),
             image: PathBuf::from("/kernel"),
             initrd: None,
+            firmware: None,
             append: String::new(),
             exec: None,
             test_device: TestDevice::Present,
@@ -274,6 +288,21 @@ pub(crate) mod tests {
             assert!(line.contains(part), "{line}");
         }
         assert!(!line.contains("cortex"), "{line}");
+    }
+
+    #[test]
+    fn firmware_takes_the_place_of_kernel_and_command_line() {
+        let tree = toml::from_str("memory = ['1G 1G']").unwrap();
+        let loaded = Loaded { firmware: crate::firmware::Firmware::Tree(tree), folder: "/folder".into() };
+        let line = Qemu { firmware: Some(loaded), append: "selftest".into(), ..plain(Arch::Aarch64) }.shell_line();
+        for part in
+            ["/folder/kernel.img,addr=0x40200000", "/folder/tree.dtb,addr=0x48000000", "addr=0x40100000,cpu-num"]
+        {
+            assert!(line.contains(part), "{line}");
+        }
+        for word in ["-kernel", "-append", "selftest"] {
+            assert!(!line.contains(word), "{line}");
+        }
     }
 
     #[test]

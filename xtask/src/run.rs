@@ -8,7 +8,9 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::arch::Arch;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure, usage};
+use crate::firmware::Loaded;
 use crate::image::{self, Report};
+use crate::instructions;
 use crate::matrix::{self, Machine};
 use crate::memory::MemorySize;
 use crate::missing;
@@ -43,6 +45,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
     }
     let limit = time_limit(args, config.as_ref(), &qemu);
     let boot = boot(&qemu, limit, &mut Patient(io::stdout()))?;
+    if qemu.clock == Clock::Instructions
+        && let Some(count) = instructions::to_prompt(qemu.arch, boot.serial.lines())
+    {
+        println!("instructions from entry to prompt: {count}");
+    }
     match boot.verdict {
         Verdict::Right => Ok(Exit::Right),
         Verdict::Wrong(reason) => Err(anyhow!(reason)),
@@ -109,6 +116,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         (None, Terminal::No) => (Console::Captured, Some("poweroff".to_owned())),
         (Some(commands), Terminal::No) => (Console::Captured, Some(format!("{commands}; poweroff"))),
     };
+    let counted = config.is_some_and(|machine| machine.max_instructions.is_some());
     let absent = args.no_test_device || config.is_some_and(|machine| machine.test_device == TestDevice::Absent);
     let initrd = args.initrd.clone().or_else(|| {
         let file = config?.initrd.as_ref()?;
@@ -117,6 +125,14 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
     if let Some(initrd) = initrd.as_ref().filter(|initrd| !initrd.is_file()) {
         return Err(Failure::NoFile(format!("--initrd: there is no file {}", initrd.display())).into());
     }
+    let firmware = config.and_then(|machine| Some((machine, machine.firmware.clone()?)));
+    if let Some((machine, _)) = firmware.as_ref().filter(|_| initrd.is_some()) {
+        return Err(usage(format!("--initrd: the firmware of {} loads none", machine.name)));
+    }
+    let firmware = firmware.map(|(machine, firmware)| {
+        let folder = workspace::machine_logs()?.join(&machine.name);
+        anyhow::Ok(Loaded { firmware, folder })
+    });
     Ok(Qemu {
         arch,
         machine: args
@@ -131,12 +147,13 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         distances,
         image: workspace::kernel_image(arch)?,
         initrd,
+        firmware: firmware.transpose()?,
         append: args.append.clone().or_else(|| config.map(|machine| machine.append.clone())).unwrap_or_default(),
         exec,
         test_device: if absent { TestDevice::Absent } else { TestDevice::Present },
         console,
         debugger: if args.gdb { Debugger::Waiting } else { Debugger::None },
-        clock: if args.icount { Clock::Instructions } else { Clock::Host },
+        clock: if args.icount || counted { Clock::Instructions } else { Clock::Host },
     })
 }
 
@@ -169,14 +186,18 @@ fn end_the_machine(commands: &str) -> bool {
 /// What a boot left behind.
 pub(crate) struct Boot {
     pub(crate) verdict: Verdict,
+    pub(crate) ending: Ending,
     pub(crate) serial: Serial,
 }
 
 /// Starts the machine, shows its serial line (and QEMU's own messages) on `out`, and judges its end.
 ///
 /// # Errors
-/// When QEMU cannot be started, or `out` not be written to.
+/// When QEMU cannot be started, `out` not be written to, or a file of the machine's own firmware not be made.
 pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) -> Result<Boot> {
+    if let Some(firmware) = &qemu.firmware {
+        firmware.write(&workspace::kernel_elf(qemu.arch)?, &qemu.image, &qemu.kernel_command_line())?;
+    }
     let interactive = qemu.console == Console::Interactive;
     let input = if interactive { Input::Terminal } else { Input::Nothing };
     let mut serial = Serial::new(workspace::kernel_elf(qemu.arch)?);
@@ -197,7 +218,7 @@ pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) ->
         true => Verdict::Right,
         false => verdict::judge(qemu.arch, qemu.test_device, ending, serial.panic()),
     };
-    Ok(Boot { verdict, serial })
+    Ok(Boot { verdict, ending, serial })
 }
 
 /// Our stdout while QEMU has the terminal: it makes the terminal non-blocking, for us as well.

@@ -77,6 +77,11 @@ impl Serial {
         &self.lines
     }
 
+    /// The lines in which the kernel gave up; one, when it did so as it should.
+    pub(crate) fn last_words(&self) -> usize {
+        self.lines.iter().filter(|line| gives_up(line)).count()
+    }
+
     /// The line in which the kernel gave up.
     pub(crate) fn panic(&self) -> Option<&str> {
         self.panic.as_deref()
@@ -85,8 +90,7 @@ impl Serial {
     fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        let lower = line.to_ascii_lowercase();
-        if self.panic.is_none() && GIVES_UP.iter().any(|words| lower.contains(words)) {
+        if self.panic.is_none() && gives_up(&line) {
             self.panic = Some(without_time(&line).to_owned());
         }
         self.lines.push(line);
@@ -99,6 +103,12 @@ impl Serial {
         let probe = if frame == 0 { address } else { address.saturating_sub(1) };
         Some(format!(" {}", symbols.name(probe)?))
     }
+}
+
+/// Whether the line is one in which the kernel gives up.
+fn gives_up(line: &str) -> bool {
+    let lower = line.to_ascii_lowercase();
+    GIVES_UP.iter().any(|words| lower.contains(words))
 }
 
 /// Frame number and address of a backtrace line.
@@ -159,7 +169,7 @@ mod tests {
     #[test]
     fn a_panic_is_noticed_once_and_without_its_time() {
         let (serial, _) = fed(&["[    0.1", "00000] kernel panic: no memory\n", "kernel panic: again\n"]);
-        assert_eq!(serial.panic(), Some("kernel panic: no memory"));
+        assert_eq!((serial.panic(), serial.last_words()), (Some("kernel panic: no memory"), 2));
         assert_eq!(fed(&["all is well\n"]).0.panic(), None);
     }
 

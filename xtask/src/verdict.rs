@@ -22,6 +22,8 @@ pub(crate) enum Verdict {
 /// What isa-debug-exit makes of the kernel's 0x10 and 0x11: twice the value, plus one.
 const ISA_DEBUG_RIGHT: i32 = 33;
 const ISA_DEBUG_WRONG: i32 = 35;
+/// What semihosting makes of a failure.
+const SEMIHOSTING_WRONG: i32 = 1;
 
 /// Judges a boot that nobody typed into. `panic` is the line in which the kernel gave up.
 pub(crate) fn judge(arch: Arch, test_device: TestDevice, ending: Ending, panic: Option<&str>) -> Verdict {
@@ -41,13 +43,30 @@ pub(crate) fn judge(arch: Arch, test_device: TestDevice, ending: Ending, panic: 
         (TestDevice::Present, Arch::X86_64, ISA_DEBUG_WRONG) => {
             Verdict::Wrong("the kernel reports a failure".to_owned())
         }
-        (TestDevice::Present, Arch::Aarch64, 1) => {
+        (TestDevice::Present, Arch::Aarch64, SEMIHOSTING_WRONG) => {
             Verdict::Wrong("the kernel reports a failure (QEMU's own errors have this status, too)".to_owned())
         }
         (TestDevice::Present, Arch::X86_64, 0) => {
             Verdict::Wrong("the machine was reset without a verdict (a triple fault?)".to_owned())
         }
         (_, _, code) => Verdict::Wrong(format!("QEMU ended with status {code}")),
+    }
+}
+
+/// Judges a boot on a machine that leaves nothing to boot with: right is one sentence, and an end by the kernel itself
+/// with the status of failure. `last_words` is how many sentences there were; which one is for the matrix to say.
+pub(crate) fn judge_stop(arch: Arch, ending: Ending, last_words: usize) -> Verdict {
+    let failure = match arch {
+        Arch::X86_64 => ISA_DEBUG_WRONG,
+        Arch::Aarch64 => SEMIHOSTING_WRONG,
+    };
+    match (ending, last_words) {
+        (Ending::TimeLimit, _) => Verdict::TimeLimit,
+        (_, 0) => Verdict::Wrong("the kernel should have stopped, and did not".to_owned()),
+        (_, 2..) => Verdict::Wrong(format!("the kernel gave up {last_words} times")),
+        (Ending::Stopped, _) => Verdict::Wrong("the kernel said that it stops, and did not end".to_owned()),
+        (Ending::Exited(status), _) if status.code() == Some(failure) => Verdict::Right,
+        (Ending::Exited(status), _) => Verdict::Wrong(format!("the kernel stopped, but QEMU ended by {status}")),
     }
 }
 
@@ -83,6 +102,20 @@ mod tests {
         for ending in [exited(0), exited(33), Ending::Stopped, Ending::TimeLimit] {
             let verdict = judge(Arch::X86_64, TestDevice::Present, ending, Some("kernel panic: x"));
             assert_eq!(verdict, Verdict::Wrong("kernel panic: x".into()));
+        }
+    }
+
+    #[test]
+    fn a_stop_is_one_sentence_and_the_status_of_failure() {
+        for (arch, failure) in [(Arch::X86_64, 35), (Arch::Aarch64, 1)] {
+            for code in 0..=255 {
+                let right = judge_stop(arch, exited(code), 1) == Verdict::Right;
+                assert_eq!(right, code == failure, "{arch} {code}");
+            }
+            for (ending, last_words) in [(exited(failure), 0), (exited(failure), 2), (Ending::Stopped, 1)] {
+                assert!(matches!(judge_stop(arch, ending, last_words), Verdict::Wrong(_)));
+            }
+            assert_eq!(judge_stop(arch, Ending::TimeLimit, 0), Verdict::TimeLimit);
         }
     }
 

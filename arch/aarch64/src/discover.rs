@@ -59,7 +59,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
     let at = PhysAddr::new(handover);
     let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
     let boot = image::read(at, blob).map_err(DiscoverError::BadTree)?;
-    exit::prepare(&boot, read);
+    exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
 }
 
@@ -84,7 +84,7 @@ pub fn print_map(boot: &BootInfo<'_>, _read: &mut dyn PhysRead, text: &mut dyn f
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.
-pub fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
+fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
     boot.power_off(read).or(board(boot).power)
 }
 

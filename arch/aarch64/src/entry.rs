@@ -5,7 +5,7 @@
 //! The code (entry.s) leaves EL2 for EL1 when it is entered there, fills the boot tables, turns the MMU and the caches
 //! on, clears .bss, and goes on at the linked address, on the boot stack, in [`arch_start`].
 //!
-//! What holds from there on, in the boot tables, which stay the kernel's tables for good:
+//! What holds from there on, in the boot tables. The final ones share those of the image and of the fixmap:
 //! - the image is mapped at its link address, page by page, each section with its own rights: nothing is ever writable
 //!   and executable;
 //! - below the boot stack and the overflow stack lies a page that is not mapped;
@@ -21,7 +21,7 @@ use crate::layout::{DIRECT_START, FIXMAP_END, FIXMAP_START, LAYOUT};
 use crate::{hello, paging, timer, traps};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
-use mm::layout::VirtRange;
+use mm::layout::{ImageSection, VirtRange};
 use mm::paging::Access;
 
 core::arch::global_asm!(
@@ -75,46 +75,20 @@ extern "C" fn arch_start(handover: u64, image_base: u64, level: u64, time: u64) 
     start_kernel(handover)
 }
 
-/// A part of the kernel's image whose pages have the same rights.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct ImageSection {
-    /// `text`, `rodata`, `data` or `bss`.
-    pub name: &'static str,
-    /// Where it is linked, whole pages.
-    pub virt: VirtRange,
-    /// Where it lies in physical memory.
-    pub phys: PhysRange,
-    /// What may be done with it.
-    pub access: Access,
-}
-
-impl ImageSection {
-    fn new(name: &'static str, start: *const u8, end: *const u8, access: Access) -> Self {
-        let virt = VirtRange::new(address_of(start), address_of(end));
-        Self { name, virt, phys: phys_of(virt), access }
-    }
-
-    /// The name under which its memory is reserved, as `/proc/iomem` has it.
-    #[must_use]
-    pub fn owner(&self) -> &'static str {
-        match self.name {
-            "text" => "Kernel code",
-            "rodata" => "Kernel rodata",
-            "data" => "Kernel data",
-            _ => "Kernel bss",
-        }
-    }
-}
-
 /// The image's sections in the order of their addresses. `bss` includes stacks, spare frames and boot tables.
 #[must_use]
 pub fn image() -> [ImageSection; 4] {
     [
-        ImageSection::new("text", &raw const __text_start, &raw const __text_end, Access::ReadExecute),
-        ImageSection::new("rodata", &raw const __rodata_start, &raw const __rodata_end, Access::ReadOnly),
-        ImageSection::new("data", &raw const __data_start, &raw const __data_end, Access::ReadWrite),
-        ImageSection::new("bss", &raw const __bss_start, &raw const __bss_end, Access::ReadWrite),
+        section("text", &raw const __text_start, &raw const __text_end, Access::ReadExecute),
+        section("rodata", &raw const __rodata_start, &raw const __rodata_end, Access::ReadOnly),
+        section("data", &raw const __data_start, &raw const __data_end, Access::ReadWrite),
+        section("bss", &raw const __bss_start, &raw const __bss_end, Access::ReadWrite),
     ]
+}
+
+fn section(name: &'static str, start: *const u8, end: *const u8, access: Access) -> ImageSection {
+    let virt = VirtRange::new(address_of(start), address_of(end));
+    ImageSection { name, virt, phys: phys_of(virt), access }
 }
 
 /// The physical memory that the image takes, page-aligned.

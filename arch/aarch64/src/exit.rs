@@ -6,20 +6,11 @@
 //! `arch/arm64/kernel/process.c`.
 
 use crate::traps::probe;
-use crate::{Native, cpu, discover, entry};
+use crate::{Native, cpu, entry};
 use mm::sync::IrqLock;
-use platform::handover::BootInfo;
+use platform::Cmdline;
+pub use platform::power::ExitStatus;
 use platform::power::{Conduit, Off, PowerOff};
-use platform::read::PhysRead;
-
-/// How the kernel's run went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ExitStatus {
-    /// As it should.
-    Success,
-    /// Not as it should.
-    Failure,
-}
 
 /// Whether somebody takes an exit status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -46,12 +37,12 @@ const SEMIHOSTING_EXIT: u64 = 0x18;
 const APPLICATION_EXIT: u64 = 0x2_0026;
 
 /// Learns from the command line (`exit=semihosting`) and from the firmware's tables how this machine ends.
-pub fn prepare(boot: &BootInfo<'_>, read: &mut dyn PhysRead) {
-    let test = match boot.cmdline.get("exit") {
+pub fn prepare(cmdline: &Cmdline, power: PowerOff) {
+    let test = match cmdline.get("exit") {
         Some("semihosting") => TestDevice::Semihosting,
         _ => TestDevice::None,
     };
-    set_ways(test, discover::power(boot, read));
+    set_ways(test, power);
 }
 
 /// Says which ways there are.

@@ -1,8 +1,8 @@
 //! From what the boot loader handed over to the description of the machine.
 //!
-//! The reading is `platform`'s; this names what only this architecture knows: that the hand-over is PVH, where a PC's
-//! firmware leaves ACPI's root pointer, which consoles and which ways to end a PC has. Linux: `kernel/setup.c`,
-//! `platform/pvh/enlighten.c`, `acpi_find_root_pointer`.
+//! The reading is `platform`'s; this names what only this architecture knows: that the hand-over is PVH, which may leave
+//! ACPI's root pointer to be looked for, which consoles and which ways to end a PC has. Linux: `kernel/setup.c`,
+//! `platform/pvh/enlighten.c`.
 
 use crate::exit;
 use crate::paging::EarlyMap;
@@ -18,6 +18,7 @@ use platform::ConsoleSpec;
 use platform::board::{self, Board};
 use platform::console::Uart;
 use platform::console::spec::{self, Candidates, SpecError};
+use platform::firmware::acpi;
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, pvh};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
@@ -35,9 +36,9 @@ pub type KernelUart = Uart<DeviceRegisters>;
 pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>, HandoverError> {
     let mut boot = pvh::read(PhysAddr::new(handover), read)?;
     if boot.rsdp.is_none() {
-        boot.rsdp = find_root_pointer(read);
+        boot.rsdp = acpi::search_bios(read);
     }
-    exit::prepare(&boot, read);
+    exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
 }
 
@@ -81,7 +82,7 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.
-pub fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
+fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
     boot.power_off(read).or(board().power)
 }
 
@@ -102,65 +103,4 @@ fn board() -> &'static Board {
     };
     let id = (id != u32::MAX).then_some((id as u16, (id >> 16) as u16));
     board::by_host_bridge(id).unwrap_or(&board::MICROVM)
-}
-
-/// Where the root pointer must begin: its signature on a multiple of 16.
-const SIGNATURE: [u8; 8] = *b"RSD PTR ";
-/// Where the BIOS leaves the segment of its extended data area.
-const EXTENDED_DATA_SEGMENT: PhysAddr = PhysAddr::new(0x40e);
-/// The BIOS's read-only memory.
-const BIOS: (u64, u64) = (0xe_0000, 0x10_0000);
-
-/// Looks for ACPI's root pointer where a PC's firmware leaves it: the first KiB of the extended data area, then the
-/// BIOS. A signature whose checksum is wrong is passed over.
-fn find_root_pointer(read: &mut dyn PhysRead) -> Option<PhysAddr> {
-    let extended = u64::from(read.read_u16(EXTENDED_DATA_SEGMENT).ok()?) << 4;
-    let areas = [(extended, extended + 1024), BIOS];
-    areas
-        .into_iter()
-        .filter(|&(start, _)| start >= 0x400)
-        .find_map(|(start, end)| (start..end).step_by(16).map(PhysAddr::new).find(|&at| is_root_pointer(at, read)))
-}
-
-fn is_root_pointer(at: PhysAddr, read: &mut dyn PhysRead) -> bool {
-    let mut bytes = [0; 20];
-    read.read(at, &mut bytes).is_ok()
-        && bytes.starts_with(&SIGNATURE)
-        && bytes.iter().fold(0, |sum: u8, &byte| sum.wrapping_add(byte)) == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use platform::MemoryImage;
-
-    fn with_checksum(mut bytes: [u8; 20]) -> [u8; 20] {
-        bytes[8] = bytes.iter().fold(0u8, |sum, &byte| sum.wrapping_sub(byte));
-        bytes
-    }
-
-    #[test]
-    fn the_root_pointer_is_found_behind_one_that_is_damaged() {
-        let mut low = [0u8; 0x500];
-        low[0x40e..0x410].copy_from_slice(&0x9fc0u16.to_le_bytes());
-        let extended = [0u8; 1024];
-        let mut bios = vec![0u8; 0x2_0000];
-        let mut pointer = [0u8; 20];
-        pointer[..8].copy_from_slice(b"RSD PTR ");
-        pointer[9] = 1;
-        bios[0x100..0x114].copy_from_slice(&pointer);
-        bios[0x240..0x254].copy_from_slice(&with_checksum(pointer));
-        let pieces = [
-            (PhysAddr::new(0), &low[..]),
-            (PhysAddr::new(0x9_fc00), &extended[..]),
-            (PhysAddr::new(0xe_0000), &bios[..]),
-        ];
-        assert_eq!(find_root_pointer(&mut MemoryImage::new(&pieces)), Some(PhysAddr::new(0xe_0240)));
-    }
-
-    #[test]
-    fn a_machine_without_one_has_none() {
-        let pieces = [(PhysAddr::new(0), &[0u8; 0x500][..])];
-        assert_eq!(find_root_pointer(&mut MemoryImage::new(&pieces)), None);
-    }
 }

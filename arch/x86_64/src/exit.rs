@@ -6,22 +6,13 @@
 //! `drivers/acpi/acpica/hwsleep.c`, `hwesleep.c`.
 
 use crate::paging::map_device;
-use crate::{Native, cpu, discover, port, timer};
+use crate::{Native, cpu, port, timer};
 use mm::addr::VirtAddr;
 use mm::arch::PhysMap;
 use mm::sync::IrqLock;
-use platform::handover::BootInfo;
+use platform::Cmdline;
+pub use platform::power::ExitStatus;
 use platform::power::{AcpiEnable, Off, PowerOff, Register, Reset};
-use platform::read::PhysRead;
-
-/// How the kernel's run went.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum ExitStatus {
-    /// As it should.
-    Success,
-    /// Not as it should.
-    Failure,
-}
 
 /// Whether somebody takes an exit status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -69,12 +60,12 @@ const KEYBOARD_BUSY: u8 = 2;
 const KEYBOARD_RESET: u8 = 0xfe;
 
 /// Learns from the command line (`exit=isa-debug`) and from the firmware's tables how this machine ends.
-pub fn prepare(boot: &BootInfo<'_>, read: &mut dyn PhysRead) {
-    let test = match boot.cmdline.get("exit") {
+pub fn prepare(cmdline: &Cmdline, power: PowerOff) {
+    let test = match cmdline.get("exit") {
         Some("isa-debug") => TestDevice::IsaDebug,
         _ => TestDevice::None,
     };
-    set_ways(test, discover::power(boot, read));
+    set_ways(test, power);
 }
 
 /// Says which ways there are.
@@ -83,8 +74,10 @@ pub fn set_ways(test: TestDevice, power: PowerOff) {
         Register::Memory(at) => map_device(at, 4),
         Register::Io(_) => None,
     };
+    // PM1 control is 16 bits wide.
+    let map_word = |register| map(register).filter(|at| at.is_aligned(2));
     let off_mapped = match power.off {
-        Some(Off::Pm1 { a, b, .. }) => [map(a), b.and_then(|(b, _)| map(b))],
+        Some(Off::Pm1 { a, b, .. }) => [map_word(a), b.and_then(|(b, _)| map_word(b))],
         Some(Off::SleepControl { control, .. }) => [map(control), None],
         Some(Off::Psci(_)) | None => [None; 2],
     };
@@ -187,7 +180,7 @@ fn read_pm1(register: Register, mapped: Option<VirtAddr>) -> u16 {
     match (register, mapped) {
         // SAFETY: reading PM1 control has no effect.
         (Register::Io(port), _) => unsafe { port::read_u16(port) },
-        // SAFETY: `set_ways` mapped the register for good; reading it has no effect.
+        // SAFETY: `set_ways` mapped the register for good, where it is aligned; reading it has no effect.
         (Register::Memory(_), Some(at)) => unsafe { Native.virt_ptr(at).cast::<u16>().read_volatile() },
         (Register::Memory(_), None) => 0,
     }
@@ -199,7 +192,8 @@ fn write_pm1(register: Register, mapped: Option<VirtAddr>, value: u16) {
     match (register, mapped) {
         // SAFETY: the power goes off with it, or nothing happens.
         (Register::Io(port), _) => unsafe { port::write_u16(port, value) },
-        // SAFETY: `set_ways` mapped the register for good; the power goes off with it, or nothing happens.
+        // SAFETY: `set_ways` mapped the register for good, where it is aligned; the power goes off with it, or nothing
+        // happens.
         (Register::Memory(_), Some(at)) => unsafe { Native.virt_ptr(at).cast::<u16>().write_volatile(value) },
         (Register::Memory(_), None) => {}
     }

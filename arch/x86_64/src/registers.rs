@@ -19,12 +19,13 @@ pub struct DeviceRegisters {
 }
 
 impl DeviceRegisters {
-    /// Access to `window`, mapped for good. `None` when it cannot be mapped.
+    /// Access to `window`, mapped for good. `None` when it cannot be mapped, or when an access would be misaligned.
     #[must_use]
     pub fn open(window: Window) -> Option<Self> {
         let mapped = match window {
             Window::Io { .. } => VirtAddr::new(0),
-            Window::Mmio { base, .. } => map_device(base, DEVICE_BYTES)?,
+            Window::Mmio { base, .. } if window.is_aligned() => map_device(base, DEVICE_BYTES)?,
+            Window::Mmio { .. } => return None,
         };
         Some(Self { window, mapped })
     }
@@ -52,8 +53,7 @@ impl Registers for DeviceRegisters {
             return unsafe { port::read_u8(port) }.into();
         }
         let Some((at, width)) = self.memory(register) else { return 0 };
-        // SAFETY: the register lies inside the pages mapped for this device, at its natural alignment as the window
-        // states it; x86_64 needs none.
+        // SAFETY: the register lies inside the pages mapped for this device, at its natural alignment, as `open` checked.
         unsafe {
             match width {
                 Width::Bits8 => at.read_volatile().into(),

@@ -99,7 +99,8 @@ fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
     let virt = VirtAddr::new(address);
     let physical = if let Some(area) = LAYOUT.area_of(virt) {
         write!(Output, "{address:#x} is a virtual address of the {} area", area.name)?;
-        match system.mm.pages.tables().lock(Native).translate(virt) {
+        let found = system.mm.pages.tables().lock(Native).translate(virt);
+        match found {
             Some(found) => {
                 writeln!(Output, "; it maps to {:#x}", found.address)?;
                 found.address

@@ -1,14 +1,15 @@
 //! The prompt on the serial console, and the commands that `exec=` runs.
 //!
 //! A command is a name, a line of help and a function; the table in [`commands`] is all there is. A command that fails
-//! says why and is remembered: `poweroff` after it reports failure, so that a script sees it in QEMU's exit status.
+//! says why; one that `exec=` ran is remembered: `poweroff` after it reports failure, so that a script sees it in QEMU's
+//! exit status.
 //! Reading is by polling: there is nothing else to do.
 
 mod commands;
 mod line;
 
 use crate::log::{self, Output};
-use crate::start::System;
+use crate::system::System;
 use core::fmt::{self, Write};
 
 /// What the monitor knows while it runs.
@@ -68,7 +69,10 @@ impl<'a> Monitor<'a> {
         log::print(format_args!("Type `help` for the commands.\n"));
         loop {
             let command = editor.read_line("tessera> ");
+            // Who types sees what failed; only what ran unseen is remembered.
+            let unseen = self.failed;
             self.execute(&command);
+            self.failed = unseen;
         }
     }
 

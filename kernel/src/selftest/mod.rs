@@ -4,36 +4,13 @@
 //! later `poweroff` report failure. A test takes what it needs from the running kernel and gives all of it back.
 
 mod allocators;
+mod case;
+mod log;
 mod protection;
 
 use crate::log::print;
-use crate::start::System;
-use arrayvec::ArrayString;
-use core::fmt::{self, Write};
-
-/// A test by its name.
-struct Test {
-    name: &'static str,
-    run: fn(&System) -> Result<(), Failure>,
-}
-
-/// Why a test failed, in words.
-struct Failure(ArrayString<200>);
-
-impl Failure {
-    fn new(reason: fmt::Arguments<'_>) -> Self {
-        let mut text = ArrayString::new();
-        // What does not fit is cut.
-        let _ = text.write_fmt(reason);
-        Self(text)
-    }
-}
-
-/// Ends a test with a reason.
-macro_rules! fail {
-    ($($reason:tt)*) => { return Err($crate::selftest::Failure::new(format_args!($($reason)*))) };
-}
-use fail;
+use crate::system::System;
+use case::Failure;
 
 /// What the tests found.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -47,7 +24,7 @@ pub(crate) enum Verdict {
 /// Runs all.
 pub(crate) fn run(system: &System) -> Verdict {
     let (mut passed, mut failed) = (0, 0);
-    for test in allocators::TESTS.iter().chain(protection::TESTS) {
+    for test in allocators::TESTS.iter().chain(protection::TESTS).chain(log::TESTS) {
         // The name stands on the console before the test starts, so that one that hangs is known.
         print(format_args!("test {} ... ", test.name));
         match (test.run)(system) {

@@ -1,9 +1,10 @@
 //! W^X, seen from the running kernel: by walking the live tables, and by doing what must trap.
 
-use super::{Failure, Test, fail};
-use crate::start::System;
+use super::case::{Failure, Test, fail};
+use crate::system::System;
 use arch::{LAYOUT, Native, entry, traps};
 use mm::addr::VirtAddr;
+use mm::layout::ImageSection;
 use mm::paging::Access;
 
 pub(super) const TESTS: &[Test] = &[
@@ -24,7 +25,7 @@ fn no_writable_executable(system: &System) -> Result<(), Failure> {
     }
 }
 
-fn section(access: Access) -> Result<entry::ImageSection, Failure> {
+fn section(access: Access) -> Result<ImageSection, Failure> {
     match entry::image().iter().find(|section| section.access == access) {
         Some(section) => Ok(*section),
         None => fail!("the image has no section of access {access:?}"),
@@ -37,7 +38,9 @@ fn image_access(system: &System) -> Result<(), Failure> {
     for section in entry::image() {
         let mut at = section.virt.start();
         while at < section.virt.end() {
+            let is_guard = entry::guard_pages().iter().any(|guard| guard.contains(at));
             match tables.translate(at) {
+                Some(_) if is_guard => fail!("the guard page at {at:#x} is mapped"),
                 Some(found) => {
                     let (writable, executable) = (found.mapping.writable, found.mapping.executable);
                     if (writable, executable)
@@ -46,7 +49,7 @@ fn image_access(system: &System) -> Result<(), Failure> {
                         fail!("{} at {at:#x}: writable {writable}, executable {executable}", section.name);
                     }
                 }
-                None if entry::guard_pages().iter().any(|guard| guard.contains(at)) => {}
+                None if is_guard => {}
                 None => fail!("{} at {at:#x} is not mapped", section.name),
             }
             let Some(next) = at.checked_add(0x1000) else { break };

@@ -19,6 +19,15 @@ impl Count {
         layout.take::<super::Distance>(self.distances);
         layout.at as u64
     }
+
+    /// Bytes that are enough for what memblock and the nodes make of as many facts while they take them over: region
+    /// arrays, names, tables of CPUs and nodes, scratch.
+    #[must_use]
+    pub fn working_bytes(&self) -> u64 {
+        // What a fact makes them hold is no larger than the fact, and an array that doubles takes for a moment three
+        // times what it held. One more for what alignment and the order of growth leave between.
+        self.storage_bytes().saturating_mul(4)
+    }
 }
 
 /// An offset that lists are laid out by, one after another.

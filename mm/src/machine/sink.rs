@@ -1,5 +1,7 @@
 //! Where facts go: counted in a first run, stored in borrowed memory in a second.
 
+#![forbid(unsafe_code)]
+
 use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, Problem, Reservation, Source, Warning};
 use core::fmt;
 
@@ -103,6 +105,14 @@ impl<'a, T: Copy> List<'a, T> {
         self.items.iter().take(self.length).filter_map(|slot| *slot)
     }
 
+    /// Moves the first item that is `wanted` before all others, which keep their order.
+    pub fn bring_first(&mut self, mut wanted: impl FnMut(T) -> bool) {
+        let found = self.iter().position(&mut wanted);
+        if let Some(items) = found.and_then(|at| self.items.get_mut(..=at)) {
+            items.rotate_right(1);
+        }
+    }
+
     /// How many.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -125,7 +135,7 @@ pub struct MachineMemory<'a> {
     pub reservations: List<'a, Reservation>,
     /// Ranges that belong to domains.
     pub affinities: List<'a, Affinity>,
-    /// CPUs, in the firmware's order.
+    /// CPUs, in the firmware's order; once a kernel knows which of them it runs on, that one first.
     pub cpus: List<'a, CpuEntry>,
     /// Domains of CPUs.
     pub cpu_affinities: List<'a, CpuAffinity>,
@@ -192,5 +202,22 @@ impl<W: FnMut(Warning)> MachineSink for Fill<'_, '_, W> {
 impl<W: FnMut(Warning)> fmt::Debug for Fill<'_, '_, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Fill").field("machine", &self.machine).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_item_is_brought_first_and_the_others_keep_their_order() {
+        let mut storage = [None; 5];
+        let mut list = List::new(&mut storage);
+        assert!([3, 1, 4, 1].into_iter().all(|number| list.push(number)));
+        list.bring_first(|number| number == 4);
+        assert!(list.iter().eq([4, 3, 1, 1]));
+        list.bring_first(|number| number == 4);
+        list.bring_first(|number| number == 5);
+        assert!(list.iter().eq([4, 3, 1, 1]));
     }
 }

@@ -3,6 +3,8 @@
 //! `mm` and `platform` hand typed warnings to a sink; only the kernel and xtask turn them into text. Every text names
 //! the table and the entry.
 
+#![forbid(unsafe_code)]
+
 use super::Source;
 use crate::addr::{PhysAddr, PhysRange};
 use core::fmt;
@@ -55,6 +57,12 @@ pub enum Problem {
     },
     /// A range does not lie in RAM.
     NotRam(PhysRange),
+    /// The kernel's image lies here, where the table names no RAM.
+    ImageNotRam(PhysRange),
+    /// The kernel's image lies here, so this cannot be kept out of every mapping.
+    ImageMapped(PhysRange),
+    /// This part of a range lies where the kernel cannot reach it.
+    OutOfReach(PhysRange),
     /// There are more of these than can be held.
     TooMany {
         /// Of what.
@@ -96,6 +104,13 @@ impl fmt::Display for Warning {
             Problem::Malformed { offset, what } => write!(f, "{source}: {what} at offset {offset:#x}"),
             Problem::Value { what, value } => write!(f, "{source}: {what} cannot be {value:#x}; dropped"),
             Problem::NotRam(range) => write!(f, "{source}: {range} does not lie in RAM"),
+            Problem::ImageNotRam(range) => {
+                write!(f, "{source}: the kernel's image at {range} does not lie in RAM; taken as RAM")
+            }
+            Problem::ImageMapped(range) => {
+                write!(f, "{source}: the kernel's image lies at {range}, which stays mapped")
+            }
+            Problem::OutOfReach(range) => write!(f, "{source}: {range} is out of the kernel's reach; not used"),
             Problem::TooMany { what, limit } => write!(f, "{source}: more than {limit} {what}; the rest is dropped"),
             Problem::TableIgnored(why) => write!(f, "{source}: {why}; table ignored"),
         }

@@ -5,6 +5,8 @@
 //! another kind that it meets pushes it up behind itself, and the stream is run again until nothing does. Each run
 //! passes at least one obstacle, so the runs are bounded by the entries.
 
+#![forbid(unsafe_code)]
+
 use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, MachineSink, MemoryKind, Reservation, Warning};
 use crate::addr::{PhysAddr, PhysRange};
 
@@ -23,7 +25,7 @@ pub fn find_window(
         if candidate.size() < size || !within.contains_range(candidate) {
             return None;
         }
-        let mut probe = Probe { candidate, inside: Inside::NoBank, next_bank: None, obstacle_end: None };
+        let mut probe = Probe { candidate, align, inside: Inside::NoBank, next_bank: None, obstacle_end: None };
         describe(&mut probe);
         let next = match (probe.obstacle_end, probe.inside) {
             (Some(end), _) => end,
@@ -43,14 +45,21 @@ enum Inside {
 
 struct Probe {
     candidate: PhysRange,
+    align: u64,
     inside: Inside,
-    /// The lowest start of a usable bank above the candidate's start.
+    /// The lowest start of a usable bank above the candidate's start that could hold one as large.
     next_bank: Option<PhysAddr>,
     /// The highest end of what the candidate meets.
     obstacle_end: Option<PhysAddr>,
 }
 
 impl Probe {
+    fn fits(&self, bank: PhysRange) -> bool {
+        let start = bank.start().checked_align_up(self.align);
+        let place = start.and_then(|start| PhysRange::from_size(start, self.candidate.size()));
+        place.is_some_and(|place| bank.contains_range(place))
+    }
+
     fn meet(&mut self, range: PhysRange) {
         if range.overlaps(self.candidate) {
             self.obstacle_end = Some(self.obstacle_end.map_or(range.end(), |end| end.max(range.end())));
@@ -66,7 +75,7 @@ impl MachineSink for Probe {
         if bank.range.contains_range(self.candidate) {
             self.inside = Inside::UsableBank;
         }
-        if bank.range.start() > self.candidate.start() {
+        if bank.range.start() > self.candidate.start() && self.fits(bank.range) {
             let start = bank.range.start();
             self.next_bank = Some(self.next_bank.map_or(start, |next| next.min(start)));
         }
@@ -138,6 +147,21 @@ mod tests {
         assert_eq!(find_window(0x9000, 0x1000, PhysRange::ALL, describe(&[], &[])), None);
         let top = [(u64::MAX - 0x1fff, u64::MAX, MemoryKind::Usable)];
         assert_eq!(find_window(0x2000, 0x1000, PhysRange::ALL, describe(&top, &[])), None);
+    }
+
+    /// Every run reads all tables anew.
+    #[test]
+    fn banks_that_are_too_small_cost_no_run() {
+        let mut banks: Vec<_> = (0..1000).map(|n| (n << 20, (n << 20) + 0x8000, MemoryKind::Usable)).collect();
+        banks.push((2000 << 20, 2001 << 20, MemoryKind::Usable));
+        let mut runs = 0;
+        let mut describe = describe(&banks, &[]);
+        let found = find_window(0x1_0000, 0x1000, PhysRange::ALL, |sink| {
+            runs += 1;
+            describe(sink);
+        });
+        assert_eq!(found.map(PhysRange::start), Some(PhysAddr::new(2000 << 20)));
+        assert_eq!(runs, 2);
     }
 
     #[test]

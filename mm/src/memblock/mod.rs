@@ -9,7 +9,7 @@
 //! when full, so the number of regions has no cap.
 //!
 //! Invariants: regions of an array are sorted, not empty and do not overlap; those that touch differ in node, flags
-//! or owner; at least [`SPARE`] reserved entries are unused before any change, so that the memory of a new array can
+//! or owner; at least `SPARE` reserved entries are unused before any change, so that the memory of a new array can
 //! always be booked. The same `add`s in any order give the same memory; where two reserve the same byte, the first
 //! keeps it. A change that fails has changed nothing.
 //!

@@ -2,15 +2,17 @@
 //!
 //! Usable banks are added, then every bank of another kind is taken away again: where two statements meet, the
 //! stricter one holds, whatever their order. What is left is cut inward to pages, reservations are booked and `no-map`
-//! ones marked. While this goes on, a growing array stays out of every range that a later statement will withhold.
-//! Linux: `e820__memblock_setup`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`.
+//! ones marked. The kernel's own image is RAM whatever the firmware says, and stays mapped: it is in use. What the kernel
+//! cannot address goes last. While this goes on, a growing array stays out of every range that a later statement will
+//! withhold. Linux: `e820__memblock_setup`, `e820_add_kernel_range`, `early_init_dt_scan_memory`,
+//! `early_init_fdt_scan_reserved_mem`, `arm64_memblock_init`.
 
 #![forbid(unsafe_code)]
 
-use super::{Memblock, MemblockError, RegionFlags};
+use super::{Conflict, Memblock, MemblockError, RegionFlags};
 use crate::addr::PhysRange;
 use crate::arch::{PageFormat, PhysMap};
-use crate::machine::{MachineMemory, MapPolicy, MemoryKind, Problem, Reservation, Table, Warning};
+use crate::machine::{MachineMemory, MapPolicy, MemoryKind, Problem, Reservation, Source, Table, Warning};
 
 impl<A: PhysMap + PageFormat> Memblock<A> {
     /// Takes over what the firmware says.
@@ -24,6 +26,10 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
     ) -> Result<(), MemblockError> {
         let withheld = |place: PhysRange| withheld(machine, place);
         for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable) {
+            if let Some(region) = self.memory().overlapping(bank.range).first() {
+                let problem = Problem::Overlaps(region.range().intersection(bank.range));
+                warn(Warning { source: bank.source, problem });
+            }
             let conflict = |place: PhysRange| either(place, bank.range, &withheld);
             self.add_avoiding(bank.range, &conflict)?;
         }
@@ -37,6 +43,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             let conflict = |place: PhysRange| either(place, bank.range, &withheld);
             self.remove_avoiding(bank.range, &conflict)?;
         }
+        self.keep_image(machine, &withheld, warn)?;
         for reservation in machine.reservations.iter() {
             if self.is_misplaced(machine, &reservation) {
                 warn(Warning { source: reservation.source, problem: Problem::NotRam(reservation.range) });
@@ -47,11 +54,75 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             let conflict = |place: PhysRange| either(place, reservation.range, &withheld);
             self.reserve_traits(reservation.range, reservation.owner, 0, &conflict)?;
             if reservation.map == MapPolicy::NoMap {
+                let pages = reservation.range.expand_to(A::PAGE_SIZE);
+                if let Some(image) = kernel_ranges(machine).find(|image| image.overlaps(pages)) {
+                    let problem = Problem::ImageMapped(image.intersection(pages));
+                    warn(Warning { source: reservation.source, problem });
+                }
                 // Whole pages are mapped or not, so every page that the range touches stays out.
-                self.mark(reservation.range.expand_to(A::PAGE_SIZE), RegionFlags::NOMAP)?;
+                self.mark(pages, RegionFlags::NOMAP)?;
             }
         }
+        for image in kernel_ranges(machine) {
+            self.clear(image, RegionFlags::NOMAP)?;
+        }
         Ok(())
+    }
+
+    /// Takes away the memory outside of `reach`: what no pointer of this kernel, or no table entry of this CPU, can lead
+    /// to, whatever the firmware says is there.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] when there are more regions than the arrays can hold.
+    pub fn limit(
+        &mut self,
+        reach: PhysRange,
+        machine: &MachineMemory<'_>,
+        warn: &mut dyn FnMut(Warning),
+    ) -> Result<(), MemblockError> {
+        let below = PhysRange::new(PhysRange::ALL.start(), reach.start());
+        let above = PhysRange::new(reach.end(), PhysRange::ALL.end());
+        for outside in [below, above] {
+            for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable) {
+                let lost = bank.range.intersection(outside);
+                if !lost.is_empty() && !self.memory().overlapping(lost).is_empty() {
+                    warn(Warning { source: bank.source, problem: Problem::OutOfReach(lost) });
+                }
+            }
+            self.remove(outside)?;
+        }
+        Ok(())
+    }
+
+    /// Makes RAM of what the kernel holds and no bank names, with one warning for ranges that touch.
+    fn keep_image(
+        &mut self,
+        machine: &MachineMemory<'_>,
+        conflict: Conflict<'_>,
+        warn: &mut dyn FnMut(Warning),
+    ) -> Result<(), MemblockError> {
+        let mut missing = PhysRange::EMPTY;
+        // The empty one at the end lets go of the last.
+        for range in kernel_ranges(machine).chain([PhysRange::EMPTY]) {
+            let is_missing = self.memory_inside(range) != range.size();
+            if is_missing && missing.end() == range.start() {
+                missing = PhysRange::new(missing.start(), range.end());
+                continue;
+            }
+            if !missing.is_empty() {
+                let problem = Problem::ImageNotRam(missing);
+                warn(Warning { source: denier(machine, missing), problem });
+                self.add_avoiding(missing, conflict)?;
+            }
+            missing = if is_missing { range } else { PhysRange::EMPTY };
+        }
+        Ok(())
+    }
+
+    /// Bytes of memory in `range`.
+    fn memory_inside(&self, range: PhysRange) -> u64 {
+        let found = self.memory().overlapping(range);
+        found.iter().map(|region| region.range().intersection(range).size()).sum()
     }
 
     /// Whether a reservation does not lie where its kind must. Tables of ACPI and ranges that the architecture keeps
@@ -62,16 +133,27 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         let found = self.memory().overlapping(range);
         match reservation.source.table {
             Table::StartInfo | Table::CommandLine => !machine.banks.iter().any(|bank| bank.range.overlaps(range)),
-            Table::Kernel | Table::DeviceTree => {
-                let inside: u64 = found.iter().map(|region| region.range().intersection(range).size()).sum();
-                inside != range.size()
-            }
+            Table::DeviceTree => self.memory_inside(range) != range.size(),
             Table::ReserveMap | Table::ReservedMemory => {
                 reservation.map == MapPolicy::Map && found.is_empty() && !range.is_empty()
             }
             _ => false,
         }
     }
+}
+
+/// What the kernel itself holds.
+fn kernel_ranges(machine: &MachineMemory<'_>) -> impl Iterator<Item = PhysRange> {
+    machine.reservations.iter().filter(|held| held.source.table == Table::Kernel).map(|held| held.range)
+}
+
+/// Who says that `range` is no RAM: the bank that says so, or the table that does not mention it.
+fn denier(machine: &MachineMemory<'_>, range: PhysRange) -> Source {
+    let mut banks = machine.banks.iter();
+    let denying = banks.find(|bank| bank.kind != MemoryKind::Usable && bank.range.overlaps(range));
+    let usable = || machine.banks.iter().find(|bank| bank.kind == MemoryKind::Usable);
+    let table = || usable().map_or(Table::Kernel, |bank| bank.source.table);
+    denying.map_or_else(|| Source::whole(table()), |bank| bank.source)
 }
 
 /// What a later statement withholds of `place`.

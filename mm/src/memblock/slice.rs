@@ -131,7 +131,8 @@ impl<A: PhysMap> Memblock<A> {
     ///
     /// # Safety
     /// From now on, whatever part of `range` is memory here (now or when it is added later) and not reserved must be
-    /// RAM that [`PhysMap::phys_ptr`] reaches, for as long as the handle lives, and that nobody else uses.
+    /// RAM that [`PhysMap::phys_ptr`] reaches, for as long as the handle lives, and that nobody else uses. While
+    /// [`Memblock::populate`] runs, what its description reserves or does not call usable counts as reserved.
     pub unsafe fn set_mapped(&mut self, range: PhysRange) {
         self.mapped = range;
     }

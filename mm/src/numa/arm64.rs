@@ -25,7 +25,9 @@ pub(super) fn place_memory<A: PhysMap>(
     for affinity in machine.affinities.iter() {
         let Some(node) = domains.node(affinity.domain) else { continue };
         let found = memblock.memory().overlapping(affinity.range);
-        let other = found.iter().find(|region| region.node().is_some_and(|other| other != node));
+        // A memory node is a bank too, and as such its overlap was told.
+        let told = machine.banks.iter().any(|bank| bank.source == affinity.source);
+        let other = found.iter().find(|region| !told && region.node().is_some_and(|other| other != node));
         if let Some(region) = other {
             let problem = Problem::Overlaps(region.range().intersection(affinity.range));
             warn(Warning { source: affinity.source, problem });

@@ -1,7 +1,7 @@
 //! Which node each CPU is on.
 //!
-//! CPUs are numbered in the order in which the firmware lists them; the front end lists the boot CPU first. A CPU of
-//! which nobody says a domain goes to the first node. Costs O(n log n). Linux: `init_cpu_to_node`,
+//! CPUs are numbered in the order in which the description lists them. The kernel brings the boot CPU first, wherever the
+//! firmware lists it ([`List::bring_first`](crate::machine::List::bring_first)). A CPU of which nobody says a domain goes to the first node. Costs O(n log n). Linux: `init_cpu_to_node`,
 //! `of_numa_parse_cpu_nodes`, `acpi_numa_processor_affinity_init`.
 
 #![forbid(unsafe_code)]

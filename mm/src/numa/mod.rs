@@ -12,7 +12,7 @@
 //! | `distance` | distances |
 //! | `cpus` | CPU → node |
 //!
-//! Costs: O(n log n) in affinities and CPUs; 64 bytes a node, 40 a CPU, one byte a pair of nodes if distances are
+//! Costs: O(n log n) in affinities and CPUs; 48 bytes a node, 32 a CPU, one byte a pair of nodes if distances are
 //! stated. Linux: `numa_init` in arch/x86/mm/numa.c and drivers/base/arch_numa.c, drivers/acpi/numa/srat.c,
 //! drivers/of/of_numa.c.
 

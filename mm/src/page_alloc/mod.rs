@@ -55,6 +55,7 @@ use crate::sync::IrqLock;
 use crate::zone::{ZoneIndex, ZoneSpan, ZoneTable};
 use core::fmt;
 use core::ptr::NonNull;
+use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pool::{Floor, Pool};
 
 /// All that the allocator knows; lies in boot memory for good.
@@ -68,6 +69,8 @@ pub(crate) struct Shared<A> {
     /// The node of each CPU.
     cpu_nodes: BootSlice<A, NodeId>,
     tables: IrqLock<PageTables<A>>,
+    /// Whether a slab allocator lives on these pages: the records of slabs have room for the caches of one.
+    has_slab: AtomicBool,
 }
 
 /// A pool in memory of its zone's node, or nothing while the allocator is being made.
@@ -129,6 +132,11 @@ impl<A: Arch> PageAllocator<A> {
     /// The zones that have memory, with their numbers.
     pub fn populated(&self) -> impl Iterator<Item = (ZoneIndex, ZoneSpan)> {
         (0..).map(ZoneIndex::new).zip(self.zones().spans().iter().copied()).filter(|(_, span)| span.is_populated())
+    }
+
+    /// Whether the caller is the first to make a slab allocator on these pages.
+    pub(crate) fn claim_for_slab(&self) -> bool {
+        !self.shared().has_slab.swap(true, Relaxed)
     }
 
     fn pool(&self, zone: ZoneIndex) -> Option<&Pool<A>> {

@@ -19,7 +19,7 @@ use crate::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
 use crate::arch::Arch;
 use crate::layout::Layout;
 use crate::machine::Owner;
-use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, Record, Zeroed};
+use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, Record, RegionFlags, Zeroed};
 use crate::model::page::{Head, PageState};
 use crate::model::vmemmap::MemmapError;
 use crate::model::{Granule, Memmap, Vmemmap};
@@ -30,6 +30,7 @@ use crate::zone::{ZoneIndex, ZoneKind, ZoneSpan, ZoneTable, Zones, watermark};
 use core::fmt;
 use core::mem::MaybeUninit;
 use core::ptr::NonNull;
+use core::sync::atomic::AtomicBool;
 
 /// Why the page allocator could not take over.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -40,6 +41,9 @@ pub enum TakeOverError {
     Memmap(MemmapError),
     /// There is no memory.
     NoMemory,
+    /// This memory would be handed out, but nobody has said that it is mapped
+    /// ([`Memblock::set_mapped`](crate::memblock::Memblock::set_mapped)).
+    NotMapped(PhysRange),
 }
 
 impl fmt::Display for TakeOverError {
@@ -48,6 +52,7 @@ impl fmt::Display for TakeOverError {
             Self::OutOfMemory(error) => write!(f, "page allocator: {error}"),
             Self::Memmap(error) => write!(f, "page allocator: {error}"),
             Self::NoMemory => f.write_str("page allocator: there is no memory"),
+            Self::NotMapped(range) => write!(f, "page allocator: {range} is not mapped"),
         }
     }
 }
@@ -85,18 +90,24 @@ impl<A: Arch> PageAllocator<A> {
     /// Bytes of node data that hold the zones of a node, for [`Nodes::place_data`](crate::numa::Nodes::place_data).
     pub const NODE_DATA_BYTES: u64 = (ZoneKind::COUNT * size_of::<Pool<A>>()) as u64;
 
-    /// Takes all memory over. `tables` are the live ones, with all RAM in the direct map; `layout` says where the
-    /// vmemmap lies. Memblock's regions stay as a record.
+    /// Takes all memory over; `layout` says where the vmemmap lies. Memblock's regions stay as a record.
+    ///
+    /// # Safety
+    /// `tables` are the active ones, and stay active; nobody else maps anything in the layout's vmemmap. The memblock in
+    /// `zones` is the one that placed the data of the nodes there.
     ///
     /// # Errors
-    /// [`TakeOverError`]: not even the allocator's own tables fit.
-    pub fn take_over(
+    /// [`TakeOverError`]: not even the allocator's own tables fit, or memory is not mapped yet.
+    pub unsafe fn take_over(
         mut zones: Zones<A>,
         mut tables: PageTables<A>,
         layout: &Layout,
     ) -> Result<(Self, Record<A>), TakeOverError> {
         let memblock = zones.memblock_mut();
         let last = memblock.memory().last().ok_or(TakeOverError::NoMemory)?;
+        if let Some(range) = unmapped(memblock) {
+            return Err(TakeOverError::NotMapped(range));
+        }
         let access = memblock.access();
         let end = Pfn::at_or_above(last.range().end(), A::PAGE_SHIFT);
         let mut map = Vmemmap::new(memblock, &tables, layout, end)?;
@@ -119,9 +130,18 @@ impl<A: Arch> PageAllocator<A> {
         fill(&zones, &record, &map, &mut pools);
         set_watermarks::<A>(&nodes, &mut pools);
         let Some(Room(room)) = room.first_mut() else { return Err(TakeOverError::NoMemory) };
-        let shared = Shared { access, map, nodes, zones, pools, cpu_nodes, tables: IrqLock::new(tables) };
+        let tables = IrqLock::new(tables);
+        let shared = Shared { access, map, nodes, zones, pools, cpu_nodes, tables, has_slab: AtomicBool::new(false) };
         Ok((Self { shared: NonNull::from(room.write(shared)) }, record))
     }
+}
+
+/// The first memory that would be handed out although `set_mapped` has not promised it.
+fn unmapped<A: Arch>(memblock: &Memblock<A>) -> Option<PhysRange> {
+    let withheld = RegionFlags::NOMAP | RegionFlags::DRIVER_MANAGED;
+    let ranges = memblock.memory().iter().filter(|region| !region.flags().intersects(withheld));
+    let mut ranges = ranges.map(|region| region.range());
+    ranges.find(|&range| !memblock.mapped().contains_range(range))
 }
 
 /// Makes roots of the table of sections for all memory.
@@ -151,8 +171,9 @@ fn place_pools<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, PoolPointer
         slot.0 = match room_in_node_data::<A>(zones, span) {
             Some(at) => {
                 let pointer = access.phys_ptr(at).cast::<Pool<A>>();
-                // SAFETY: the room is RAM that memblock gave to the node for good, large enough and aligned as checked,
-                // in the direct map, and each kind of zone has a place of its own in it.
+                // SAFETY: the room is RAM that memblock gave to the node for good, as the caller of `take_over` says,
+                // large enough and aligned as checked, mapped as all memory is, and each kind of zone has a place of its
+                // own in it.
                 unsafe { pointer.write(pool) };
                 NonNull::new(pointer)
             }

@@ -13,7 +13,7 @@
 //!
 //! Linux: `mm/vmalloc.c` (`vunmap_range`), `arch/x86/mm/pat/set_memory.c`, `arch/arm64/mm/pageattr.c`.
 
-use crate::addr::{PhysAddr, VirtAddr};
+use crate::addr::VirtAddr;
 use crate::arch::{PageFormat, PhysMap, Resize};
 use crate::layout::VirtRange;
 use crate::paging::mapping::{Access, Entry, Level, Mapping};
@@ -163,11 +163,11 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
             let index = level.index::<A>(at);
             table = match table.entry(level, index) {
                 Entry::Absent => break,
-                Entry::Table(next) => table.at(next),
+                Entry::Table(next) => table.child(next),
                 Entry::Leaf { address, mapping } => {
                     let mapping = mapping.checked().ok_or(ChangeError::WritableExecutable { at })?;
                     let frame = frames.table_frame(address).ok_or(ChangeError::OutOfFrames { at })?;
-                    let next = self.split(frame, below, address, mapping);
+                    let next = Table::filled(self.access, frame, below, address, mapping);
                     if A::RESIZE == Resize::BreakBeforeMake {
                         table.set(index, 0);
                         self.access.flush_all();
@@ -185,17 +185,6 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
         Ok(())
     }
 
-    /// A table in `frame` that maps the memory from `address` with leaves at `level`.
-    fn split(&self, frame: PhysAddr, level: Level, address: PhysAddr, mapping: Mapping) -> Table<A> {
-        let table = Table::unwritten(self.access, frame);
-        let mut to = address;
-        for index in 0..Table::<A>::ENTRIES {
-            table.set(index, self.access.leaf(to, level, mapping));
-            to = to.saturating_add(level.span::<A>());
-        }
-        table
-    }
-
     /// Makes the change to all leaves of the range, whose ends lie between leaves.
     fn apply(&self, table: Table<A>, level: Level, range: VirtRange, change: Change) {
         let mut at = range.start();
@@ -207,7 +196,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                 Entry::Absent => {}
                 Entry::Table(next) => {
                     if let Some(below) = level.below() {
-                        self.apply(table.at(next), below, VirtRange::new(at, range.end()), change);
+                        self.apply(table.child(next), below, VirtRange::new(at, range.end()), change);
                     }
                 }
                 Entry::Leaf { address, mapping } => {

@@ -101,7 +101,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
         match (table.entry(level, index), level.below()) {
             (Entry::Absent, _) | (Entry::Table(_), None) => {}
             (Entry::Table(next), Some(below)) => {
-                let next = table.at(next);
+                let next = table.child(next);
                 for index in 0..below.entries::<A>() {
                     let at = at.saturating_add((index as u64) << below.shift::<A>());
                     Self::show(next, below, index, at, runs);

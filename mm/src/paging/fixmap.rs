@@ -116,7 +116,7 @@ pub struct Fixmap<A> {
     range: VirtRange,
     /// Where the first table's translations begin.
     base: VirtAddr,
-    tables: ArrayVec<Table<A>, MOST_TABLES>,
+    tables: ArrayVec<PhysAddr, MOST_TABLES>,
 }
 
 impl<A: PhysMap + PageFormat> Fixmap<A> {
@@ -135,7 +135,7 @@ impl<A: PhysMap + PageFormat> Fixmap<A> {
         let mut at = base;
         while at < range.end() {
             let table = tables.table_at(Level::PAGE, at).ok_or(FixmapError::NoTable(at))?;
-            lowest.try_push(table).map_err(|_| FixmapError::TooLarge(range))?;
+            lowest.try_push(table.frame()).map_err(|_| FixmapError::TooLarge(range))?;
             at = at.saturating_add(span);
         }
         Ok(Self { access: tables.access, range, base, tables: lowest })
@@ -258,7 +258,7 @@ impl<A: PhysMap + PageFormat> Fixmap<A> {
         let number = address.checked_sub(self.base).unwrap_or(0) >> Level::new(1).shift::<A>();
         let table = usize::try_from(number).ok().and_then(|number| self.tables.get(number));
         let table = table.ok_or(FixmapError::NoTable(address))?;
-        Ok((address, *table, Level::PAGE.index::<A>(address)))
+        Ok((address, Table::at(self.access, *table), Level::PAGE.index::<A>(address)))
     }
 }
 

@@ -52,7 +52,8 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
         let mut table = self.root_table();
         let mut current = Level::top::<A>();
         while current > level {
-            table = table.next(current, current.index::<A>(at))?;
+            let Entry::Table(next) = table.entry(current, current.index::<A>(at)) else { return None };
+            table = table.child(next);
             current = current.below()?;
         }
         Some(table)
@@ -70,7 +71,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
         while current > level {
             let index = current.index::<A>(at);
             table = match table.entry(current, index) {
-                Entry::Table(next) => table.at(next),
+                Entry::Table(next) => table.child(next),
                 Entry::Leaf { .. } => return Err(MapError::AlreadyMapped { at }),
                 Entry::Absent => {
                     let frame = frames.table_frame(self.root).ok_or(MapError::OutOfFrames { at })?;
@@ -109,13 +110,13 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                 (_, Entry::Absent, _) => live.copy(index, entry),
                 (Entry::Table(built), Entry::Table(live_next), Some(below)) => {
                     if built != live_next {
-                        self.graft_table(live.at(live_next), live.at(built), below, part);
+                        self.graft_table(live.child(live_next), live.child(built), below, part);
                     }
                 }
                 (Entry::Leaf { address, mapping }, Entry::Table(next), Some(below)) => {
                     if let Some(mapping) = mapping.checked() {
                         let to = address.saturating_add(part.start().as_u64() & (level.span::<A>() - 1));
-                        self.spread(live.at(next), below, part, to, mapping);
+                        self.spread(live.child(next), below, part, to, mapping);
                     }
                 }
                 (_, Entry::Table(_), None) => {}
@@ -132,7 +133,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                     let leaf = to.align_down(level.span::<A>());
                     live.set(index, self.access.leaf(leaf, level, mapping));
                 }
-                (Entry::Table(next), Some(below)) => self.spread(live.at(next), below, part, to, mapping),
+                (Entry::Table(next), Some(below)) => self.spread(live.child(next), below, part, to, mapping),
                 (Entry::Leaf { .. }, _) | (Entry::Table(_), None) => {}
             }
         }

@@ -10,6 +10,7 @@
 //! | [`graft`] | two trees that share tables |
 //! | [`prepare`] | tables without leaves, for what is mapped later without a frame at hand |
 //! | [`walk`] | one address, level by level; the page-table walk of a fault report |
+//! | [`fault`] | an access that did not go |
 //! | [`dump`] | all mappings as merged runs: ptdump and the check for W^X |
 //! | [`direct`] | the direct map: all RAM, in the tables that the kernel switches to |
 //! | [`fixmap`] | [`Fixmap`]: slots whose tables exist from the first instruction |
@@ -30,6 +31,7 @@ pub mod change;
 pub mod direct;
 pub mod dump;
 pub mod early_ioremap;
+pub mod fault;
 pub mod fixmap;
 pub mod graft;
 pub mod map;

@@ -64,7 +64,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
             let last = end.min(part.last);
             let index = here.index::<A>(first);
             let next = match table.entry(here, index) {
-                Entry::Table(frame) => table.at(frame),
+                Entry::Table(frame) => table.child(frame),
                 Entry::Leaf { .. } => return Err(MapError::AlreadyMapped { at: first }),
                 Entry::Absent => {
                     let next = Table::zeroed(self.access, frame().ok_or(MapError::OutOfFrames { at: first })?);

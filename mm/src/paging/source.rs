@@ -49,6 +49,7 @@ pub struct BootFrames<'m, A> {
     memblock: &'m mut Memblock<A>,
     /// More memory that is mapped: what the direct map under construction holds already.
     also: PhysRange,
+    owner: Owner,
 }
 
 impl<'m, A: PhysMap + PageFormat> BootFrames<'m, A> {
@@ -57,25 +58,24 @@ impl<'m, A: PhysMap + PageFormat> BootFrames<'m, A> {
 
     /// Frames from `memblock`.
     #[must_use]
-    pub const fn new(memblock: &'m mut Memblock<A>) -> Self {
-        Self { memblock, also: PhysRange::EMPTY }
+    pub fn new(memblock: &'m mut Memblock<A>) -> Self {
+        Self { memblock, also: PhysRange::EMPTY, owner: Owner::new(Self::OWNER) }
     }
 
     /// Frames from `memblock`, from `also` before what it knows to be mapped.
     ///
     /// # Safety
     /// For `also` holds what [`Memblock::set_mapped`] asks of a range.
-    pub(super) const unsafe fn reaching(memblock: &'m mut Memblock<A>, also: PhysRange) -> Self {
-        Self { memblock, also }
+    pub(super) unsafe fn reaching(memblock: &'m mut Memblock<A>, also: PhysRange) -> Self {
+        Self { memblock, also, owner: Owner::new(Self::OWNER) }
     }
 
     fn frame(&mut self, node: NodeWish) -> Option<PhysAddr> {
-        let owner = Owner::new(Self::OWNER);
         for within in [self.also, self.memblock.mapped()] {
             if within.is_empty() {
                 continue;
             }
-            let request = Request { size: A::PAGE_SIZE, align: A::PAGE_SIZE, within, node, owner };
+            let request = Request { size: A::PAGE_SIZE, align: A::PAGE_SIZE, within, node, owner: self.owner };
             if let Ok(frame) = self.memblock.alloc(request) {
                 return Some(frame.start());
             }

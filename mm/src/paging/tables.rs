@@ -9,7 +9,7 @@
 
 use crate::addr::{PhysAddr, VirtAddr};
 use crate::arch::{PageFormat, PhysMap};
-use crate::paging::mapping::{Entry, Level};
+use crate::paging::mapping::{Entry, Level, Mapping};
 use crate::paging::source::FrameSource;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -46,7 +46,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
     }
 
     pub(super) fn root_table(&self) -> Table<A> {
-        Table { access: self.access, frame: self.root }
+        Table::at(self.access, self.root)
     }
 
     /// The highest level at which leaves may stand. A CPU that has leaves of one size has all smaller ones.
@@ -81,26 +81,49 @@ const fn shares_lower_half<A: PageFormat>() -> bool {
 }
 
 /// One table of a tree. Exists only for frames that are tables.
-#[derive(Clone, Copy)]
 pub(super) struct Table<A> {
     access: A,
     frame: PhysAddr,
+    /// The first entry.
+    entries: *mut u64,
 }
+
+impl<A: Copy> Clone for Table<A> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A: Copy> Copy for Table<A> {}
 
 impl<A: PhysMap + PageFormat> Table<A> {
     /// Entries that fit into a page.
     pub(super) const ENTRIES: usize = 1 << (A::PAGE_SHIFT - 3);
 
-    /// A table without entries in a frame that a [`FrameSource`] gave.
-    pub(super) fn zeroed(access: A, frame: PhysAddr) -> Self {
-        // SAFETY: `FrameSource` promises a whole page of reachable RAM that nobody else uses.
-        unsafe { access.phys_ptr(frame).write_bytes(0, A::PAGE_SIZE as usize) };
-        Self { access, frame }
+    /// The table at `frame`: the root of a [`PageTables`], or what an entry of another table points to.
+    pub(super) fn at(access: A, frame: PhysAddr) -> Self {
+        Self { access, frame, entries: access.phys_ptr(frame).cast() }
     }
 
-    /// A table in a frame that a [`FrameSource`] gave, whose contents will be overwritten before anybody walks it.
-    pub(super) const fn unwritten(access: A, frame: PhysAddr) -> Self {
-        Self { access, frame }
+    /// A table without entries in a frame that a [`FrameSource`] gave.
+    pub(super) fn zeroed(access: A, frame: PhysAddr) -> Self {
+        let table = Self::at(access, frame);
+        // SAFETY: `FrameSource` promises a whole page of reachable RAM that nobody else uses.
+        unsafe { table.entries.write_bytes(0, Self::ENTRIES) };
+        table
+    }
+
+    /// A table full of leaves at `level` that map the memory from `to` on, in a frame that a [`FrameSource`] gave.
+    pub(super) fn filled(access: A, frame: PhysAddr, level: Level, to: PhysAddr, mapping: Mapping) -> Self {
+        let table = Self::at(access, frame);
+        let span = level.span::<A>();
+        let mut to = to.as_u64();
+        for index in 0..Self::ENTRIES {
+            table.set(index, access.leaf(PhysAddr::new(to), level, mapping));
+            // Past the last entry this may leave the address space.
+            to = to.wrapping_add(span);
+        }
+        table
     }
 
     /// Where it lies.
@@ -113,17 +136,9 @@ impl<A: PhysMap + PageFormat> Table<A> {
         self.access.decode(self.get(index), level)
     }
 
-    /// The table to which entry `index` at `level` points.
-    pub(super) fn next(self, level: Level, index: usize) -> Option<Self> {
-        match self.entry(level, index) {
-            Entry::Table(frame) => Some(Self { access: self.access, frame }),
-            Entry::Absent | Entry::Leaf { .. } => None,
-        }
-    }
-
     /// The table at `frame`, to which an entry of this one points.
-    pub(super) const fn at(self, frame: PhysAddr) -> Self {
-        Self { access: self.access, frame }
+    pub(super) fn child(self, frame: PhysAddr) -> Self {
+        Self::at(self.access, frame)
     }
 
     /// The bits of entry `index`, zero when it is absent.
@@ -152,6 +167,6 @@ impl<A: PhysMap + PageFormat> Table<A> {
         // (`PageTables::new`, `FrameSource`), and the index lies inside it, so the pointer is valid and aligned to 8.
         // All accesses by software to entries of tables that somebody walks are atomic. The reference does not outlive
         // the call: no caller keeps it.
-        unsafe { AtomicU64::from_ptr(self.access.phys_ptr(self.frame).cast::<u64>().add(index)) }
+        unsafe { AtomicU64::from_ptr(self.entries.add(index)) }
     }
 }

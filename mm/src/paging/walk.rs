@@ -77,7 +77,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                     break;
                 }
                 let Entry::Table(next) = entry else { break };
-                table = table.at(next);
+                table = table.child(next);
                 at = level.below();
             }
         }
@@ -96,7 +96,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
             match table.entry(level, level.index::<A>(address)) {
                 Entry::Absent => return None,
                 Entry::Table(next) => {
-                    table = table.at(next);
+                    table = table.child(next);
                     level = level.below()?;
                 }
                 Entry::Leaf { address: start, mapping } => {

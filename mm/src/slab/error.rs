@@ -2,6 +2,7 @@
 
 use crate::addr::Order;
 use crate::page_alloc::{AllocError, FreeError};
+use crate::zone::ZoneKind;
 use core::fmt;
 
 /// Why there is no object, or no cache.
@@ -20,6 +21,10 @@ pub enum SlabError {
     NoCache,
     /// There are as many caches as can be numbered.
     TooManyCaches,
+    /// Objects are not made in this kind of zone: those of one cache are handed out to everybody, and stay where they are.
+    Zone(ZoneKind),
+    /// These pages have a slab allocator already.
+    Taken,
 }
 
 impl fmt::Display for SlabError {
@@ -29,6 +34,8 @@ impl fmt::Display for SlabError {
             Self::TooLarge { size, align } => write!(f, "{size} bytes aligned to {align} fit no block"),
             Self::NoCache => f.write_str("no such cache"),
             Self::TooManyCaches => f.write_str("too many caches"),
+            Self::Zone(kind) => write!(f, "no objects in zone {kind}"),
+            Self::Taken => f.write_str("these pages have a slab allocator already"),
         }
     }
 }

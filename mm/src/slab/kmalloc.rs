@@ -16,6 +16,7 @@ use crate::arch::Arch;
 use crate::model::Page;
 use crate::model::page::PageState;
 use crate::page_alloc::Gfp;
+use crate::zone::ZoneKind;
 use core::alloc::Layout;
 use core::ptr::NonNull;
 
@@ -48,8 +49,13 @@ fn class_of(size: usize, align: usize, page_shift: u32) -> Option<Class> {
     let fits = |&(bytes, _): &(u32, &str)| size <= bytes as usize && align <= 1 << bytes.trailing_zeros();
     match CLASSES.iter().position(fits) {
         Some(position) => Some(Class::Cache(CacheId(position as u32 + 1))),
-        None => Order::for_bytes(size.max(align) as u64, page_shift).map(Class::Block),
+        None => block_of(size, align, page_shift),
     }
+}
+
+/// The least block of pages that holds `size` bytes aligned to `align`.
+fn block_of(size: usize, align: usize, page_shift: u32) -> Option<Class> {
+    Order::for_bytes(size.max(align) as u64, page_shift).map(Class::Block)
 }
 
 impl<A: Arch> Slab<A> {
@@ -68,13 +74,19 @@ impl<A: Arch> Slab<A> {
         self.kmalloc_with(size, align, Gfp::KERNEL)
     }
 
-    /// As [`Slab::kmalloc`], with pages as `gfp` asks.
+    /// As [`Slab::kmalloc`], with pages as `gfp` asks. Whatever its size, memory of a zone below Normal is a block of its
+    /// own, since the objects of a class may lie in any zone; and nothing that stays where it is goes into Movable.
     ///
     /// # Errors
     /// [`SlabError`].
     pub fn kmalloc_with(&self, size: usize, align: usize, gfp: Gfp) -> Result<NonNull<u8>, SlabError> {
         let too_large = SlabError::TooLarge { size: size as u64, align: align as u64 };
-        match class_of(size, align, A::PAGE_SHIFT).ok_or(too_large)? {
+        let class = match gfp.zone {
+            ZoneKind::Normal => class_of(size, align, A::PAGE_SHIFT),
+            ZoneKind::Dma | ZoneKind::Dma32 => block_of(size, align, A::PAGE_SHIFT),
+            ZoneKind::Movable => return Err(SlabError::Zone(gfp.zone)),
+        };
+        match class.ok_or(too_large)? {
             Class::Cache(cache) => self.alloc_with(cache, gfp),
             Class::Block(order) => {
                 let pfn = self.pages.alloc_as(order, gfp, PageState::Large)?;

@@ -42,6 +42,7 @@ use crate::model::Memmap;
 use crate::model::page::{Head, NO_OBJECT, Page, PageState, SlabCounts, block_head};
 use crate::page_alloc::{Gfp, NodeWish, PageAllocator};
 use crate::sync::IrqLock;
+use crate::zone::ZoneKind;
 use arrayvec::ArrayString;
 use cache::{AfterFree, Cache, NAME_BYTES, NodeSlabs, State};
 use core::fmt;
@@ -86,11 +87,15 @@ struct SlabPage<'p> {
 }
 
 impl<A: Arch> Slab<A> {
-    /// The allocator with `kmem_cache` and the caches of `kmalloc`.
+    /// The allocator with `kmem_cache` and the caches of `kmalloc`. There is one on the pages of a machine: a slab's
+    /// record names its cache by a number, which another would take for a cache of its own.
     ///
     /// # Errors
-    /// [`SlabError::Pages`] when there is no memory for the first slab.
+    /// [`SlabError::Pages`] when there is no memory for the first slab, [`SlabError::Taken`] the second time.
     pub fn new(pages: PageAllocator<A>) -> Result<Self, SlabError> {
+        if !pages.claim_for_slab() {
+            return Err(SlabError::Taken);
+        }
         let cpus = pages.nodes().cpus().len().max(1) as u32;
         let slab = Self { pages, registry: Registry::new(), creating: IrqLock::new(()), cpus };
         slab.bootstrap()?;
@@ -277,11 +282,15 @@ impl<A: Arch> Slab<A> {
         self.alloc_with(cache, Gfp::KERNEL)
     }
 
-    /// Hands out an object of `cache`, with a new slab as `gfp` asks if one must be made.
+    /// Hands out an object of `cache`, with a new slab as `gfp` asks if one must be made. Its zone is Normal: whoever
+    /// needs another has [`Slab::kmalloc_with`] or pages.
     ///
     /// # Errors
     /// [`SlabError`].
     pub fn alloc_with(&self, cache: CacheId, gfp: Gfp) -> Result<NonNull<u8>, SlabError> {
+        if gfp.zone != ZoneKind::Normal {
+            return Err(SlabError::Zone(gfp.zone));
+        }
         let cache = self.registry.get(cache.0).ok_or(SlabError::NoCache)?;
         let node = match gfp.node {
             NodeWish::Any => self.pages.current_node(),

@@ -27,10 +27,15 @@ pub fn zone_layout<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Writ
 ///
 /// # Errors
 /// Those of `out`.
-pub fn zonelists<A: PhysMap + PageFormat>(zones: &Zones<A>, page_struct_bytes: u64, out: &mut dyn Write) -> Result {
+pub fn zonelists<A: PhysMap + PageFormat>(
+    zones: &Zones<A>,
+    page_struct_bytes: u64,
+    mobility: Mobility,
+    out: &mut dyn Write,
+) -> Result {
     fallback_orders(zones, out)?;
     zonelist_entries(zones, out)?;
-    built(zones, page_struct_bytes, out)
+    built(zones, page_struct_bytes, mobility, out)
 }
 
 /// The limits of each kind of zone.
@@ -154,15 +159,32 @@ fn zonelist<A>(
     writeln!(out)
 }
 
-/// How many lists there are, and which zone memory policies steer. Mobility grouping is off: the page allocator does not
-/// keep blocks apart by what they are used for.
+/// Whether the page allocator keeps blocks apart by what they are used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Mobility {
+    /// It does.
+    On,
+    /// It does not, for lack of memory or of page blocks.
+    Off,
+}
+
+/// How many lists there are, and which zone memory policies steer.
 ///
 /// # Errors
 /// Those of `out`.
-pub fn built<A: PhysMap + PageFormat>(zones: &Zones<A>, page_struct_bytes: u64, out: &mut dyn Write) -> Result {
+pub fn built<A: PhysMap + PageFormat>(
+    zones: &Zones<A>,
+    page_struct_bytes: u64,
+    mobility: Mobility,
+    out: &mut dyn Write,
+) -> Result {
     let total = zones.total_pages(page_struct_bytes);
+    let mobility = match mobility {
+        Mobility::On => "on",
+        Mobility::Off => "off",
+    };
     let lists = zones.nodes().node_count();
-    writeln!(out, "Built {lists} zonelists, mobility grouping off.  Total pages: {total}")?;
+    writeln!(out, "Built {lists} zonelists, mobility grouping {mobility}.  Total pages: {total}")?;
     writeln!(out, "Policy zone: {}", zones.policy_zone())
 }
 

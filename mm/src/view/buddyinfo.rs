@@ -2,6 +2,8 @@
 //!
 //! Memory that was never touched is counted by arithmetic, as blocks of the highest order. Linux: `frag_show`.
 
+#![forbid(unsafe_code)]
+
 use crate::arch::Arch;
 use crate::page_alloc::PageAllocator;
 use core::fmt::{self, Write};

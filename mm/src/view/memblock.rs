@@ -2,6 +2,8 @@
 //!
 //! Linux: `__memblock_dump_all`.
 
+#![forbid(unsafe_code)]
+
 use crate::arch::{PageFormat, PhysMap};
 use crate::memblock::{Record, Regions};
 use core::fmt::{self, Write};

@@ -2,6 +2,8 @@
 //!
 //! Linux: `meminfo_proc_show`.
 
+#![forbid(unsafe_code)]
+
 use crate::Mm;
 use crate::arch::Arch;
 use crate::layout::Layout;

@@ -1,5 +1,7 @@
 //! Nodes, their CPUs, sizes and distances, as `numactl --hardware` prints them.
 
+#![forbid(unsafe_code)]
+
 use crate::addr::NodeId;
 use crate::arch::Arch;
 use crate::page_alloc::PageAllocator;
@@ -12,10 +14,9 @@ use core::fmt::{self, Write};
 pub fn numa<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Result {
     let nodes = pages.nodes();
     let count = nodes.node_count();
-    match count {
-        1 => writeln!(out, "available: 1 nodes (0)")?,
-        _ => writeln!(out, "available: {count} nodes (0-{})", count.saturating_sub(1))?,
-    }
+    write!(out, "available: {count} nodes (")?;
+    runs(out, nodes.iter().map(|node| node.id))?;
+    writeln!(out, ")")?;
     for node in nodes.iter() {
         write!(out, "node {} cpus:", node.id)?;
         for cpu in nodes.cpus().iter().filter(|cpu| cpu.node == node.id) {
@@ -37,12 +38,46 @@ pub fn numa<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Resu
     writeln!(out)?;
     for from in nodes.iter() {
         write!(out, "{:>3}: ", from.id)?;
-        nodes.iter().try_for_each(|to| distance(out, nodes.distance(from.id, to.id), to.id))?;
+        nodes.iter().try_for_each(|to| write!(out, "{:>3} ", nodes.distance(from.id, to.id)))?;
         writeln!(out)?;
     }
     Ok(())
 }
 
-fn distance(out: &mut dyn Write, value: u8, _to: NodeId) -> fmt::Result {
-    write!(out, "{value:>3} ")
+/// Ascending numbers as `0-2,5`.
+fn runs(out: &mut dyn Write, ids: impl Iterator<Item = NodeId>) -> fmt::Result {
+    let mut open: Option<(NodeId, NodeId)> = None;
+    let close = |out: &mut dyn Write, (first, last): (NodeId, NodeId)| {
+        if first == last { write!(out, "{first}") } else { write!(out, "{first}-{last}") }
+    };
+    for id in ids {
+        open = match open {
+            Some((first, last)) if last.as_u16() + 1 == id.as_u16() => Some((first, id)),
+            Some(done) => {
+                close(out, done)?;
+                write!(out, ",")?;
+                Some((id, id))
+            }
+            None => Some((id, id)),
+        };
+    }
+    open.map_or(Ok(()), |last| close(out, last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_of_nodes_are_joined() {
+        let text = |ids: &[u16]| {
+            let mut text = std::string::String::new();
+            runs(&mut text, ids.iter().copied().map(NodeId::new)).unwrap();
+            text
+        };
+        assert_eq!(text(&[0]), "0");
+        assert_eq!(text(&[0, 1, 2]), "0-2");
+        assert_eq!(text(&[0, 2, 3, 5]), "0,2-3,5");
+        assert_eq!(text(&[]), "");
+    }
 }

@@ -2,6 +2,8 @@
 //!
 //! Linux: `cache_show` in `mm/slab_common.c`.
 
+#![forbid(unsafe_code)]
+
 use crate::arch::Arch;
 use crate::slab::Slab;
 use core::fmt::{self, Write};

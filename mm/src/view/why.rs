@@ -3,6 +3,8 @@
 //! From the firmware's entry over memblock, node and zone to the section and the block or slab object that it is now.
 //! Nothing is stored for it: each line asks the structure that decided.
 
+#![forbid(unsafe_code)]
+
 use crate::Mm;
 use crate::addr::{Pfn, PhysAddr};
 use crate::arch::Arch;

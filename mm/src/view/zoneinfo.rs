@@ -2,6 +2,8 @@
 //!
 //! Linux: `zoneinfo_show_print` in `mm/vmstat.c`.
 
+#![forbid(unsafe_code)]
+
 use crate::addr::NodeId;
 use crate::arch::Arch;
 use crate::page_alloc::{PageAllocator, PageSet, ZoneCounts};

@@ -14,7 +14,7 @@
 //! | `lists` | fallback orders and zonelists |
 //! | `watermark` | watermarks, lowmem reserves, per-CPU set sizes, as arithmetic on counts |
 //!
-//! Costs: O(regions + zones) to lay out, O(n² log n) in nodes for the lists; 32 bytes a zone, 8 a node, and for the
+//! Costs: O(regions + zones) to lay out, O(n² log n) in nodes for the lists; 32 bytes a zone, 24 a node, and for the
 //! lists 2 bytes a node and zone. Linux: `free_area_init`, `calculate_node_totalpages`, `build_all_zonelists` in
 //! mm/page_alloc.c (6.1).
 

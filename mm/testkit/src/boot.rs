@@ -134,7 +134,7 @@ impl<const SHIFT: u32> Machine<SHIFT> {
             if level + 1 < format::levels(SHIFT) {
                 index &= (1 << (SHIFT - 3)) - 1;
             }
-            let slot = self.entry_slot(table, index);
+            let slot = &self.entries(table)[index as usize];
             if level == to {
                 return slot;
             }

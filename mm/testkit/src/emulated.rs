@@ -126,6 +126,7 @@ unsafe impl<const SHIFT: u32> PageFormat for Emulated<'_, SHIFT> {
 
     fn publish(self) {
         self.machine.publishes.fetch_add(1, Ordering::Relaxed);
+        self.machine.assert_broken_before_made();
     }
 }
 

@@ -9,6 +9,7 @@
 //! - a physical access outside RAM, and in the mode [`Machine::require_mapped`], outside what the active tables'
 //!   direct map holds;
 //! - the use of a translation that the TLB still holds but the tables no longer say, and of an absent one;
+//! - a live leaf that turns into leaves of another size without being absent and flushed in between;
 //! - a table entry that nobody has written, a leaf of a size that this CPU lacks, a misaligned leaf;
 //! - interrupts that are restored while they are on.
 //!

@@ -204,11 +204,15 @@ impl<const SHIFT: u32> Machine<SHIFT> {
     /// # Panics
     /// When a part of the range is not RAM.
     pub fn poison(&self, range: PhysRange, byte: u8) {
-        let ram = self.ram_at(range.start()).filter(|ram| ram.range.contains_range(range));
-        let ram = ram.unwrap_or_else(|| panic!("{range} is not RAM"));
-        let offset = range.start().as_u64() - ram.range.start().as_u64();
-        // SAFETY: the range lies inside this allocation, which is reached through raw pointers only.
-        unsafe { ram.first.add(offset as usize).write_bytes(byte, range.size() as usize) };
+        let first = self.ram_ptr(range.start()).filter(|_| self.is_ram(range));
+        let first = first.unwrap_or_else(|| panic!("{range} is not RAM"));
+        // SAFETY: the range lies inside one allocation, which is reached through raw pointers only.
+        unsafe { first.write_bytes(byte, range.size() as usize) };
+    }
+
+    /// Whether all of `range` lies in one range of RAM.
+    pub(crate) fn is_ram(&self, range: PhysRange) -> bool {
+        self.ram_at(range.start()).is_some_and(|ram| ram.range.contains_range(range))
     }
 
     /// The host's pointer to a byte of RAM, whatever is mapped.

@@ -4,6 +4,7 @@ use crate::format;
 use crate::machine::Machine;
 use mm::addr::{PhysAddr, VirtAddr};
 use mm::paging::{Entry, Level, RawMapping};
+use std::sync::atomic::Ordering;
 
 /// One leaf of a tree.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -53,10 +54,11 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         tables.push(TableFrame { frame, level, address: VirtAddr::new(first) });
         let size = 1_u64 << format::span_shift(SHIFT, number);
         let top = number + 1 == format::levels(SHIFT);
-        let entries = if top { (1 << 48) / size } else { 1 << (SHIFT - 3) };
-        for index in 0..entries {
+        let used = if top { (1 << 48) / size } else { 1 << (SHIFT - 3) };
+        let entries = self.entries(frame).iter().map(|entry| entry.load(Ordering::Acquire));
+        for (index, entry) in (0..used).zip(entries).filter(|(_, entry)| *entry != 0) {
             let address = first + index * size;
-            match format::decode(SHIFT, self.read_entry(frame, index), level, self.largest_leaf) {
+            match format::decode(SHIFT, entry, level, self.largest_leaf) {
                 Entry::Absent => {}
                 Entry::Table(next) => self.survey(next, number - 1, address, mapped, tables),
                 Entry::Leaf { address: physical, mapping } => {

@@ -7,7 +7,7 @@ use crate::cpu::{CpuState, current_cpu};
 use crate::emulated::Emulated;
 use crate::format;
 use crate::machine::Machine;
-use mm::addr::{CpuId, PhysAddr, VirtAddr};
+use mm::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
 use mm::paging::{Entry, Level, RawMapping};
 use std::collections::HashMap;
 use std::fmt;
@@ -111,6 +111,23 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         }
     }
 
+    /// Panics when a TLB holds a leaf where the tables now have leaves of another size: that entry was replaced without
+    /// being absent, and flushed, in between (`Resize::BreakBeforeMake`).
+    pub(crate) fn assert_broken_before_made(&self) {
+        let Some(root) = self.root() else { return };
+        for cpu in &self.cpus {
+            let tlb = Self::tlb(cpu);
+            let conflict = tlb.0.iter().find_map(|(&(level, page), held)| {
+                let address = VirtAddr::new(page << format::span_shift(SHIFT, level));
+                self.walk(root, address).filter(|now| now.level != held.level).map(|now| (address, *held, now))
+            });
+            drop(tlb);
+            if let Some((address, held, now)) = conflict {
+                panic!("{address:?} was resized without a break: a TLB holds {held:?}, the tables say {now:?}");
+            }
+        }
+    }
+
     /// How many translations `cpu` remembers.
     ///
     /// # Panics
@@ -180,7 +197,12 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         for number in (0..Self::LEVELS).rev() {
             let index = low >> format::span_shift(SHIFT, number);
             let in_table = if number + 1 == Self::LEVELS { index } else { index & ((1 << (SHIFT - 3)) - 1) };
-            match format::decode(SHIFT, self.read_entry(table, in_table), Level::new(number), self.largest_leaf) {
+            match format::decode(
+                SHIFT,
+                self.entries(table)[in_table as usize].load(Ordering::Acquire),
+                Level::new(number),
+                self.largest_leaf,
+            ) {
                 Entry::Absent => return None,
                 Entry::Table(next) => table = next,
                 Entry::Leaf { address, mapping } => {
@@ -191,17 +213,14 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         None
     }
 
-    /// Reads entry `index` of a table as the hardware does.
-    pub(crate) fn read_entry(&self, table: PhysAddr, index: u64) -> u64 {
-        self.entry_slot(table, index).load(Ordering::Acquire)
-    }
-
-    pub(crate) fn entry_slot(&self, table: PhysAddr, index: u64) -> &AtomicU64 {
-        let slot = PhysAddr::new(table.as_u64() + index * 8);
-        let pointer = self.ram_ptr(slot).unwrap_or_else(|| panic!("a page table at {table:?}, where no RAM is"));
-        // SAFETY: the pointer leads to 8 aligned bytes of RAM (RAM ranges that hold tables are whole pages), and
-        // software and walker access tables by atomics only once they are reachable from a root.
-        unsafe { AtomicU64::from_ptr(pointer.cast()) }
+    /// The entries of the table at `frame`, as the hardware reads them.
+    pub(crate) fn entries(&self, frame: PhysAddr) -> &[AtomicU64] {
+        let pointer = self.ram_ptr(frame).unwrap_or_else(|| panic!("a page table at {frame:?}, where no RAM is"));
+        let page = PhysRange::new(frame, frame.saturating_add(1 << SHIFT));
+        assert!(self.is_ram(page) && frame.is_aligned(1 << SHIFT), "a page table at {frame:?} is no whole page");
+        // SAFETY: the pointer leads to a whole aligned page of RAM, which lives as long as the machine; software and
+        // walker access tables by atomics only once they are reachable from a root.
+        unsafe { core::slice::from_raw_parts(pointer.cast(), 1 << (SHIFT - 3)) }
     }
 
     fn key(level: u8, address: VirtAddr) -> (u8, u64) {

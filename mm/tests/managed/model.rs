@@ -1,7 +1,7 @@
 //! The memmap: which frames have a record, and where records lie.
 
 use crate::up::{is_ram, pages, zones};
-use mm::addr::{Order, Pfn, PfnRange, PhysAddr};
+use mm::addr::{Order, Pfn, PfnRange, PhysAddr, PhysRange};
 use mm::arch::{Arch, PageFormat};
 use mm::layout::{Layout, VirtRange};
 use mm::model::{Granule, Memmap, Page, PageState, SectionState};
@@ -122,8 +122,23 @@ fn memory_beyond_the_vmemmap_is_refused() {
     let layout = machine.handle().layout();
     let start = layout.vmemmap.start();
     let small = Layout { vmemmap: VirtRange::from_size(start, 16 * MIB).unwrap(), ..*layout };
-    let error = PageAllocator::take_over(zones, tables, &small).unwrap_err();
+    // SAFETY: `zones` activated the tables.
+    let error = unsafe { PageAllocator::take_over(zones, tables, &small) }.unwrap_err();
     assert!(matches!(error, TakeOverError::Memmap(_)), "{error}");
+}
+
+/// All that is handed out is written to, so it must be mapped: the early window is not enough.
+#[test]
+fn memory_that_is_not_mapped_is_refused() {
+    let machine = Machine::<12>::builder().ram(0, 512 * MIB, 0).finish();
+    let (mut zones, tables) = zones(&machine, &[]);
+    let all = zones.memblock().memory().span();
+    let window = PhysRange::new(PhysAddr::new(0), PhysAddr::new(64 * MIB));
+    // SAFETY: all RAM of the emulated machine is in reach, and nobody else uses it.
+    unsafe { zones.memblock_mut().set_mapped(window) };
+    // SAFETY: `zones` activated the tables.
+    let error = unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }.unwrap_err();
+    assert_eq!(error, TakeOverError::NotMapped(all));
 }
 
 #[test]
@@ -143,7 +158,8 @@ fn too_little_memory_is_one_error() {
     for pages in [40, 120, 300, 600] {
         let machine = Machine::<12>::builder().ram(MIB, pages << 12, 0).finish();
         let (zones, tables) = zones(&machine, &[]);
-        outcomes.push(start(PageAllocator::take_over(zones, tables, machine.handle().layout())));
+        // SAFETY: `zones` activated the tables.
+        outcomes.push(start(unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }));
     }
     // A section's memmap is 1 MiB, whatever part of it is memory.
     assert_eq!(outcomes, [false, false, true, true]);

@@ -85,7 +85,8 @@ fn free_all<A: Arch>(pages: &PageAllocator<A>, held: Held) {
 /// Random allocations and frees of all orders, then everything back.
 fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: crate::up::Reserved<'_>, steps: u32, seed: u64) {
     let (zones, tables) = zones(machine, reserved);
-    let (pages, record) = PageAllocator::take_over(zones, tables, machine.handle().layout()).unwrap();
+    // SAFETY: `zones` activated the tables.
+    let (pages, record) = unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }.unwrap();
     pages.verify().unwrap();
     let before = blocks(&pages);
     let reserved: Vec<PhysRange> = record.reserved().iter().map(|region| region.range()).collect();

@@ -5,7 +5,8 @@ use mm::Mm;
 use mm::addr::{CpuId, Order, PhysRange};
 use mm::arch::{Arch, PhysMap};
 use mm::page_alloc::Gfp;
-use mm::slab::{CacheId, KfreeError, ObjectState, SlabError, SlabProblem};
+use mm::slab::{CacheId, KfreeError, ObjectState, Slab, SlabError, SlabProblem};
+use mm::zone::ZoneKind;
 use mm_testkit::{Machine, run_on};
 use std::alloc::Layout;
 use std::collections::BTreeMap;
@@ -440,4 +441,34 @@ fn cpus_allocate_and_free_side_by_side() {
     mm.slab.shrink();
     assert_eq!(mm.pages.free_pages(), before);
     assert_eq!(mm.verify().unwrap().slab.objects, 14);
+}
+
+/// A second one would take the first one's slabs for its own, by the numbers in their records.
+#[test]
+fn pages_have_one_slab_allocator() {
+    let machine = small();
+    let mm = up(&machine, &[]);
+    assert_eq!(Slab::new(mm.pages).err(), Some(SlabError::Taken));
+    mm.verify().unwrap();
+}
+
+/// A device that reaches 16 MiB gets memory there, however full the caches of `kmalloc` are of memory elsewhere.
+#[test]
+fn memory_for_devices_lies_where_they_reach() {
+    let machine = small();
+    let mm = up(&machine, &[]);
+    let access = machine.handle();
+    // A slab with free objects, above 16 MiB.
+    let anywhere = mm.slab.kmalloc(64, 8).unwrap();
+    assert!(access.ptr_phys(anywhere.as_ptr()).unwrap().as_u64() >= 16 * MIB);
+    let low = mm.slab.kmalloc_with(64, 8, Gfp::DMA.zeroed()).unwrap();
+    assert!(access.ptr_phys(low.as_ptr()).unwrap().as_u64() < 16 * MIB);
+    for pointer in [anywhere, low] {
+        // SAFETY: both were handed out right above, and are not used.
+        unsafe { mm.slab.kfree(pointer.as_ptr()) }.unwrap();
+    }
+    let refused = Err(SlabError::Zone(ZoneKind::Movable));
+    assert_eq!(mm.slab.kmalloc_with(64, 8, Gfp::MOVABLE), refused);
+    assert_eq!(mm.slab.alloc_with(CacheId::KMEM_CACHE, Gfp::DMA), Err(SlabError::Zone(ZoneKind::Dma)));
+    mm.verify().unwrap();
 }

@@ -41,7 +41,8 @@ pub(crate) fn zones<'m, const SHIFT: u32>(
 /// All memory of `machine` under management.
 pub(crate) fn up<'m, const SHIFT: u32>(machine: &'m Machine<SHIFT>, reserved: Reserved<'_>) -> Mm<Emulated<'m, SHIFT>> {
     let (zones, tables) = zones(machine, reserved);
-    Mm::new(zones, tables, machine.handle().layout()).unwrap()
+    // SAFETY: `zones` activated the tables.
+    unsafe { Mm::new(zones, tables, machine.handle().layout()) }.unwrap()
 }
 
 /// Only pages.
@@ -50,7 +51,8 @@ pub(crate) fn pages<'m, const SHIFT: u32>(
     reserved: Reserved<'_>,
 ) -> PageAllocator<Emulated<'m, SHIFT>> {
     let (zones, tables) = zones(machine, reserved);
-    PageAllocator::take_over(zones, tables, machine.handle().layout()).unwrap().0
+    // SAFETY: `zones` activated the tables.
+    unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }.unwrap().0
 }
 
 /// Frames of RAM, by the machine's own list.

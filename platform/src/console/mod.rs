@@ -21,7 +21,7 @@ pub use spec::{ConsoleSpec, UartKind};
 
 /// How often a full transmitter is polled before a byte is given up: about a second on hardware, and soon enough that
 /// a kernel whose console is absent still boots.
-pub(crate) const PATIENCE: u32 = 200_000;
+pub(crate) const PATIENCE: u32 = if cfg!(miri) { 50 } else { 200_000 };
 
 /// A serial device of a kind that is known here.
 #[derive(Clone, Copy, Debug)]

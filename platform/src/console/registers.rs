@@ -26,6 +26,18 @@ pub enum Width {
     Bits32,
 }
 
+impl Width {
+    /// Bytes of an access.
+    #[must_use]
+    pub const fn bytes(self) -> u64 {
+        match self {
+            Self::Bits8 => 1,
+            Self::Bits16 => 2,
+            Self::Bits32 => 4,
+        }
+    }
+}
+
 /// Where the registers of a device are.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Window {
@@ -52,6 +64,15 @@ impl Window {
         Self::Mmio { base, shift: 2, width: Width::Bits32 }
     }
 
+    /// Whether every register lies at a multiple of its width: only such can be reached by one access.
+    #[must_use]
+    pub const fn is_aligned(&self) -> bool {
+        match self {
+            Self::Io { .. } => true,
+            Self::Mmio { base, shift, width } => base.is_aligned(width.bytes()) && 1 << *shift >= width.bytes(),
+        }
+    }
+
     /// Offset of register `register` from the window's base, in bytes (or ports).
     #[must_use]
     pub const fn offset(&self, register: u32) -> u64 {
@@ -59,5 +80,23 @@ impl Window {
             Self::Io { .. } => register as u64,
             Self::Mmio { shift, .. } => (register as u64) << *shift,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn registers_across_a_boundary_are_no_registers() {
+        let mmio = |base, shift, width| Window::Mmio { base: PhysAddr::new(base), shift, width };
+        assert!(Window::Io { base: 0x3f9 }.is_aligned());
+        assert!(mmio(0x1001, 0, Width::Bits8).is_aligned());
+        assert!(mmio(0x1004, 2, Width::Bits32).is_aligned());
+        assert!(mmio(0x1004, 3, Width::Bits32).is_aligned());
+        // As `earlycon=uart8250,mmio32,0x1002`, and as a device tree's `reg-io-width` without its `reg-shift`.
+        assert!(!mmio(0x1002, 2, Width::Bits32).is_aligned());
+        assert!(!mmio(0x1000, 0, Width::Bits32).is_aligned());
+        assert!(!mmio(0x1001, 1, Width::Bits16).is_aligned());
     }
 }

@@ -27,8 +27,13 @@ use mm::machine::{MachineSink, MapPolicy, Owner, Problem, Reservation, Source, T
 pub enum HandoverError {
     /// The structure that the loader passed cannot be read.
     Unreadable(Unreadable),
-    /// It does not begin as it must; this is what stands there.
-    Magic(u32),
+    /// It does not begin as it must.
+    Magic {
+        /// Where it should be.
+        at: PhysAddr,
+        /// What stands there.
+        value: u32,
+    },
     /// The device tree is damaged.
     DeviceTree(FdtError),
 }
@@ -37,7 +42,12 @@ impl fmt::Display for HandoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unreadable(error) => write!(f, "the boot loader's start_info: {error}"),
-            Self::Magic(value) => write!(f, "the boot loader's start_info begins with {value:#x}, not 0x336ec578"),
+            Self::Magic { at, value } => {
+                write!(
+                    f,
+                    "no start_info where the boot loader says, at {at:#x}: it begins with {value:#x}, not 0x336ec578"
+                )
+            }
             Self::DeviceTree(error) => write!(f, "device tree: {error}"),
         }
     }

@@ -37,7 +37,7 @@ pub fn read(start_info: PhysAddr, read: &mut dyn PhysRead) -> Result<BootInfo<'s
     read.read(start_info, v0)?;
     let magic = u32_at(v0, 0);
     if magic != MAGIC {
-        return Err(HandoverError::Magic(magic));
+        return Err(HandoverError::Magic { at: start_info, value: magic });
     }
     let has_map = u32_at(v0, 4) >= 1;
     if has_map && let Some(at) = start_info.checked_add(SIZE_V0 as u64) {
@@ -229,7 +229,10 @@ mod tests {
     fn a_wrong_magic_and_an_absent_structure_are_errors() {
         let mut header = version_1(0, [0; 4], 0);
         header[0] = 0;
-        assert_eq!(load(&[(AT, &header)]).err(), Some(HandoverError::Magic(0x336e_c500)));
+        assert_eq!(
+            load(&[(AT, &header)]).err(),
+            Some(HandoverError::Magic { at: PhysAddr::new(AT), value: 0x336e_c500 })
+        );
         assert!(matches!(load(&[]), Err(HandoverError::Unreadable(_))));
         let short = version_1(0, [0; 4], 0);
         assert!(matches!(load(&[(AT, &short[..44])]), Err(HandoverError::Unreadable(_))));

@@ -14,9 +14,10 @@ use super::progress::Progress;
 use super::{Case, Outcome, Results};
 use crate::arch::Arch;
 use crate::image::{self, Report};
+use crate::instructions;
 use crate::matrix::Machine;
 use crate::run;
-use crate::verdict::Verdict;
+use crate::verdict::{self, Verdict};
 use crate::workspace;
 
 /// The name under which the machines are counted, here and by `cargo test`.
@@ -87,15 +88,40 @@ pub(super) fn boot(machine: &Machine) -> Result<()> {
     let mut log = File::create(&path).with_context(|| path.display().to_string())?;
     writeln!(log, "$ {}", qemu.shell_line())?;
     let boot = run::boot(&qemu, Some(machine.timeout), &mut log)?;
-    let reason = match boot.verdict {
+    let verdict = match machine.stops {
+        true => verdict::judge_stop(machine.arch, boot.ending, boot.serial.last_words()),
+        false => boot.verdict,
+    };
+    let reason = match verdict {
         Verdict::Wrong(reason) => reason,
         Verdict::TimeLimit => format!("the time limit of {} s was reached", machine.timeout.as_secs()),
-        Verdict::Right => match machine.unmet(boot.serial.lines()) {
+        Verdict::Right => match complaint(machine, boot.serial.lines()) {
             None => return Ok(()),
-            Some(expected) => format!("expected next in the log, and not there: {expected}"),
+            Some(reason) => reason,
         },
     };
     bail!(describe(&reason, boot.serial.lines(), &path, machine))
+}
+
+/// What is wrong with the log of a boot that ended as it should.
+fn complaint(machine: &Machine, log: &[String]) -> Option<String> {
+    if let Some(expected) = machine.unmet(log) {
+        return Some(format!("expected next in the log, and not there: {expected}"));
+    }
+    if let Some(warning) = machine.unexpected(log) {
+        return Some(format!("a warning that is not expected: {warning}"));
+    }
+    too_many(machine, log)
+}
+
+/// Why the boot took more instructions than the matrix allows, if it did.
+fn too_many(machine: &Machine, log: &[String]) -> Option<String> {
+    let limit = machine.max_instructions?;
+    match instructions::to_prompt(machine.arch, log) {
+        None => Some("the log does not say how many timer ticks went by".to_owned()),
+        Some(count) if count <= limit => None,
+        Some(count) => Some(format!("{count} instructions from entry to prompt; {limit} are allowed")),
+    }
 }
 
 fn describe(reason: &str, lines: &[String], log: &Path, machine: &Machine) -> String {

@@ -3,7 +3,7 @@
 //! `mm`'s [`Fixmap`] says which slot is for what; this holds the instance, from its first use on. Linux:
 //! `arch/arm64/mm/fixmap.c`.
 
-use super::frames::boot_tables;
+use super::frames::live_tables;
 use super::physical_bits;
 use crate::{LAYOUT, Native};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
@@ -18,7 +18,7 @@ pub fn fixmap() -> Option<&'static IrqLock<Fixmap<Native>>> {
     static FIXMAP: Once<Option<IrqLock<Fixmap<Native>>>> = Once::new();
     // SAFETY: the entry code made the tables of the whole area, in the image; the final tables share them; and this is
     // the only value that changes them.
-    FIXMAP.call_once(|| unsafe { Fixmap::new(&LAYOUT, &boot_tables()) }.ok().map(IrqLock::new)).as_ref()
+    FIXMAP.call_once(|| unsafe { Fixmap::new(&LAYOUT, &live_tables()) }.ok().map(IrqLock::new)).as_ref()
 }
 
 /// Whether the CPU can address every byte of `range`.

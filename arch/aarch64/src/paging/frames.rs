@@ -12,16 +12,16 @@ const PAGE: u64 = 4096;
 
 /// The root table that the CPU uses for the kernel's half.
 #[must_use]
-pub fn boot_root() -> PhysAddr {
+pub fn live_root() -> PhysAddr {
     PhysAddr::new(TTBR1_EL1.get() & ROOT_ADDRESS)
 }
 
 /// The live tables of the kernel's half: the entry code's, and all that was added since.
 #[must_use]
-pub fn boot_tables() -> PageTables<Native> {
+pub fn live_tables() -> PageTables<Native> {
     // SAFETY: the entry code made these tables in the image, which the direct map maps, in this format; whatever was
     // added came from a `FrameSource`. One CPU runs, and nobody holds on to an entry across a call.
-    unsafe { PageTables::new(Native, boot_root()) }
+    unsafe { PageTables::new(Native, live_root()) }
 }
 
 /// Uses `root` for the kernel's half from now on, and no longer executes what is writable, whatever an entry says.

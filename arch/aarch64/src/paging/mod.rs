@@ -22,7 +22,7 @@ mod native;
 pub use {
     early::{EarlyMap, TreeError, map_dtb},
     fixmap::{fixmap, map_device},
-    frames::{EarlyFrames, activate, boot_root, boot_tables, early_frames},
+    frames::{EarlyFrames, activate, early_frames, live_root, live_tables},
     native::physical_bits,
 };
 

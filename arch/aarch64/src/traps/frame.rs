@@ -1,12 +1,12 @@
 //! The registers of interrupted code, as the vectors save them, and what they tell.
 
-use super::fault::Fault;
 use super::syndrome::{Class, Syndrome};
 use crate::entry;
 use aarch64_cpu::registers::{Readable, SP_EL0};
 use core::fmt;
 use mm::addr::VirtAddr;
 use mm::layout::VirtRange;
+use mm::paging::fault::Fault;
 
 /// All registers of the interrupted code. The vectors write and read it: the order is theirs.
 #[repr(C, align(16))]

@@ -7,7 +7,6 @@
 //! The vectors stand from the entry code on. [`init`] lets errors in that arrive late, as SError. An exception costs
 //! about 100 instructions. Linux: `arch/arm64/kernel/entry.S`, `kernel/traps.c`, `mm/fault.c`, `mm/extable.c`.
 
-mod fault;
 #[cfg(target_os = "none")]
 mod frame;
 #[cfg(target_os = "none")]
@@ -16,7 +15,7 @@ mod syndrome;
 #[cfg(target_os = "none")]
 mod vectors;
 
-pub use fault::{Fault, FaultAccess, FaultKind};
+pub use mm::paging::fault::{Fault, FaultAccess, FaultKind};
 #[cfg(target_os = "none")]
 pub use {
     frame::TrapFrame,

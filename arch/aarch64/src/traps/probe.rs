@@ -4,10 +4,10 @@
 //! interrupted code go on behind it with the syndrome in place of the result. So whether an address can be used is
 //! found out by using it: the tables are not asked, nor is the bus. Linux: `arch/arm64/mm/extable.c`.
 
-use super::fault::{Fault, FaultAccess};
 use super::frame::{TrapFrame, VectorKind};
 use super::syndrome::{Class, Syndrome};
 use mm::addr::VirtAddr;
+use mm::paging::fault::{Fault, FaultAccess};
 use platform::console::Width;
 use platform::power::Conduit;
 

@@ -1,8 +1,8 @@
 //! ESR_EL1 in words: the class of an exception, and what the class says further. Linux: `asm/esr.h`,
 //! `arch/arm64/kernel/traps.c` (`esr_class_str`), `mm/fault.c` (`fault_info`).
 
-use super::fault::{FaultAccess, FaultKind};
 use core::fmt;
+use mm::paging::fault::{FaultAccess, FaultKind};
 
 /// The value of ESR_EL1 of a synchronous exception or an SError.
 #[derive(Clone, Copy, PartialEq, Eq)]

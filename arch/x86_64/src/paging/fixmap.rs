@@ -2,7 +2,7 @@
 //!
 //! Which slots are for what is `mm`'s table. Linux: `asm/fixmap.h`, `native_set_fixmap`.
 
-use super::frames::boot_tables;
+use super::frames::live_tables;
 use crate::layout::LAYOUT;
 use crate::{Native, cpu};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
@@ -16,7 +16,7 @@ use spin::Once;
 pub fn fixmap() -> Option<&'static IrqLock<Fixmap<Native>>> {
     static FIXMAP: Once<Option<IrqLock<Fixmap<Native>>>> = Once::new();
     // SAFETY: the fixmap's lowest tables are part of the image for good, and this is the only value that changes them.
-    FIXMAP.call_once(|| unsafe { Fixmap::new(&LAYOUT, &boot_tables()) }.ok().map(IrqLock::new)).as_ref()
+    FIXMAP.call_once(|| unsafe { Fixmap::new(&LAYOUT, &live_tables()) }.ok().map(IrqLock::new)).as_ref()
 }
 
 /// Maps `size` bytes of device registers from `at` on, for good. `None` when they cannot be addressed, or when the

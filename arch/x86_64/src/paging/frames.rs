@@ -11,17 +11,17 @@ const PAGE: u64 = 4096;
 
 /// The root table that the CPU uses.
 #[must_use]
-pub fn boot_root() -> PhysAddr {
+pub fn live_root() -> PhysAddr {
     PhysAddr::new(Cr3::read().0.start_address().as_u64())
 }
 
 /// The live tables, which the entry code made. Every call returns a handle to the same ones.
 #[must_use]
-pub fn boot_tables() -> PageTables<Native> {
+pub fn live_tables() -> PageTables<Native> {
     // SAFETY: the entry code made them in the image, which the direct map maps, and `activate` asks for the same. One
     // CPU runs, without preemption, and traps only read tables: two changes never meet. The fixmap's own entries are
     // written by `fixmap` alone.
-    unsafe { PageTables::new(Native, boot_root()) }
+    unsafe { PageTables::new(Native, live_root()) }
 }
 
 /// Makes the CPU use the tables under `root`, and forgets all translations.

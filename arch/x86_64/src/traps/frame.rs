@@ -1,9 +1,10 @@
 //! What the CPU was doing when it trapped: every register, and what the error code says.
 
-use super::fault::{Fault, INSTRUCTION, PRESENT, RESERVED_BIT, WRITE};
+use super::fault::{self, INSTRUCTION, PRESENT, RESERVED_BIT, WRITE};
 use crate::entry;
 use core::fmt;
 use mm::addr::VirtAddr;
+use mm::paging::fault::Fault;
 
 /// Exceptions by vector; the other numbers below 32 are reserved.
 const NAMES: [&str; 32] = [
@@ -101,8 +102,8 @@ impl TrapFrame {
     #[must_use]
     pub fn fault(&self) -> Option<Fault> {
         match self.vector {
-            PAGE_FAULT => Some(Fault::decode(VirtAddr::new(self.cr2), self.error)),
-            DOUBLE_FAULT if self.overflows_stack() => Some(Fault::decode(VirtAddr::new(self.cr2), WRITE)),
+            PAGE_FAULT => Some(fault::decode(VirtAddr::new(self.cr2), self.error)),
+            DOUBLE_FAULT if self.overflows_stack() => Some(fault::decode(VirtAddr::new(self.cr2), WRITE)),
             _ => None,
         }
     }

@@ -10,8 +10,8 @@ mod fault;
 mod frame;
 mod tables;
 
-pub use fault::{Fault, FaultAccess, FaultKind};
 pub use frame::TrapFrame;
+pub use mm::paging::fault::{Fault, FaultAccess, FaultKind};
 
 use core::sync::atomic::{AtomicU64, Ordering};
 use fault::{INSTRUCTION, WRITE};
@@ -100,8 +100,8 @@ pub unsafe fn try_execute(address: VirtAddr) -> Result<(), Fault> {
 fn checked(result: ProbeResult, address: VirtAddr, access: u64) -> Result<u64, Fault> {
     match result.failed {
         0 => Ok(result.value),
-        FAILED_NON_CANONICAL => Err(Fault { kind: FaultKind::NonCanonical, ..Fault::decode(address, access) }),
-        _ => Err(Fault::decode(address, result.value)),
+        FAILED_NON_CANONICAL => Err(Fault { kind: FaultKind::NonCanonical, ..fault::decode(address, access) }),
+        _ => Err(fault::decode(address, result.value)),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The way in is the root pointer (RSDP), which leads to the XSDT, or to the RSDT where there is no sound XSDT, and
 //! these list all tables. A table is used when its header is readable, its length is at least a header's and at most
-//! [`table::MAX_LENGTH`], and its bytes add up to zero; otherwise it is ignored with a warning, and the others are still
+//! 1 MiB, and its bytes add up to zero; otherwise it is ignored with a warning, and the others are still
 //! used. Every table that is found becomes a reservation named after it (`ACPI table SRAT`), used or not: firmware may
 //! put them into memory that its map calls usable.
 //!
@@ -35,7 +35,10 @@ pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineS
         let table = match table {
             Ok(table) => table,
             Err(problem) => {
-                warn(sink, Source::entry(root.kind(), index), problem);
+                // A table of a wrong length may still say which one it is.
+                let claim = matches!(problem, Problem::Length { .. }).then(|| root.entry(read, index).ok()).flatten();
+                let claim = claim.and_then(|at| Table::claim(read, at));
+                warn(sink, claim.unwrap_or(Source::entry(root.kind(), index)), problem);
                 continue;
             }
         };

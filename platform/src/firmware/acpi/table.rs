@@ -71,15 +71,14 @@ impl Table {
 
     /// As whom it states its facts.
     pub(super) const fn source(&self) -> Source {
-        Source::whole(match &self.signature {
-            b"APIC" => Name::Madt,
-            b"SRAT" => Name::Srat,
-            b"SLIT" => Name::Slit,
-            b"FACP" => Name::Fadt,
-            b"XSDT" => Name::Xsdt,
-            b"RSDT" => Name::Rsdt,
-            _ => Name::Acpi,
-        })
+        Source::whole(name(self.signature))
+    }
+
+    /// Which of the tables that are read here the bytes at `at` say that they are, whatever else is wrong with them.
+    pub(super) fn claim(read: &mut dyn PhysRead, at: PhysAddr) -> Option<Source> {
+        let mut signature = [0; 4];
+        read.read(at, &mut signature).ok()?;
+        Some(name(signature)).filter(|&name| name != Name::Acpi).map(Source::whole)
     }
 
     /// Whether all its bytes can be read and add up to zero.
@@ -124,6 +123,18 @@ impl Table {
             offset = next;
             index += 1;
         }
+    }
+}
+
+const fn name(signature: [u8; 4]) -> Name {
+    match &signature {
+        b"APIC" => Name::Madt,
+        b"SRAT" => Name::Srat,
+        b"SLIT" => Name::Slit,
+        b"FACP" => Name::Fadt,
+        b"XSDT" => Name::Xsdt,
+        b"RSDT" => Name::Rsdt,
+        _ => Name::Acpi,
     }
 }
 

@@ -9,9 +9,13 @@ use arrayvec::ArrayVec;
 use mm::addr::PhysAddr;
 use mm::machine::{MachineSink, Problem, Source, Table, Warning};
 
+/// Entries that cannot be are named up to this many; a map with more is rubbish from there on.
+const MAX_DROPPED: u64 = 16;
+
 /// Hands a warning to `sink` for each entry that is dropped, repeated, overlapping, or out of order.
 pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
     let mut previous: Option<Entry> = None;
+    let mut told = 0;
     let mut from = 0;
     while from < map.count() {
         let mut block = ArrayVec::<(Entry, Option<Problem>), BLOCK>::new();
@@ -29,7 +33,13 @@ pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSi
             Err(at) => return unreadable(sink, from, at),
         };
         for (index, problem) in dropped {
-            sink.warning(Warning { source: Source::entry(Table::E820, index), problem });
+            told += 1;
+            if told <= MAX_DROPPED {
+                sink.warning(Warning { source: Source::entry(Table::E820, index), problem });
+            } else if told == MAX_DROPPED + 1 {
+                let problem = Problem::TooMany { what: "entries that cannot be", limit: MAX_DROPPED };
+                sink.warning(Warning { source: Source::whole(Table::E820), problem });
+            }
         }
         let mut earlier = 0;
         while earlier < next {
@@ -43,15 +53,15 @@ pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSi
             earlier = seen.unwrap_or(next).max(earlier + 1);
         }
         for (entry, problem) in block {
-            if let Some(before) = previous
-                && entry.range.start() < before.range.start()
-            {
+            // An entry that goes has no place that could be wrong.
+            let repeated = matches!(problem, Some(Problem::Duplicate(_)));
+            if let Some(before) = previous.filter(|before| !repeated && entry.range.start() < before.range.start()) {
                 warn(sink, before, Problem::Unsorted(before.range));
             }
             if let Some(problem) = problem {
                 warn(sink, entry, problem);
             }
-            previous = Some(entry);
+            previous = if repeated { previous } else { Some(entry) };
         }
         from = next;
     }

@@ -9,7 +9,7 @@
 //! Then come a PC's own rules: page 0 is the BIOS's, so usable becomes reserved there; 640 KiB to 1 MiB is video memory
 //! and ROM, so nothing there is usable.
 //!
-//! Nothing is stored: [`sweep`] and [`faults`] read the entries in blocks, several times over. Linux:
+//! Nothing is stored: `sweep` and `faults` read the entries in blocks, several times over. Linux:
 //! `e820__update_table`, `e820__print_table` and `e820_end_pfn` in `arch/x86/kernel/e820.c`, `trim_bios_range` in
 //! `setup.c`.
 

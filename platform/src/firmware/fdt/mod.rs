@@ -3,7 +3,7 @@
 //! [`check`] is the gate: it validates a whole blob and takes out its NOPs, and only it makes a [`Blob`]. Behind it the
 //! crate `fdt` walks the structure. That crate panics on damaged blobs and loses nodes after a NOP, so it sees no other;
 //! of it only `all_nodes`, `children` and raw properties are used, which cannot panic on what the gate lets through (its
-//! reader of the reservation block goes through pointers, and its `reg` panics on short cell counts; [`tree`] has own
+//! reader of the reservation block goes through pointers, and its `reg` panics on short cell counts; `tree` has own
 //! ones). Everything that a property's *value* says is checked where it is read.
 //!
 //! RAM is what a child of the root with `device_type = "memory"` says, whatever its name and in whatever order; children

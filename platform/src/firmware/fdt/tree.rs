@@ -9,7 +9,7 @@ use fdt::node::FdtNode;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::Problem;
 
-/// Where a value of one or two cells, or none, leaves the rest.
+/// What follows a number in a property's value.
 type Rest<'a> = &'a [u8];
 
 /// How many 32-bit cells addresses and sizes take in a node's children.

@@ -19,7 +19,7 @@ fn cpus_are_those_that_are_enabled_or_can_be() {
 
 #[test]
 fn more_cpus_than_any_machine_here_are_all_listed() {
-    let cpus: Vec<_> = (0..if cfg!(miri) { 300 } else { 5000 })
+    let cpus: Vec<_> = (0..if cfg!(miri) { 100 } else { 5000 })
         .map(|id: u32| [&[9, 16, 0, 0][..], &id.to_le_bytes(), &1u32.to_le_bytes(), &[0; 4]].concat())
         .collect();
     let recorder = Machine::new(&[madt(&cpus)]).describe();
@@ -103,12 +103,12 @@ fn cpus_of_an_arm_machine_are_joined_by_their_processor_number() {
     let place = |uid: u32, domain: u32, flags: u32| {
         [&[3, 18][..], &domain.to_le_bytes(), &uid.to_le_bytes(), &flags.to_le_bytes(), &[0; 4]].concat()
     };
-    let count = 150;
+    let count = if cfg!(miri) { 70 } else { 150 };
     let giccs: Vec<_> = (0..count).map(|uid| gicc(uid, u64::from(uid) << 8, u32::from(uid != 9))).collect();
     let mut places: Vec<_> = (0..count).rev().map(|uid| place(uid, uid % 3, u32::from(uid != 5))).collect();
     places.push(place(4711, 0, 1));
     let recorder = Machine::new(&[madt(&giccs), srat(3, &places)]).describe();
-    assert_eq!(recorder.cpus.len(), 149);
+    assert_eq!(recorder.cpus.len(), giccs.len() - 1);
     let mut joined: Vec<_> = recorder.cpu_affinities.iter().map(|cpu| (cpu.hardware_id, cpu.domain)).collect();
     joined.sort_unstable();
     let expected: Vec<_> =

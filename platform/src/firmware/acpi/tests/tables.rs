@@ -59,8 +59,7 @@ fn a_wrong_length_costs_that_table_only() {
         tables[0x1b84 + 4..0x1b84 + 8].copy_from_slice(&length.to_le_bytes());
         let pc = describe_at(&[PC[0], (0x7fe_0000, &tables)]);
         assert_eq!(pc.warnings.len(), 1);
-        // Its own name cannot be believed, so its place in the list tells which one it is.
-        assert_eq!(pc.warnings[0].source, Source::entry(Name::Rsdt, 3));
+        assert_eq!(pc.warnings[0].source, Source::whole(Name::Srat));
         assert_eq!(pc.warnings[0].problem, Problem::Length { stated: length.into() });
         assert_eq!((pc.affinities.len(), pc.cpus.len()), (0, 4));
     }
@@ -137,6 +136,10 @@ fn the_root_pointer_is_found_in_the_bios_area() {
     let bytes = rsdp(0, XSDT);
     let segment = 0x9fc0u16.to_le_bytes();
     with(&[(0x9fc10, &bytes), (0x40e, &segment)], |rsdp, image| assert_eq!(search_bios(image), Some(rsdp)));
+    if cfg!(miri) {
+        // To find nothing takes too long there.
+        return;
+    }
     with(&[(0x9fc18, &bytes), (0x40e, &segment)], |_, image| assert_eq!(search_bios(image), None));
     let mut bad = bytes.clone();
     bad[17] ^= 1;

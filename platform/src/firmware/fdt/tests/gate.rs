@@ -36,7 +36,7 @@ fn what_follows_the_blob_does_not_matter() {
 
 #[test]
 fn truncated_blobs_are_refused_at_every_length() {
-    for length in 0..BARE.len() {
+    for length in (0..BARE.len()).step_by(if cfg!(miri) { 61 } else { 1 }) {
         // As it is, and with a header that says so.
         let cut = &BARE[..length];
         assert!(check(&mut cut.to_vec()).is_err());

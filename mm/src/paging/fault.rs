@@ -1,7 +1,9 @@
-//! What went wrong with an access to memory.
+//! An access to memory that did not go: what a trap reports, and what a careful access returns.
+//!
+//! The arch decodes its own syndrome into this; [`walk`](super::walk) shows what the tables say of the address.
 
+use crate::addr::VirtAddr;
 use core::fmt;
-use mm::addr::VirtAddr;
 
 /// What was tried.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -21,6 +23,10 @@ pub enum FaultKind {
     NotMapped,
     /// What is mapped there does not allow it.
     NotPermitted,
+    /// A table entry on the way has a bit that must be zero.
+    ReservedBit,
+    /// It is no address: the bits above those that are translated differ.
+    NonCanonical,
     /// It is mapped, but what answers there reported an error, or nothing answers.
     Bus,
     /// The address is not aligned as the access needs.
@@ -40,7 +46,7 @@ pub struct Fault {
     pub kind: FaultKind,
 }
 
-/// `write to 0xffff000000000000: nothing is mapped there`
+/// `write to 0xffff888000000000: nothing is mapped there`
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let access = match self.access {
@@ -50,7 +56,9 @@ impl fmt::Display for Fault {
         };
         let kind = match self.kind {
             FaultKind::NotMapped => "nothing is mapped there",
-            FaultKind::NotPermitted => "what is mapped there does not allow it",
+            FaultKind::NotPermitted => "the mapping does not allow it",
+            FaultKind::ReservedBit => "a table entry on the way has a reserved bit set",
+            FaultKind::NonCanonical => "it is no address",
             FaultKind::Bus => "a bus error was the answer",
             FaultKind::Misaligned => "the address is misaligned",
             FaultKind::Other => "it did not go",

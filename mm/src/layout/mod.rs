@@ -16,6 +16,10 @@
 //! Linux: `Documentation/arch/x86/x86_64/mm.rst`, `Documentation/arch/arm64/memory.rst`, `asm/page.h`,
 //! `asm/memory.h` (`__va`, `__pa`, `__pa_symbol`, `virt_to_page`).
 
+mod image;
+
+pub use image::ImageSection;
+
 use crate::addr::{Pfn, PfnRange, PhysAddr, PhysRange, VirtAddr};
 use core::fmt;
 

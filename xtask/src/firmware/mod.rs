@@ -1,0 +1,115 @@
+//! Firmware that says what the matrix wants it to say, so that machines whose firmware lies can be booted.
+//!
+//! QEMU's own way to a kernel (`-kernel`) gives every kernel a true description. Here the kernel gets another one: the
+//! image and the description are put into guest memory as they are (`-device loader`), and a few instructions hand the
+//! machine over. On x86_64 ([`bios`]) that is a BIOS of our own, which enters the kernel by PVH with our E820 map and
+//! ACPI tables; on aarch64 ([`tree`]) a device tree of our own and a trampoline that puts its address into x0. Each
+//! description is sound unless a `damage` is named, and then it is damaged in that one place.
+//!
+//! The command line of QEMU names the files; they are written when the machine is started ([`Firmware::write`]).
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+
+use crate::image;
+
+mod acpi;
+pub(crate) mod bios;
+mod fdt;
+mod ranges;
+mod start_info;
+mod stub;
+mod trampoline;
+pub(crate) mod tree;
+
+/// What the firmware of a machine says.
+#[derive(Clone, Debug)]
+pub(crate) enum Firmware {
+    /// Of an x86_64 machine.
+    Bios(bios::Bios),
+    /// Of an aarch64 machine.
+    Tree(tree::Tree),
+}
+
+/// A file of the firmware, and where it goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Piece {
+    name: &'static str,
+    place: Place,
+    bytes: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// It is the machine's read-only memory below 4 GiB (`-bios`).
+    Bios,
+    /// It is put into memory here.
+    Memory(u64),
+    /// It is put into memory here, and the first CPU starts there.
+    Start(u64),
+}
+
+impl Place {
+    /// QEMU's options for a file that goes here.
+    fn options(self, file: &Path) -> Vec<[String; 2]> {
+        // In QEMU's lists of properties a comma that is meant is doubled.
+        let escaped = file.to_string_lossy().replace(',', ",,");
+        let device = |value| ["-device".to_owned(), value];
+        let memory = |address| device(format!("loader,file={escaped},addr={address:#x},force-raw=on"));
+        match self {
+            Self::Bios => vec![["-bios".to_owned(), file.to_string_lossy().into_owned()]],
+            Self::Memory(address) => vec![memory(address)],
+            Self::Start(address) => vec![memory(address), device(format!("loader,addr={address:#x},cpu-num=0"))],
+        }
+    }
+}
+
+/// The firmware of one boot: what it says, to which kernel, and where its files are kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Loaded {
+    pub(crate) firmware: Firmware,
+    /// A folder for the files, of this machine alone.
+    pub(crate) folder: PathBuf,
+}
+
+impl Loaded {
+    /// QEMU's options that take the place of `-kernel` and `-append`.
+    pub(crate) fn options(&self) -> Vec<[String; 2]> {
+        let places = match &self.firmware {
+            Firmware::Bios(_) => bios::PLACES.to_vec(),
+            Firmware::Tree(tree) => tree.places().to_vec(),
+        };
+        places.iter().flat_map(|(name, place)| place.options(&self.folder.join(name))).collect()
+    }
+
+    /// Writes the files that the options name, for the kernel in the ELF file `elf` whose bootable image is `image`.
+    ///
+    /// # Errors
+    /// When the kernel cannot be read, or a file not be written.
+    pub(crate) fn write(&self, elf: &Path, image: &Path, command_line: &str) -> Result<()> {
+        let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
+        let pieces = match &self.firmware {
+            Firmware::Bios(bios) => bios.pieces(&read(elf)?, command_line)?,
+            Firmware::Tree(tree) => tree.pieces(read(image)?, command_line),
+        };
+        std::fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
+        pieces.iter().try_for_each(|piece| image::write_whole(&self.folder.join(piece.name), &piece.bytes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_is_the_bios_or_lies_in_memory() {
+        let options = |place: Place| place.options(Path::new("/a,b/c")).concat().join(" ");
+        assert_eq!(options(Place::Bios), "-bios /a,b/c");
+        assert_eq!(options(Place::Memory(0x8000)), "-device loader,file=/a,,b/c,addr=0x8000,force-raw=on");
+        assert_eq!(
+            options(Place::Start(0x4000_0000)),
+            "-device loader,file=/a,,b/c,addr=0x40000000,force-raw=on -device loader,addr=0x40000000,cpu-num=0"
+        );
+    }
+}
