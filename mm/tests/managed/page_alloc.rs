@@ -395,7 +395,7 @@ fn low_zones_are_kept_for_those_who_need_them() {
 
 #[test]
 fn managed_leaves_reserved_and_memmap_out() {
-    let size = if cfg!(miri) { 2 * MIB } else { 32 * MIB };
+    let size = if cfg!(miri) { 3 * MIB } else { 32 * MIB };
     let machine = Machine::<12>::builder().ram(0, size, 0).finish();
     let pages = pages(&machine, &[(0x10_0000, 0x10_0000)]);
     let counts = pages.verify().unwrap();
