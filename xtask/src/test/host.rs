@@ -6,14 +6,15 @@
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Command, Stdio};
+use std::thread;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 
 use super::progress::Progress;
 use super::{Case, Outcome, Results, machines};
 use crate::workspace;
 
-/// The library crates: what Miri can run.
+/// The library crates: what Miri can run. The first has about half of the work.
 const LIBRARIES: [&str; 3] = ["tessera-mm", "mm-testkit", "platform"];
 
 /// What is shown when the tests failed in a way that no test reports: they do not build, or one crashed.
@@ -29,20 +30,41 @@ pub(super) fn native() -> Result<Results> {
     command.args(["test", "--no-fail-fast"]);
     command.args(LIBRARIES.iter().chain(OTHERS).flat_map(|name| ["--package", name]));
     command.args(["--", "--skip", &format!("{}/", machines::SUITE)]);
-    run(command, "host tests", "host-tests.log")
+    run(command, "host tests", "host-tests.log", &Progress::spinner())
 }
 
-/// Runs the tests of the library crates under Miri.
+/// Runs the tests of the library crates under Miri. It runs one test at a time, so half of the crates go beside the
+/// other half.
 pub(super) fn miri() -> Result<Results> {
+    let progress = Progress::spinner();
+    let halves = [
+        ("Miri of mm", "miri-mm.log", &LIBRARIES[..1]),
+        ("Miri of the other libraries", "miri-others.log", &LIBRARIES[1..]),
+    ];
+    let progress = &progress;
+    let halves = thread::scope(|scope| {
+        let start = |(title, log, libraries)| scope.spawn(move || run(miri_of(libraries), title, log, progress));
+        halves
+            .map(start)
+            .map(|half| half.join().unwrap_or_else(|_| Err(anyhow!("a reader of Miri's output ended early"))))
+    });
+    let mut results = Results::default();
+    for half in halves {
+        results.add(half?);
+    }
+    Ok(results)
+}
+
+fn miri_of(libraries: &[&str]) -> Command {
     let mut command = Command::new("rustup");
     command.args(["run", "nightly", "cargo", "miri", "test", "--no-fail-fast"]);
-    command.args(LIBRARIES.iter().flat_map(|library| ["--package", library]));
+    command.args(libraries.iter().flat_map(|library| ["--package", library]));
     // The libraries of the stable toolchain, which cargo put there for this program.
     command.current_dir(workspace::root()).env_remove("LD_LIBRARY_PATH").env_remove("CARGO").env_remove("RUSTC");
-    run(command, "Miri", "miri.log")
+    command
 }
 
-fn run(mut command: Command, title: &str, log: &str) -> Result<Results> {
+fn run(mut command: Command, title: &str, log: &str, progress: &Progress) -> Result<Results> {
     let folder = workspace::target_dir()?;
     let path = folder.join(log);
     let mut log = File::create(&path).with_context(|| path.display().to_string())?;
@@ -52,7 +74,6 @@ fn run(mut command: Command, title: &str, log: &str) -> Result<Results> {
     let mut child = command.spawn().with_context(|| format!("{title} cannot be started"))?;
     // The command holds the pipe's other end; as long as it lives, the pipe does not end.
     drop(command);
-    let progress = Progress::spinner();
     let mut report = Report::default();
     let mut lines = Vec::new();
     for line in BufReader::new(reader).split(b'\n') {
@@ -258,7 +279,9 @@ test result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
     fn a_command_that_says_nothing_and_fails_counts_as_failed() {
         let mut command = Command::new("sh");
         command.args(["-c", "echo error: it does not build >&2; exit 101"]);
-        let results = run(command, "broken tests", &format!("xtask-broken-{}.log", std::process::id())).unwrap();
+        let results =
+            run(command, "broken tests", &format!("xtask-broken-{}.log", std::process::id()), &Progress::spinner())
+                .unwrap();
         assert_eq!((results.passed, results.failed), (0, 1));
         let path = workspace::target_dir().unwrap().join(format!("xtask-broken-{}.log", std::process::id()));
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "error: it does not build\n");
