@@ -93,9 +93,11 @@ fn read_key() -> Key {
         0x08 | 0x7f => Key::Backspace,
         0x15 => Key::EraseLine,
         0x03 => Key::Cancel,
-        0x1b => match (wait_byte(), wait_byte()) {
-            (b'[', b'A') => Key::Up,
-            (b'[', b'B') => Key::Down,
+        // Escape, `[`, parameters, and a letter or `~` that ends it; or Alt and a key.
+        0x1b if wait_byte() != b'[' => Key::Other,
+        0x1b => match (0..).map(|_: u32| wait_byte()).find(|byte| matches!(byte, b'@'..=b'~')) {
+            Some(b'A') => Key::Up,
+            Some(b'B') => Key::Down,
             _ => Key::Other,
         },
         byte @ b' '..=b'~' => Key::Character(char::from(byte)),

@@ -183,18 +183,25 @@ impl<A: Arch> PageAllocator<A> {
             Urgency::Normal => Floor::Min,
             Urgency::Atomic => Floor::HalfMin,
         };
+        let mut damaged = None;
         for floor in [Floor::Low, last] {
             for pool in list.iter().filter_map(|&zone| self.pool(zone)) {
                 if !pool.can_spare(order, floor, gfp.zone) {
                     continue;
                 }
-                if let Some(pfn) = pool.take(self.access(), self.memmap(), order, state)? {
-                    self.prepare(pfn, order, gfp);
-                    return Ok(pfn);
+                match pool.take(self.access(), self.memmap(), order, state) {
+                    Ok(Some(pfn)) => {
+                        self.prepare(pfn, order, gfp);
+                        return Ok(pfn);
+                    }
+                    Ok(None) => {}
+                    // A zone whose memory cannot be described does not keep the others from serving.
+                    Err(error) => damaged = Some(error),
                 }
             }
         }
-        Err(if self.nodes().node(node).is_some() { AllocError::NoMemory { order } } else { AllocError::NoNode })
+        let none = if self.nodes().node(node).is_some() { AllocError::NoMemory { order } } else { AllocError::NoNode };
+        Err(damaged.unwrap_or(none))
     }
 
     fn prepare(&self, pfn: Pfn, order: Order, gfp: Gfp) {
