@@ -2,17 +2,12 @@
 
 use std::path::PathBuf;
 
-use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
 
 use crate::arch::Arch;
-use crate::exit::Exit;
-use crate::image::{self, Report};
 use crate::memory::MemorySize;
-use crate::missing::{self, Consent};
-use crate::needs::Need;
+use crate::missing::Consent;
 use crate::numa::{Distances, Numa};
-use crate::{ci, doctor, run, test};
 
 #[derive(Parser)]
 #[command(
@@ -22,13 +17,13 @@ use crate::{ci, doctor, run, test};
     after_help = "Exit codes: 0 right, 1 something is wrong with what was run, 2 wrong usage, 3 a tool or file is \
                   missing, 4 time limit.\n\nExample:\n  cargo xtask run --arch x86_64 --yes"
 )]
-struct Cli {
+pub(crate) struct Cli {
     #[command(subcommand)]
-    verb: Verb,
+    pub(crate) verb: Verb,
 }
 
 #[derive(Subcommand)]
-enum Verb {
+pub(crate) enum Verb {
     /// Build the kernel and boot it on a machine
     Run(RunArgs),
     /// Build the kernel; the last line on stdout is the path of its bootable image
@@ -43,14 +38,14 @@ enum Verb {
 
 /// Whether to install what is missing.
 #[derive(Args, Clone, Copy, Default)]
-struct Installing {
+pub(crate) struct Installing {
     /// Install what is missing without asking: Rust targets by rustup, QEMU and a linker by apt-get
     #[arg(long)]
     yes: bool,
 }
 
 impl Installing {
-    fn consent(self) -> Consent {
+    pub(crate) fn consent(self) -> Consent {
         if self.yes { Consent::Given } else { Consent::Ask }
     }
 }
@@ -132,12 +127,12 @@ impl RunArgs {
                         qemu-system-aarch64 -M virt -cpu cortex-a57 -nographic \
                         -kernel \"$(cargo xtask build --arch aarch64 | tail -n 1)\"\n\n\
                         Example:\n  cargo xtask build --arch aarch64")]
-struct BuildArgs {
+pub(crate) struct BuildArgs {
     /// The arch to build for [default: the host's]
     #[arg(long)]
-    arch: Option<Arch>,
+    pub(crate) arch: Option<Arch>,
     #[command(flatten)]
-    installing: Installing,
+    pub(crate) installing: Installing,
 }
 
 /// Options of `test`.
@@ -187,9 +182,9 @@ impl TestArgs {
 #[derive(Args)]
 #[command(after_help = "Exit code 3 when something is missing that `run` or `test` needs.\n\n\
                         Example:\n  cargo xtask doctor")]
-struct DoctorArgs {
+pub(crate) struct DoctorArgs {
     #[command(flatten)]
-    installing: Installing,
+    pub(crate) installing: Installing,
 }
 
 /// Options of `ci`.
@@ -214,24 +209,6 @@ impl CiArgs {
     pub(crate) fn consent(&self) -> Consent {
         self.installing.consent()
     }
-}
-
-/// Does what the command line asks for.
-pub(crate) fn perform() -> Result<Exit> {
-    match Cli::parse().verb {
-        Verb::Run(args) => run::run(&args),
-        Verb::Build(args) => build(&args),
-        Verb::Test(args) => test::test(&args),
-        Verb::Doctor(args) => doctor::doctor(args.installing.consent()),
-        Verb::Ci(args) => ci::ci(&args),
-    }
-}
-
-fn build(args: &BuildArgs) -> Result<Exit> {
-    let arch = args.arch.map_or_else(Arch::host, Ok)?;
-    missing::require(&Need::of_build(arch), args.installing.consent())?;
-    println!("{}", image::build(arch, Report::Progress)?.display());
-    Ok(Exit::Right)
 }
 
 #[cfg(test)]

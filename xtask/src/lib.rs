@@ -2,9 +2,8 @@
 //!
 //! The way of a boot: `cli` reads the command line, `missing` sees to it that the tools are there, `image`
 //! builds what QEMU loads, `firmware` makes the firmware of machines that do not take QEMU's, `qemu` writes QEMU's
-//! command line, `process` runs it under a time limit, `serial`
-//! turns its bytes into lines (names of functions from `symbols`), and `verdict` says how it went. The verbs
-//! `run`, `test`, `doctor` and `ci` put these together.
+//! command line, `process` runs it under a time limit, `serial` turns its bytes into lines (names of functions from
+//! `symbols`), and `verdict` says how it went. The verbs `run`, `test`, `doctor` and `ci` put these together.
 //!
 //! It is a library so that `tests/machines.rs` can boot the machines of `ci/matrix.toml` as ordinary tests, by the
 //! same code that `cargo xtask test` uses.
@@ -30,6 +29,7 @@ mod run;
 mod serial;
 mod symbols;
 mod test;
+mod verbs;
 mod verdict;
 mod workspace;
 
@@ -38,7 +38,7 @@ pub use test::as_tests::{MachineTest, machine_tests};
 /// Reads the command line, does what it asks for, and says how it went by one of the exit codes that the help names.
 #[must_use]
 pub fn main() -> ExitCode {
-    match cli::perform() {
+    match verbs::perform() {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error).into(),
     }

@@ -1,0 +1,29 @@
+//! Each verb of the command line, and what does it.
+
+use anyhow::Result;
+use clap::Parser as _;
+
+use crate::arch::Arch;
+use crate::cli::{BuildArgs, Cli, Verb};
+use crate::exit::Exit;
+use crate::image::{self, Report};
+use crate::needs::Need;
+use crate::{ci, doctor, missing, run, test};
+
+/// Does what the command line asks for.
+pub(crate) fn perform() -> Result<Exit> {
+    match Cli::parse().verb {
+        Verb::Run(args) => run::run(&args),
+        Verb::Build(args) => build(&args),
+        Verb::Test(args) => test::test(&args),
+        Verb::Doctor(args) => doctor::doctor(args.installing.consent()),
+        Verb::Ci(args) => ci::ci(&args),
+    }
+}
+
+fn build(args: &BuildArgs) -> Result<Exit> {
+    let arch = args.arch.map_or_else(Arch::host, Ok)?;
+    missing::require(&Need::of_build(arch), args.installing.consent())?;
+    println!("{}", image::build(arch, Report::Progress)?.display());
+    Ok(Exit::Right)
+}
