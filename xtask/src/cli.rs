@@ -214,6 +214,7 @@ impl CiArgs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Exit;
     use clap::CommandFactory as _;
 
     #[test]
