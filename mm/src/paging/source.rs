@@ -13,6 +13,7 @@ use crate::addr::{PhysAddr, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
 use crate::machine::Owner;
 use crate::memblock::{Memblock, NodeWish, Request};
+use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Gives frames for page tables.
 ///
@@ -29,6 +30,28 @@ pub unsafe trait FrameSource {
 unsafe impl<F: FrameSource + ?Sized> FrameSource for &mut F {
     fn table_frame(&mut self, near: PhysAddr) -> Option<PhysAddr> {
         (**self).table_frame(near)
+    }
+}
+
+/// Hands out the pages of a range in order, each once; they never come back. For a kernel's spare frames in its image.
+#[derive(Debug, Default)]
+pub struct FramePool {
+    /// Bytes that were handed out.
+    taken: AtomicU64,
+}
+
+impl FramePool {
+    /// A pool of which nothing was handed out.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self { taken: AtomicU64::new(0) }
+    }
+
+    /// The next page of `range`, which is the same in every call, or `None` when all were handed out.
+    pub fn next(&self, range: PhysRange, page_size: u64) -> Option<PhysAddr> {
+        let next = |taken: u64| (taken < range.size()).then(|| taken.saturating_add(page_size));
+        let taken = self.taken.fetch_update(Relaxed, Relaxed, next).ok()?;
+        range.start().checked_add(taken)
     }
 }
 
@@ -102,5 +125,19 @@ pub struct Either<F, G>(pub F, pub G);
 unsafe impl<F: FrameSource, G: FrameSource> FrameSource for Either<F, G> {
     fn table_frame(&mut self, near: PhysAddr) -> Option<PhysAddr> {
         self.0.table_frame(near).or_else(|| self.1.table_frame(near))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pool_gives_each_page_once() {
+        let range = PhysRange::new(PhysAddr::new(0x5000), PhysAddr::new(0x7000));
+        let pool = FramePool::new();
+        let given: Vec<_> = std::iter::from_fn(|| pool.next(range, 0x1000)).collect();
+        assert_eq!(given, [PhysAddr::new(0x5000), PhysAddr::new(0x6000)]);
+        assert_eq!(pool.next(range, 0x1000), None);
     }
 }

@@ -2,8 +2,8 @@
 
 use crate::{Native, entry, tlb};
 use aarch64_cpu::registers::{Readable, TTBR1_EL1};
-use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::PhysAddr;
+use mm::paging::source::FramePool;
 use mm::paging::{FrameSource, PageTables};
 
 /// The address bits of TTBR1_EL1.
@@ -47,8 +47,8 @@ pub unsafe fn activate(root: PhysAddr) {
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyFrames(());
 
-/// Bytes of the pool that were handed out, in whatever order the handles are used.
-static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// Which of them were handed out, by whatever handle.
+static POOL: FramePool = FramePool::new();
 
 /// The pool of spare frames. All handles share it.
 #[must_use]
@@ -57,12 +57,9 @@ pub fn early_frames() -> EarlyFrames {
 }
 
 // SAFETY: each frame is a whole page of the image that nothing else uses, which both the image's mapping and the direct
-// map reach from the entry code on, and `TAKEN` only grows, so none is given twice.
+// map reach from the entry code on, and `POOL` only shrinks, so none is given twice.
 unsafe impl FrameSource for EarlyFrames {
     fn table_frame(&mut self, _near: PhysAddr) -> Option<PhysAddr> {
-        let pool = entry::early_frame_pool();
-        let next = |taken: u64| (taken < pool.size()).then(|| taken.saturating_add(PAGE));
-        let taken = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        pool.start().checked_add(taken)
+        POOL.next(entry::early_frame_pool(), PAGE)
     }
 }

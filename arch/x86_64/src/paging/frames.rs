@@ -1,8 +1,8 @@
 //! The live root, and frames for tables from before memory is known.
 
 use crate::{Native, entry, tlb};
-use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::PhysAddr;
+use mm::paging::source::FramePool;
 use mm::paging::{FrameSource, PageTables};
 use x86_64::registers::control::{Cr3, Cr3Flags};
 use x86_64::structures::paging::PhysFrame;
@@ -40,8 +40,8 @@ pub unsafe fn activate(root: PhysAddr) {
 #[derive(Clone, Copy, Debug)]
 pub struct EarlyFrames(());
 
-/// Bytes of the pool that were handed out, in whatever order the handles are used.
-static TAKEN: AtomicU64 = AtomicU64::new(0);
+/// Which of them were handed out, by whatever handle.
+static POOL: FramePool = FramePool::new();
 
 /// The pool of spare frames. All handles share it.
 #[must_use]
@@ -53,9 +53,6 @@ pub fn early_frames() -> EarlyFrames {
 // is handed out once, and nobody else knows them.
 unsafe impl FrameSource for EarlyFrames {
     fn table_frame(&mut self, _near: PhysAddr) -> Option<PhysAddr> {
-        let pool = entry::early_frame_pool();
-        let next = |taken: u64| (taken < pool.size()).then(|| taken.saturating_add(PAGE));
-        let taken = TAKEN.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
-        pool.start().checked_add(taken)
+        POOL.next(entry::early_frame_pool(), PAGE)
     }
 }
