@@ -32,7 +32,7 @@ pub(crate) enum Verb {
     Test(TestArgs),
     /// Say what is needed and whether it is there
     Doctor(DoctorArgs),
-    /// Do exactly what CI does: format, lints, documentation, `test --yes`, Miri
+    /// Do exactly what CI does: format, lints, documentation, `test --yes`
     Ci(CiArgs),
 }
 
@@ -191,7 +191,7 @@ pub(crate) struct DoctorArgs {
 #[derive(Args)]
 #[command(
     after_help = "In this order: cargo fmt --check, clippy with warnings denied for the host crates and for the \
-                  kernel, the documentation with warnings denied, all that `cargo xtask test` runs, Miri. One that \
+                  kernel, the documentation with warnings denied, all that `cargo xtask test` runs. One that \
                   fails does not keep the others from running.\n\nExample:\n  cargo xtask ci --yes"
 )]
 pub(crate) struct CiArgs {

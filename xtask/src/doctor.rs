@@ -17,7 +17,7 @@ fn required() -> Vec<Need> {
 
 /// What single verbs need.
 const OPTIONAL: [(Need, &str); 3] =
-    [(Need::Rustfmt, "for ci"), (Need::Clippy, "for ci"), (Need::Miri, "for ci and test --miri")];
+    [(Need::Rustfmt, "for ci"), (Need::Clippy, "for ci"), (Need::Miri, "for test --miri")];
 
 /// Lists what is needed, and installs what is missing when that was agreed to.
 pub(crate) fn doctor(consent: Consent) -> Result<Exit> {

@@ -127,7 +127,7 @@ fn storm<const SHIFT: u32>(machine: &Machine<SHIFT>, reserved: crate::up::Reserv
     assert_eq!(blocks(&pages), before, "blocks did not merge back");
 }
 
-const STEPS: u32 = if cfg!(miri) { 60 } else { 4000 };
+const STEPS: u32 = if cfg!(miri) { 12 } else { 4000 };
 
 #[test]
 fn storm_on_a_small_machine_with_holes_and_odd_ends() {

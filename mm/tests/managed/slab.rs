@@ -162,7 +162,7 @@ fn storm<A: Arch>(mm: &Mm<A>, steps: u32, seed: u64) {
     assert_eq!(mm.verify().unwrap().slab.objects, 14);
 }
 
-const STEPS: u32 = if cfg!(miri) { 60 } else { 3000 };
+const STEPS: u32 = if cfg!(miri) { 20 } else { 3000 };
 
 #[test]
 fn storm_with_4_kib_pages() {
@@ -454,6 +454,7 @@ fn pages_have_one_slab_allocator() {
 
 /// A device that reaches 16 MiB gets memory there, however full the caches of `kmalloc` are of memory elsewhere.
 #[test]
+#[cfg_attr(miri, ignore = "too much memory")]
 fn memory_for_devices_lies_where_they_reach() {
     let machine = small();
     let mm = up(&machine, &[]);

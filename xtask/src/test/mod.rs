@@ -81,7 +81,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     }
     if args.miri {
         missing::require(&[Need::Linker, Need::Miri], args.consent())?;
-        let results = miri()?;
+        let results = host::miri()?;
         write_junit(args.junit.as_deref(), &results)?;
         return Ok(results.close());
     }
@@ -105,14 +105,6 @@ pub(crate) fn everything(machines: &[Machine]) -> Result<Results> {
     let mut results = host::native()?;
     results.add(machines::run(machines, jobs(None))?);
     Ok(results)
-}
-
-/// The libraries' tests under Miri.
-///
-/// # Errors
-/// As [`everything`].
-pub(crate) fn miri() -> Result<Results> {
-    host::miri()
 }
 
 /// Writes the results as JUnit XML where a file was named.
