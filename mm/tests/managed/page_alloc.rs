@@ -168,8 +168,9 @@ fn storm_with_16_kib_pages() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn storm_with_64_kib_pages_at_32_gib() {
-    let machine = Machine::<16>::builder().ram(32 * GIB, if cfg!(miri) { 16 * MIB } else { 1700 * MIB }, 0).finish();
+    let machine = Machine::<16>::builder().ram(32 * GIB, 1700 * MIB, 0).finish();
     storm(&machine, &[], STEPS, 5);
 }
 
