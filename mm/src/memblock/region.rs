@@ -199,6 +199,8 @@ impl<'a> Regions<'a> {
     pub fn overlapping(&self, range: PhysRange) -> Self {
         let from = self.entries.partition_point(|entry| entry.end <= range.start());
         let to = self.entries.partition_point(|entry| entry.start < range.end());
+        // An empty range inside a region lies behind its start and before its end, yet shares no byte with it.
+        let to = if range.is_empty() { from } else { to };
         Self { entries: self.entries.get(from..to).unwrap_or_default(), owners: self.owners }
     }
 
@@ -216,10 +218,8 @@ impl<'a> Regions<'a> {
         page_shift: u32,
     ) -> impl DoubleEndedIterator<Item = Frames> + Clone + use<'a> {
         let chosen = self.entries.iter().filter(move |entry| node.is_none() || entry.traits.node() == node);
-        let frames = chosen.map(move |entry| Frames {
-            range: PfnRange::inside(entry.range(), page_shift),
-            node: entry.traits.node(),
-        });
+        let frames = chosen
+            .map(move |entry| Frames { range: PfnRange::inside(entry.range(), page_shift), node: entry.traits.node() });
         frames.filter(|frames| !frames.range.is_empty())
     }
 
