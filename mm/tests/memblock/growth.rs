@@ -90,3 +90,28 @@ fn a_table_that_is_outgrown_gives_its_memory_back() {
     let entries = (count + 8_u64).next_power_of_two();
     assert_eq!(tables, entries * 24);
 }
+
+/// A map of thousands of entries that comes in any order is taken over entry by entry, in milliseconds.
+#[test]
+fn a_huge_map_in_random_order() {
+    let count: u64 = if cfg!(miri) { 300 } else { 4096 };
+    let ram = Ram::new(0, 0x10_0000);
+    let mut memblock = Memblock::new(ram.access());
+    memblock.add(ram.range()).unwrap();
+    // SAFETY: all memory below 1 MiB is this RAM.
+    unsafe { memblock.set_mapped(ram.range()) };
+    let slot = |index: u64| range(0x1000_0000 + index * 0x2000, 0x1000_1000 + index * 0x2000);
+    let begin = std::time::Instant::now();
+    // An odd factor visits every slot once, far apart.
+    for step in 0..count {
+        let index = step * 2_654_435_761 % count;
+        memblock.add(slot(index)).unwrap();
+        memblock.reserve(slot(index), Owner::new("test")).unwrap();
+    }
+    println!("{count} regions and reservations in {:?}", begin.elapsed());
+    assert_eq!(memblock.memory().len() as u64, count + 1);
+    let found = memblock.memory().overlapping(range(0x1000_0000, u64::MAX));
+    assert!(found.iter().map(|region| region.range()).eq((0..count).map(slot)));
+    let found = memblock.reserved().overlapping(range(0x1000_0000, u64::MAX));
+    assert!(found.iter().map(|region| region.range()).eq((0..count).map(slot)));
+}
