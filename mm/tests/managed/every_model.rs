@@ -1,0 +1,85 @@
+//! The tests that hold for every memory model, with each of them.
+
+use crate::up::{OfDiscontig, OfFlat, OfSparseExtreme, OfSparseStatic, OfVmemmap};
+
+macro_rules! with {
+    ($name:ident, $kind:ty) => {
+        mod $name {
+            use super::*;
+            use crate::{page_alloc, slab};
+
+            #[test]
+            fn storm_on_a_small_machine_with_holes_and_odd_ends() {
+                page_alloc::storm_on_a_small_machine_with_holes_and_odd_ends::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too much memory")]
+            fn storm_over_untouched_granules() {
+                page_alloc::storm_over_untouched_granules::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too much memory")]
+            fn storm_on_two_interleaved_nodes() {
+                page_alloc::storm_on_two_interleaved_nodes::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too slow")]
+            fn storm_with_16_and_64_kib_pages() {
+                page_alloc::storm_with_16_kib_pages::<$kind>();
+                page_alloc::storm_with_64_kib_pages_at_32_gib::<$kind>();
+            }
+
+            #[test]
+            fn frees_that_cannot_be_right_are_refused_by_name() {
+                page_alloc::frees_that_cannot_be_right_are_refused_by_name::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too much memory")]
+            fn every_granule_is_carved_before_anything_fails() {
+                page_alloc::every_granule_of_4_kib_pages_is_carved_before_anything_fails::<$kind>();
+                page_alloc::every_granule_of_16_kib_pages_is_carved_before_anything_fails::<$kind>();
+                page_alloc::every_granule_of_64_kib_pages_is_carved_before_anything_fails::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too much memory")]
+            fn granules_are_carved_where_the_cpu_has_no_large_leaves() {
+                page_alloc::granules_are_carved_where_the_cpu_has_no_large_leaves::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too much memory")]
+            fn a_carved_granule_holds_what_is_written() {
+                page_alloc::a_carved_granule_holds_what_is_written::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too slow")]
+            fn memory_in_two_domains_of_one_section_is_told_apart() {
+                page_alloc::memory_in_two_domains_of_one_section_is_told_apart::<$kind>();
+            }
+
+            #[test]
+            fn storm_of_objects() {
+                slab::storm_with_4_kib_pages::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too slow")]
+            fn storm_of_objects_with_16_and_64_kib_pages() {
+                slab::storm_with_16_kib_pages::<$kind>();
+                slab::storm_with_64_kib_pages::<$kind>();
+            }
+        }
+    };
+}
+
+with!(vmemmap, OfVmemmap);
+with!(flat, OfFlat);
+with!(discontig, OfDiscontig);
+with!(sparse_extreme, OfSparseExtreme);
+with!(sparse_static, OfSparseStatic);
