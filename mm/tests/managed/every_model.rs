@@ -6,7 +6,35 @@ macro_rules! with {
     ($name:ident, $kind:ty) => {
         mod $name {
             use super::*;
-            use crate::{page_alloc, slab};
+            use crate::{page_alloc, records, slab};
+            use proptest::prelude::*;
+
+            #[test]
+            fn frames_of_a_small_machine_and_their_records() {
+                records::a_small_machine::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too much memory")]
+            fn records_of_dirty_memory_are_zero() {
+                records::dirty_memory::<$kind>();
+            }
+
+            proptest! {
+                #![proptest_config(ProptestConfig { cases: 6, failure_persistence: None, ..ProptestConfig::default() })]
+
+                #[test]
+                #[cfg_attr(miri, ignore = "too much memory")]
+                fn from_frames_to_records_and_back(
+                    small in records::layouts(27),
+                    medium in records::layouts(27),
+                    large in records::layouts(29),
+                ) {
+                    records::there_and_back::<$kind, 12>(&small);
+                    records::there_and_back::<$kind, 14>(&medium);
+                    records::there_and_back::<$kind, 16>(&large);
+                }
+            }
 
             #[test]
             fn storm_on_a_small_machine_with_holes_and_odd_ends() {

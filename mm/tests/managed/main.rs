@@ -4,5 +4,6 @@
 mod every_model;
 mod model;
 mod page_alloc;
+mod records;
 mod slab;
 mod up;

@@ -10,7 +10,7 @@ use mm::numa::{AffinityRules, Nodes};
 use mm::page_alloc::{FreeError, PageAllocator, TakeOverError};
 use mm::paging::{BootFrames, PageTables};
 use mm::zone::{ZoneLimits, Zones};
-use mm_testkit::{Emulated, Machine};
+use mm_testkit::{Description, Emulated, Machine};
 
 /// A memory model, whatever the machine.
 pub(crate) trait Kind {
@@ -60,8 +60,16 @@ pub(crate) fn zones<'m, const SHIFT: u32>(
     machine: &'m Machine<SHIFT>,
     reserved: Reserved<'_>,
 ) -> (Zones<Emulated<'m, SHIFT>>, PageTables<Emulated<'m, SHIFT>>) {
+    zones_described(machine, &mut machine.describe(), reserved)
+}
+
+/// As [`zones`], with `description` as what the firmware says.
+fn zones_described<'m, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    description: &mut Description,
+    reserved: Reserved<'_>,
+) -> (Zones<Emulated<'m, SHIFT>>, PageTables<Emulated<'m, SHIFT>>) {
     let access = machine.handle();
-    let mut description = machine.describe();
     let facts = description.lend();
     let mut memblock = Memblock::new(access);
     memblock.populate(&facts, &mut |_| {}).unwrap();
@@ -108,8 +116,17 @@ pub(crate) fn pages_as<'m, K: Kind, const SHIFT: u32>(
     machine: &'m Machine<SHIFT>,
     reserved: Reserved<'_>,
 ) -> Result<(Pages<'m, K, SHIFT>, Record<Emulated<'m, SHIFT>>), TakeOverError> {
-    let (zones, tables) = zones(machine, reserved);
-    // SAFETY: `zones` activated the tables.
+    take_over::<K, SHIFT>(machine, &mut machine.describe(), reserved)
+}
+
+/// As [`pages_as`], with `description` as what the firmware says.
+pub(crate) fn take_over<'m, K: Kind, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    description: &mut Description,
+    reserved: Reserved<'_>,
+) -> Result<(Pages<'m, K, SHIFT>, Record<Emulated<'m, SHIFT>>), TakeOverError> {
+    let (zones, tables) = zones_described(machine, description, reserved);
+    // SAFETY: `zones_described` activated the tables.
     unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }
 }
 
