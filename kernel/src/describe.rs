@@ -13,9 +13,9 @@ use log::info;
 use mm::Mm;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
-use mm::machine::{Count, Fill, MachineMemory, MachineSink, MapPolicy, Owner, Reservation, Source, Table};
+use mm::machine::{Count, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
-use mm::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory};
+use mm::memblock::{BootSlice, NodeWish, OutOfMemory};
 use mm::paging::{Access, Mapping, MemoryType};
 use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
@@ -83,7 +83,7 @@ fn describe(boot: &BootInfo<'_>, early: &mut EarlyMap, sink: &mut dyn MachineSin
 }
 
 fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {
-    Reservation { range, owner: Owner::new(owner), map: MapPolicy::Map, source: Source::whole(Table::Kernel) }
+    Reservation { range, owner: Owner::new(owner), purpose: Purpose::Held, source: Source::whole(Table::Kernel) }
 }
 
 /// Maps the window at its place in the direct map, in the tables that the entry code made. Some of it may be there
@@ -105,14 +105,6 @@ fn map(window: PhysRange) {
             stop(format_args!("mapping the early window {window}: {error}"));
         }
     }
-}
-
-/// Stops with a sentence when there is no RAM, and returns the range from the first to the last byte of RAM.
-pub(crate) fn ram(memblock: &Memblock<Native>) -> PhysRange {
-    if memblock.memory_size() == 0 {
-        stop(format_args!("no usable memory: nothing is left of what the firmware names"));
-    }
-    memblock.memory().span()
 }
 
 /// The tree behind `iomem`: what the firmware names, and in it what is reserved.

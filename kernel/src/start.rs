@@ -17,11 +17,10 @@ use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::Display;
 use mm::Mm;
 use mm::memblock::Memblock;
-use mm::numa::Nodes;
 use mm::page_alloc::PageAllocator;
-use mm::view::boot as text;
-use mm::zone::Zones;
+use platform::bring_up::{self, Listener, Plan};
 use platform::handover::BootInfo;
+use platform::options::Options;
 
 /// Entered by `arch::entry` on the boot CPU, with interrupts off, on the boot stack, `.bss` cleared, in tables that
 /// map the image and the fixmap. `handover` is what the boot loader left in its register.
@@ -52,26 +51,23 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mut memblock = Memblock::new(Native);
     // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
     unsafe { memblock.set_mapped(window) };
-    or_stop("memblock", memblock.populate(&machine, &mut warning));
-    or_stop("memblock", memblock.limit(describe::reach(), &machine, &mut warning));
-    let ram = describe::ram(&memblock);
-    let nodes = Nodes::assign(memblock, &machine, discover::AFFINITY_RULES, &mut BootText::default(), &mut warning);
-    let mut nodes = or_stop("nodes", nodes);
+    let options = Options::read(&boot.cmdline, &mut |item, why| warn!("command line: {item}: {why}"));
+    let plan = Plan { rules: discover::RULES, machine: &machine, options: &options, reach: describe::reach() };
+    let listener = &mut Listener { text: &mut BootText::default(), warn: &mut warning };
+    or_stop(bring_up::memory(&plan, &mut memblock, listener));
+    let mut nodes = or_stop(bring_up::nodes(&plan, memblock, listener));
 
     // Final tables: all RAM in the direct map, the image with W^X, the fixmap.
     let tables = tables::build(nodes.memblock_mut());
 
-    // Nodes and zones.
-    or_stop("node data", nodes.place_data(PageAllocator::<Native>::NODE_DATA_BYTES, &mut BootText::default()));
-    let mut zones = or_stop("zones", Zones::lay_out(nodes, discover::zone_limits(ram)));
-    or_stop("boot text", text::zone_layout(&zones, &mut BootText::default()));
-    or_stop("zonelists", zones.build_zonelists());
-    or_stop("boot text", zonelist_text(&zones, &boot));
-    let resources = or_stop("resources", describe::resources(&machine, &mut zones));
+    // Data of each node, and zones.
+    or_stop(bring_up::node_data(&mut nodes, PageAllocator::<Native>::NODE_DATA_BYTES, listener));
+    let mut zones = or_stop(bring_up::zones(&plan, nodes, LAYOUT.struct_page_bytes, listener));
+    let resources = or_stop(describe::resources(&machine, &mut zones));
 
     // Memory map, page allocator, slab: memblock ends here.
     // SAFETY: `tables::build` has activated these tables, and only the fixmap changes besides, which has its own.
-    let mm = or_stop("memory", unsafe { Mm::new(zones, tables, &LAYOUT) });
+    let mm = or_stop(unsafe { Mm::new(zones, tables, &LAYOUT) });
     let mm = MM.call_once(|| mm);
     describe::memory_line(mm);
 
@@ -92,23 +88,12 @@ fn ready(system: System) -> ! {
     monitor.prompt()
 }
 
-/// The value, or the end with a sentence that names the stage.
-fn or_stop<T, E: Display>(stage: &str, result: Result<T, E>) -> T {
+/// The value, or the end with a sentence.
+fn or_stop<T, E: Display>(result: Result<T, E>) -> T {
     match result {
         Ok(value) => value,
-        Err(error) => stop(format_args!("{stage}: {error}")),
+        Err(error) => stop(format_args!("{error}")),
     }
-}
-
-/// Orders and lists; the lists themselves only when `mminit_loglevel=` asks for them, as in Linux.
-fn zonelist_text(zones: &Zones<Native>, boot: &BootInfo<'_>) -> core::fmt::Result {
-    let text = &mut BootText::default();
-    text::fallback_orders(zones, text)?;
-    if boot.cmdline.get("mminit_loglevel").and_then(|level| level.parse::<u32>().ok()).is_some_and(|level| level >= 4) {
-        text::zonelist_entries(zones, text)?;
-    }
-    // The page allocator has no page blocks yet.
-    text::built(zones, LAYOUT.struct_page_bytes, text::Mobility::Off, text)
 }
 
 fn parse_levels(boot: &BootInfo) {

@@ -3,10 +3,14 @@
 use mm::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
 use mm::arch::{Cpu, IrqState, PageFormat, PhysMap};
 use mm::layout::{Layout, VirtRange};
-use mm::numa::{AffinityRules, Nodes};
+use mm::numa::{Nodes, NumaPolicy};
 use mm::paging::{Access, BootFrames, Entry, Level, Mapping, MemoryType, PageTables, RawMapping};
 use mm::zone::{ZoneLimits, Zones};
-use mm::{Mm, machine::MachineMemory, memblock::Memblock};
+use mm::{
+    Mm,
+    machine::{MachineMemory, Rules},
+    memblock::Memblock,
+};
 use std::alloc::{GlobalAlloc, System};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
@@ -107,7 +111,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let tables = PageTables::create(Host, range.start(), &mut BootFrames::new(&mut memblock)).ok_or("no frame")?;
     ROOT.get_or_init(|| tables.root());
     let (machine, text) = (MachineMemory::default(), &mut String::new());
-    let nodes = Nodes::assign(memblock, &machine, AffinityRules::Arm64, text, &mut |_| {})?;
+    let nodes = Nodes::assign(memblock, &machine, NumaPolicy::firmware(Rules::Arm64), text, &mut |_| {})?;
     let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(Host::PAGE_SHIFT))?;
     zones.build_zonelists()?;
     // SAFETY: `virt_ptr` walks these tables, by `ROOT`, from now on; nothing else is mapped.

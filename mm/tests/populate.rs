@@ -6,9 +6,10 @@ mod ram;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::arch::PhysMap;
 use mm::machine::{
-    Bank, Count, List, MachineMemory, MapPolicy, MemoryKind, Owner, Problem, Reservation, Source, Table, Warning,
+    Bank, Count, List, MachineMemory, MemoryKind, Owner, Problem, Purpose, RegionFlags, Reservation, Source, Table,
+    Warning,
 };
-use mm::memblock::{Memblock, MemblockError, RegionFlags, Which};
+use mm::memblock::{Memblock, MemblockError, Which};
 use mm::resource::{Resource, ResourceKind, ResourceTree};
 use mm::view::iomem::iomem;
 use proptest::prelude::*;
@@ -20,11 +21,11 @@ fn span(start: u64, last: u64) -> PhysRange {
 }
 
 fn bank(start: u64, last: u64, kind: MemoryKind) -> Bank {
-    Bank { range: span(start, last), kind, source: Source::entry(Table::E820, 0) }
+    Bank { range: span(start, last), kind, flags: RegionFlags::empty(), source: Source::entry(Table::E820, 0) }
 }
 
-fn held(start: u64, last: u64, table: Table, map: MapPolicy) -> Reservation {
-    Reservation { range: span(start, last), owner: Owner::new("held"), map, source: Source::whole(table) }
+fn held(start: u64, last: u64, table: Table, purpose: Purpose) -> Reservation {
+    Reservation { range: span(start, last), owner: Owner::new("held"), purpose, source: Source::whole(table) }
 }
 
 /// Pours banks and reservations in, with `ram` as the mapped window.
@@ -45,10 +46,10 @@ fn populate_within<'r>(
 ) -> (Memblock<Access<'r>>, Result<(), MemblockError>, Vec<Warning>) {
     let mut storage = vec![None; banks.len()];
     let mut list = List::new(&mut storage);
-    banks.iter().for_each(|bank| assert!(list.push(*bank)));
+    banks.iter().for_each(|bank| assert!(list.try_push(*bank).is_ok()));
     let mut held_storage = vec![None; reservations.len()];
     let mut held = List::new(&mut held_storage);
-    reservations.iter().for_each(|reservation| assert!(held.push(*reservation)));
+    reservations.iter().for_each(|reservation| assert!(held.try_push(*reservation).is_ok()));
     let machine = MachineMemory {
         banks: list,
         reservations: held,
@@ -56,6 +57,7 @@ fn populate_within<'r>(
         cpus: List::new(&mut []),
         cpu_affinities: List::new(&mut []),
         distances: List::new(&mut []),
+        ..MachineMemory::default()
     };
     let mut memblock = Memblock::new(ram.access());
     // SAFETY: the window is memory of this test alone.
@@ -81,7 +83,7 @@ fn ragged_unsorted_and_repeated_banks() {
         bank(0x0800_0000, 0x17ff_ffff, Usable),
         bank(0x0900_0800, 0x0900_08ff, Reserved),
         bank(0x3000_0001, 0x3000_1ffe, Usable),
-        Bank { range: PhysRange::EMPTY, kind: Usable, source: Source::whole(Table::E820) },
+        Bank { range: PhysRange::EMPTY, kind: Usable, flags: RegionFlags::empty(), source: Source::whole(Table::E820) },
     ];
     let (memblock, result, warnings) = populate(&ram, &banks, &[]);
     result.unwrap();
@@ -101,8 +103,8 @@ fn ragged_unsorted_and_repeated_banks() {
 fn reservations_keep_their_owner_and_no_map_keeps_whole_pages() {
     let ram = Ram::new(0, 4096);
     let banks = [bank(0, 0xf_ffff, MemoryKind::Usable)];
-    let map = held(0x2010, 0x20ff, Table::ReservedMemory, MapPolicy::Map);
-    let no_map = held(0x8010, 0x80ff, Table::ReservedMemory, MapPolicy::NoMap);
+    let map = held(0x2010, 0x20ff, Table::ReservedMemory, Purpose::Held);
+    let no_map = held(0x8010, 0x80ff, Table::ReservedMemory, Purpose::NoMap);
     let (memblock, result, warnings) = populate(&ram, &banks, &[map, no_map]);
     result.unwrap();
     assert!(warnings.is_empty());
@@ -137,20 +139,20 @@ fn memory_out_of_reach_is_left_out_and_told() {
 
 #[test]
 fn a_reservation_that_cannot_be_there_is_told() {
-    use MapPolicy::{Map, NoMap};
+    use Purpose::{Held, NoMap};
     let ram = Ram::new(0, 4096);
     let banks = [bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable), bank(0x20_0000, 0x2f_ffff, MemoryKind::Reserved)];
     let across = (0x1f_f000, 0x20_0fff);
     let outside = (0x50_0000, 0x50_0fff);
     let cases = [
-        (outside, Table::StartInfo, Map, true),
-        (across, Table::DeviceTree, Map, true),
-        (across, Table::ReservedMemory, Map, false),
-        (outside, Table::ReservedMemory, Map, true),
-        (outside, Table::ReserveMap, Map, true),
+        (outside, Table::StartInfo, Held, true),
+        (across, Table::DeviceTree, Held, true),
+        (across, Table::ReservedMemory, Held, false),
+        (outside, Table::ReservedMemory, Held, true),
+        (outside, Table::ReserveMap, Held, true),
         (outside, Table::ReservedMemory, NoMap, false),
-        (outside, Table::Acpi, Map, false),
-        (across, Table::Architecture, Map, false),
+        (outside, Table::Acpi, Held, false),
+        (across, Table::Architecture, Held, false),
     ];
     for ((start, last), table, map, told) in cases {
         let reservation = held(start, last, table, map);
@@ -171,7 +173,7 @@ fn the_image_is_ram_whatever_the_firmware_says() {
     let banks =
         [stated(0x10_0000, 0x1f_ffff, MemoryKind::Usable, 0), stated(0x40_0000, 0x4f_ffff, MemoryKind::Reserved, 1)];
     let image = |parts: &[(u64, u64)]| {
-        let parts: Vec<_> = parts.iter().map(|&(at, last)| held(at, last, Table::Kernel, MapPolicy::Map)).collect();
+        let parts: Vec<_> = parts.iter().map(|&(at, last)| held(at, last, Table::Kernel, Purpose::Held)).collect();
         let (memblock, result, warnings) = populate(&ram, &banks, &parts);
         result.unwrap();
         for part in &parts {
@@ -199,8 +201,8 @@ fn the_image_is_ram_whatever_the_firmware_says() {
 fn the_image_stays_mapped() {
     let ram = Ram::new(0, 4096);
     let banks = [bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable)];
-    let image = held(0x11_0000, 0x11_ffff, Table::Kernel, MapPolicy::Map);
-    let secure = held(0x10_8000, 0x11_07ff, Table::ReservedMemory, MapPolicy::NoMap);
+    let image = held(0x11_0000, 0x11_ffff, Table::Kernel, Purpose::Held);
+    let secure = held(0x10_8000, 0x11_07ff, Table::ReservedMemory, Purpose::NoMap);
     let (memblock, result, warnings) = populate(&ram, &banks, &[secure, image]);
     result.unwrap();
     let problem = Problem::ImageMapped(span(0x11_0000, 0x11_0fff));
@@ -221,10 +223,10 @@ fn hundreds_of_entries_grow_the_arrays_and_nothing_is_overwritten() {
         banks.push(bank(0x1_0000_0000 + at * 0x4000, 0x1_0000_0000 + at * 0x4000 + 0x1fff, MemoryKind::Usable));
         let hole = 0x10_0000 + at * 0x400;
         banks.push(bank(hole, hole + 0xff, MemoryKind::AcpiNvs));
-        reservations.push(held(hole + 0x200, hole + 0x2ff, Table::ReserveMap, MapPolicy::Map));
+        reservations.push(held(hole + 0x200, hole + 0x2ff, Table::ReserveMap, Purpose::Held));
     }
     // The window's upper end is clean, so that there is a place; the very last entry reserves half of that.
-    reservations.push(held(0x1a_0000, 0x1c_ffff, Table::Kernel, MapPolicy::Map));
+    reservations.push(held(0x1a_0000, 0x1c_ffff, Table::Kernel, Purpose::Held));
     let before = vec![0xa5_u8; 0x3_0000];
     let image = ram.access().phys_ptr(PhysAddr::new(0x1a_0000));
     // SAFETY: inside the window's memory, which nobody else uses yet.
@@ -255,10 +257,10 @@ fn address_space_reads_as_in_proc_iomem() {
         bank(0x1_0000_0000, 0x1_7fff_ffff, Usable),
         Bank { source: Source::whole(Table::Architecture), ..bank(0, 0xfff, Reserved) },
     ];
-    let low = held(0, 0xf_ffff, Table::Architecture, MapPolicy::Map);
+    let low = held(0, 0xf_ffff, Table::Architecture, Purpose::Held);
     let mut storage = vec![None; banks.len()];
     let mut list = List::new(&mut storage);
-    banks.iter().for_each(|bank| assert!(list.push(*bank)));
+    banks.iter().for_each(|bank| assert!(list.try_push(*bank).is_ok()));
     let machine = MachineMemory {
         banks: list,
         reservations: List::new(&mut []),
@@ -266,6 +268,7 @@ fn address_space_reads_as_in_proc_iomem() {
         cpus: List::new(&mut []),
         cpu_affinities: List::new(&mut []),
         distances: List::new(&mut []),
+        ..MachineMemory::default()
     };
     let (memblock, result, _) = populate(&ram, &banks, &[low]);
     result.unwrap();
@@ -292,7 +295,7 @@ fn working_memory_grows_with_the_description() {
     // Banks and reservations that never touch: each is a region of its own, at the far end of memory.
     let banks: Vec<Bank> = (0..ENTRIES).map(|n| bank(n << 16, (n << 16) + 0x8fff, MemoryKind::Usable)).collect();
     let held: Vec<Reservation> =
-        (0..ENTRIES).map(|n| held(n << 16, (n << 16) + 0x7ff, Table::ReserveMap, MapPolicy::Map)).collect();
+        (0..ENTRIES).map(|n| held(n << 16, (n << 16) + 0x7ff, Table::ReserveMap, Purpose::Held)).collect();
     let count = Count { banks: banks.len() + 1, reservations: held.len(), ..Count::default() };
     let ram = Ram::new(start, count.working_bytes().next_multiple_of(MIB));
     let window = bank(start, ram.range().last().as_u64(), MemoryKind::Usable);

@@ -6,8 +6,9 @@ mod ram;
 
 use facts::{Facts, Machine, lines, machines};
 use mm::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
+use mm::machine::Rules;
 use mm::memblock::Memblock;
-use mm::numa::{AffinityRules, Nodes};
+use mm::numa::{Nodes, NumaPolicy};
 use mm::view::boot;
 use mm::zone::{Unavailable, ZoneKind, ZoneLimits, Zones};
 use proptest::prelude::*;
@@ -166,7 +167,8 @@ fn page_size<const SHIFT: u32>() -> (Vec<ZoneNumbers>, Vec<(u16, u64)>) {
     unsafe { memblock.set_mapped(PhysRange::ALL) };
     memblock.populate(&described, &mut |warning| panic!("{warning}")).unwrap();
     let mut text = String::new();
-    let nodes = Nodes::assign(memblock, &described, AffinityRules::Arm64, &mut text, &mut |_| {}).unwrap();
+    let nodes =
+        Nodes::assign(memblock, &described, NumaPolicy::firmware(Rules::Arm64), &mut text, &mut |_| {}).unwrap();
     let limits = ZoneLimits::arm64(nodes.memblock().memory().span(), None);
     let zones = Zones::lay_out(nodes, limits).unwrap();
     let spans = zones.spans().iter();

@@ -9,10 +9,8 @@ use crate::exit;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
 use core::fmt;
-use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::MachineSink;
-use mm::numa::AffinityRules;
-use mm::zone::ZoneLimits;
+use mm::addr::PhysAddr;
+use mm::machine::{MachineSink, Rules};
 use platform::board::{self, Board};
 use platform::console::spec::{self, Candidates, SpecError};
 use platform::console::{ConsoleSpec, Uart, UartKind};
@@ -20,8 +18,8 @@ use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
 
-/// How memory and CPUs come to nodes on this architecture.
-pub const AFFINITY_RULES: AffinityRules = AffinityRules::Arm64;
+/// Whose rules apply.
+pub const RULES: Rules = Rules::Arm64;
 
 /// Why nothing is known of the machine.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -119,11 +117,4 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
     }
     uart.init();
     Some(uart)
-}
-
-/// Where zones end. `ram` reaches from the first to the last byte of memory; `dma_limit` is the highest address that
-/// every device reaches, where the device tree says that some do not reach all.
-#[must_use]
-pub fn zone_limits(ram: PhysRange) -> ZoneLimits {
-    ZoneLimits::arm64(ram, None)
 }

@@ -6,14 +6,11 @@
 
 use crate::exit;
 use crate::paging::EarlyMap;
+use crate::port;
 use crate::registers::DeviceRegisters;
-use crate::{Native, port};
 use core::fmt;
-use mm::addr::{PhysAddr, PhysRange};
-use mm::arch::PageFormat;
-use mm::machine::MachineSink;
-use mm::numa::AffinityRules;
-use mm::zone::ZoneLimits;
+use mm::addr::PhysAddr;
+use mm::machine::{MachineSink, Rules};
 use platform::ConsoleSpec;
 use platform::board::{self, Board};
 use platform::console::Uart;
@@ -23,8 +20,8 @@ use platform::handover::{BootInfo, HandoverError, MemoryMapSource, pvh};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
 
-/// Where the line is drawn between affinity that is used and affinity that is not.
-pub const AFFINITY_RULES: AffinityRules = AffinityRules::X86;
+/// Whose rules apply.
+pub const RULES: Rules = Rules::X86;
 
 /// A serial console of this machine.
 pub type KernelUart = Uart<DeviceRegisters>;
@@ -84,12 +81,6 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
 /// How this machine says that it ends; where its tables say nothing, how its board does.
 fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
     boot.power_off(read).or(board().power)
-}
-
-/// Where zones end on a PC, wherever its memory is.
-#[must_use]
-pub fn zone_limits(_ram: PhysRange) -> ZoneLimits {
-    ZoneLimits::x86(Native::PAGE_SHIFT)
 }
 
 /// The board, by the vendor and device of its host bridge; the plainest of PCs when it is none that is known.

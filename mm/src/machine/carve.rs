@@ -17,6 +17,8 @@ impl Count {
         layout.take::<super::CpuEntry>(self.cpus);
         layout.take::<super::CpuAffinity>(self.cpu_affinities);
         layout.take::<super::Distance>(self.distances);
+        layout.take::<super::Wish>(self.wishes);
+        layout.take::<super::Usable>(self.usable);
         layout.at as u64
     }
 
@@ -64,6 +66,9 @@ pub unsafe fn carve<'a, A: PhysMap>(access: A, range: PhysRange, count: Count) -
             cpus: list(base, &mut cursor, count.cpus),
             cpu_affinities: list(base, &mut cursor, count.cpu_affinities),
             distances: list(base, &mut cursor, count.distances),
+            wishes: list(base, &mut cursor, count.wishes),
+            usable: list(base, &mut cursor, count.usable),
+            dma_limit: None,
         })
     }
 }

@@ -10,18 +10,29 @@
 //! [`crate::memblock`] to resolve. Linux: `e820_table`, `numa_meminfo`, `of_fdt_limit_memory`.
 
 mod carve;
+mod flags;
 mod sink;
 mod warning;
 mod window;
 
 pub use carve::carve;
-pub use sink::{Count, Fill, List, MachineMemory, MachineSink};
+pub use flags::RegionFlags;
+pub use sink::{Count, Fact, Fill, List, MachineMemory, MachineSink};
 pub use warning::{Problem, Warning};
 pub use window::find_window;
 
-use crate::addr::PhysRange;
+use crate::addr::{PhysAddr, PhysRange};
 use arrayvec::ArrayString;
 use core::fmt;
+
+/// Whose rules apply where Linux's architectures make different things of the same facts.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Rules {
+    /// An E820 map, SRAT merged over holes, zones at 16 MiB and 4 GiB.
+    X86,
+    /// A device tree or an EFI map, nodes as they stand, zones by what devices reach.
+    Arm64,
+}
 
 /// A table of the firmware, or whoever else states facts about memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -170,6 +181,8 @@ pub struct Bank {
     pub range: PhysRange,
     /// What it is.
     pub kind: MemoryKind,
+    /// What is special about it, as far as the table that names the bank says.
+    pub flags: RegionFlags,
     /// Who says so.
     pub source: Source,
 }
@@ -210,13 +223,17 @@ impl fmt::Debug for Owner {
     }
 }
 
-/// Whether the kernel may map a reserved range.
+/// What a reserved range is for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum MapPolicy {
-    /// It is in the direct map like all RAM.
-    Map,
+pub enum Purpose {
+    /// Somebody holds it. It is in the direct map like all RAM.
+    Held,
     /// It must stay out of every mapping (`no-map`).
     NoMap,
+    /// A pool of contiguous memory (CMA): whoever owns it lends it out for what can be moved.
+    Contiguous,
+    /// It is needed while the firmware's tables are read, and free from the hand-over of memory on.
+    Temporary,
 }
 
 /// A range that must not be handed out.
@@ -226,8 +243,45 @@ pub struct Reservation {
     pub range: PhysRange,
     /// Who holds it.
     pub owner: Owner,
-    /// Whether it may be mapped.
-    pub map: MapPolicy,
+    /// What for.
+    pub purpose: Purpose,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// Memory that must be kept, at a place of the kernel's choice.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Wish {
+    /// Bytes.
+    pub size: u64,
+    /// The start is a multiple of this; 0 or no power of two is not yet excluded.
+    pub align: u64,
+    /// Where it must lie.
+    pub within: PhysRange,
+    /// Wishes of one group are alternatives, the most wanted first.
+    pub group: u32,
+    /// Who will hold it.
+    pub owner: Owner,
+    /// What for.
+    pub purpose: Purpose,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// What may be used of the machine's memory, where not all may. Several add up.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Usable {
+    /// Its bytes.
+    pub range: PhysRange,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// The end of what every device reaches.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct DmaLimit {
+    /// The first byte that some device does not reach.
+    pub end: PhysAddr,
     /// Who says so.
     pub source: Source,
 }

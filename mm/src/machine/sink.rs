@@ -2,25 +2,73 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, Problem, Reservation, Source, Warning};
+use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Problem, Reservation, Usable, Warning, Wish};
 use core::fmt;
+
+/// One fact, or a warning about one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Fact {
+    /// A bank of address space.
+    Bank(Bank),
+    /// A range that must not be handed out.
+    Reservation(Reservation),
+    /// Memory that must be kept somewhere.
+    Wish(Wish),
+    /// A range that belongs to a domain.
+    Affinity(Affinity),
+    /// A CPU.
+    Cpu(CpuEntry),
+    /// The domain of a CPU.
+    CpuAffinity(CpuAffinity),
+    /// A distance.
+    Distance(Distance),
+    /// What may be used at all.
+    Usable(Usable),
+    /// What every device reaches.
+    DmaLimit(DmaLimit),
+    /// Something that was dropped or changed.
+    Warning(Warning),
+}
 
 /// Where a front end puts what it reads.
 pub trait MachineSink {
-    /// A bank of address space.
-    fn bank(&mut self, bank: Bank);
-    /// A range that must not be handed out.
-    fn reservation(&mut self, reservation: Reservation);
-    /// A range that belongs to a domain.
-    fn affinity(&mut self, affinity: Affinity);
-    /// A CPU.
-    fn cpu(&mut self, cpu: CpuEntry);
-    /// The domain of a CPU.
-    fn cpu_affinity(&mut self, affinity: CpuAffinity);
-    /// A distance.
-    fn distance(&mut self, distance: Distance);
-    /// Something that was dropped or changed.
-    fn warning(&mut self, warning: Warning);
+    /// Takes a fact.
+    fn fact(&mut self, fact: Fact);
+
+    /// Takes a bank of address space.
+    fn bank(&mut self, bank: Bank) {
+        self.fact(Fact::Bank(bank));
+    }
+
+    /// Takes a range that must not be handed out.
+    fn reservation(&mut self, reservation: Reservation) {
+        self.fact(Fact::Reservation(reservation));
+    }
+
+    /// Takes a range that belongs to a domain.
+    fn affinity(&mut self, affinity: Affinity) {
+        self.fact(Fact::Affinity(affinity));
+    }
+
+    /// Takes a CPU.
+    fn cpu(&mut self, cpu: CpuEntry) {
+        self.fact(Fact::Cpu(cpu));
+    }
+
+    /// Takes the domain of a CPU.
+    fn cpu_affinity(&mut self, affinity: CpuAffinity) {
+        self.fact(Fact::CpuAffinity(affinity));
+    }
+
+    /// Takes a distance.
+    fn distance(&mut self, distance: Distance) {
+        self.fact(Fact::Distance(distance));
+    }
+
+    /// Takes a warning.
+    fn warning(&mut self, warning: Warning) {
+        self.fact(Fact::Warning(warning));
+    }
 }
 
 /// The first run: how much of each there is.
@@ -30,6 +78,8 @@ pub struct Count {
     pub banks: usize,
     /// Reservations.
     pub reservations: usize,
+    /// Wishes.
+    pub wishes: usize,
     /// Affinities.
     pub affinities: usize,
     /// CPUs.
@@ -38,34 +88,25 @@ pub struct Count {
     pub cpu_affinities: usize,
     /// Distances.
     pub distances: usize,
+    /// Usable ranges.
+    pub usable: usize,
 }
 
 impl MachineSink for Count {
-    fn bank(&mut self, _: Bank) {
-        self.banks += 1;
+    fn fact(&mut self, fact: Fact) {
+        let count = match fact {
+            Fact::Bank(_) => &mut self.banks,
+            Fact::Reservation(_) => &mut self.reservations,
+            Fact::Wish(_) => &mut self.wishes,
+            Fact::Affinity(_) => &mut self.affinities,
+            Fact::Cpu(_) => &mut self.cpus,
+            Fact::CpuAffinity(_) => &mut self.cpu_affinities,
+            Fact::Distance(_) => &mut self.distances,
+            Fact::Usable(_) => &mut self.usable,
+            Fact::DmaLimit(_) | Fact::Warning(_) => return,
+        };
+        *count += 1;
     }
-
-    fn reservation(&mut self, _: Reservation) {
-        self.reservations += 1;
-    }
-
-    fn affinity(&mut self, _: Affinity) {
-        self.affinities += 1;
-    }
-
-    fn cpu(&mut self, _: CpuEntry) {
-        self.cpus += 1;
-    }
-
-    fn cpu_affinity(&mut self, _: CpuAffinity) {
-        self.cpu_affinities += 1;
-    }
-
-    fn distance(&mut self, _: Distance) {
-        self.distances += 1;
-    }
-
-    fn warning(&mut self, _: Warning) {}
 }
 
 /// A list in borrowed storage. What does not fit is counted, not lost silently.
@@ -87,17 +128,15 @@ impl<'a, T: Copy> List<'a, T> {
         Self { items: storage, length: 0 }
     }
 
-    /// Appends; `false` when there is no room.
-    #[must_use]
-    pub fn push(&mut self, item: T) -> bool {
-        match self.items.get_mut(self.length) {
-            Some(slot) => {
-                *slot = Some(item);
-                self.length += 1;
-                true
-            }
-            None => false,
-        }
+    /// Appends.
+    ///
+    /// # Errors
+    /// The number of items, when there is room for no more.
+    pub fn try_push(&mut self, item: T) -> Result<(), usize> {
+        let slot = self.items.get_mut(self.length).ok_or(self.length)?;
+        *slot = Some(item);
+        self.length += 1;
+        Ok(())
     }
 
     /// The items, in the order in which they came.
@@ -133,6 +172,8 @@ pub struct MachineMemory<'a> {
     pub banks: List<'a, Bank>,
     /// Ranges that must not be handed out.
     pub reservations: List<'a, Reservation>,
+    /// Memory that must be kept somewhere.
+    pub wishes: List<'a, Wish>,
     /// Ranges that belong to domains.
     pub affinities: List<'a, Affinity>,
     /// CPUs, in the firmware's order; once a kernel knows which of them it runs on, that one first.
@@ -141,6 +182,10 @@ pub struct MachineMemory<'a> {
     pub cpu_affinities: List<'a, CpuAffinity>,
     /// Distances between domains.
     pub distances: List<'a, Distance>,
+    /// What may be used at all; nothing here: everything.
+    pub usable: List<'a, Usable>,
+    /// What every device reaches: the least that was stated.
+    pub dma_limit: Option<DmaLimit>,
 }
 
 /// The second run: every fact goes into `machine`, every warning to `warn`.
@@ -151,51 +196,29 @@ pub struct Fill<'m, 'a, W: FnMut(Warning)> {
     pub warn: W,
 }
 
-impl<W: FnMut(Warning)> Fill<'_, '_, W> {
-    fn full(&mut self, source: Source, what: &'static str, limit: usize) {
-        (self.warn)(Warning { source, problem: Problem::TooMany { what, limit: limit as u64 } });
-    }
-}
-
 impl<W: FnMut(Warning)> MachineSink for Fill<'_, '_, W> {
-    fn bank(&mut self, bank: Bank) {
-        if !self.machine.banks.push(bank) {
-            self.full(bank.source, "banks", self.machine.banks.len());
+    fn fact(&mut self, fact: Fact) {
+        let machine = &mut *self.machine;
+        let (source, what, full) = match fact {
+            Fact::Bank(bank) => (bank.source, "banks", machine.banks.try_push(bank)),
+            Fact::Reservation(held) => (held.source, "reservations", machine.reservations.try_push(held)),
+            Fact::Wish(wish) => (wish.source, "wishes", machine.wishes.try_push(wish)),
+            Fact::Affinity(affinity) => (affinity.source, "affinities", machine.affinities.try_push(affinity)),
+            Fact::Cpu(cpu) => (cpu.source, "CPUs", machine.cpus.try_push(cpu)),
+            Fact::CpuAffinity(cpu) => (cpu.source, "CPU affinities", machine.cpu_affinities.try_push(cpu)),
+            Fact::Distance(distance) => (distance.source, "distances", machine.distances.try_push(distance)),
+            Fact::Usable(usable) => (usable.source, "usable ranges", machine.usable.try_push(usable)),
+            Fact::DmaLimit(limit) => {
+                if machine.dma_limit.is_none_or(|least| limit.end < least.end) {
+                    machine.dma_limit = Some(limit);
+                }
+                return;
+            }
+            Fact::Warning(warning) => return (self.warn)(warning),
+        };
+        if let Err(limit) = full {
+            (self.warn)(Warning { source, problem: Problem::TooMany { what, limit: limit as u64 } });
         }
-    }
-
-    fn reservation(&mut self, reservation: Reservation) {
-        if !self.machine.reservations.push(reservation) {
-            self.full(reservation.source, "reservations", self.machine.reservations.len());
-        }
-    }
-
-    fn affinity(&mut self, affinity: Affinity) {
-        if !self.machine.affinities.push(affinity) {
-            self.full(affinity.source, "affinities", self.machine.affinities.len());
-        }
-    }
-
-    fn cpu(&mut self, cpu: CpuEntry) {
-        if !self.machine.cpus.push(cpu) {
-            self.full(cpu.source, "CPUs", self.machine.cpus.len());
-        }
-    }
-
-    fn cpu_affinity(&mut self, affinity: CpuAffinity) {
-        if !self.machine.cpu_affinities.push(affinity) {
-            self.full(affinity.source, "CPU affinities", self.machine.cpu_affinities.len());
-        }
-    }
-
-    fn distance(&mut self, distance: Distance) {
-        if !self.machine.distances.push(distance) {
-            self.full(distance.source, "distances", self.machine.distances.len());
-        }
-    }
-
-    fn warning(&mut self, warning: Warning) {
-        (self.warn)(warning);
     }
 }
 
@@ -213,7 +236,7 @@ mod tests {
     fn one_item_is_brought_first_and_the_others_keep_their_order() {
         let mut storage = [None; 5];
         let mut list = List::new(&mut storage);
-        assert!([3, 1, 4, 1].into_iter().all(|number| list.push(number)));
+        assert!([3, 1, 4, 1].into_iter().all(|number| list.try_push(number).is_ok()));
         list.bring_first(|number| number == 4);
         assert!(list.iter().eq([4, 3, 1, 1]));
         list.bring_first(|number| number == 4);

@@ -7,7 +7,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, MachineSink, MemoryKind, Reservation, Warning};
+use super::{Fact, MachineSink, MemoryKind};
 use crate::addr::{PhysAddr, PhysRange};
 
 /// The lowest range of `size` bytes, aligned to `align` (a power of two), that lies in one usable bank inside `within`
@@ -68,7 +68,12 @@ impl Probe {
 }
 
 impl MachineSink for Probe {
-    fn bank(&mut self, bank: Bank) {
+    fn fact(&mut self, fact: Fact) {
+        let bank = match fact {
+            Fact::Bank(bank) => bank,
+            Fact::Reservation(reservation) => return self.meet(reservation.range),
+            _ => return,
+        };
         if bank.kind != MemoryKind::Usable {
             return self.meet(bank.range);
         }
@@ -80,25 +85,11 @@ impl MachineSink for Probe {
             self.next_bank = Some(self.next_bank.map_or(start, |next| next.min(start)));
         }
     }
-
-    fn reservation(&mut self, reservation: Reservation) {
-        self.meet(reservation.range);
-    }
-
-    fn affinity(&mut self, _: Affinity) {}
-
-    fn cpu(&mut self, _: CpuEntry) {}
-
-    fn cpu_affinity(&mut self, _: CpuAffinity) {}
-
-    fn distance(&mut self, _: Distance) {}
-
-    fn warning(&mut self, _: Warning) {}
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{MapPolicy, Owner, Source, Table};
+    use super::super::{Bank, Owner, Purpose, RegionFlags, Reservation, Source, Table};
     use super::*;
 
     fn range(start: u64, end: u64) -> PhysRange {
@@ -111,13 +102,18 @@ mod tests {
     ) -> impl FnMut(&mut dyn MachineSink) + 'a {
         move |sink| {
             for &(start, end, kind) in banks {
-                sink.bank(Bank { range: range(start, end), kind, source: Source::whole(Table::E820) });
+                sink.bank(Bank {
+                    range: range(start, end),
+                    kind,
+                    flags: RegionFlags::empty(),
+                    source: Source::whole(Table::E820),
+                });
             }
             for &(start, end) in held {
                 sink.reservation(Reservation {
                     range: range(start, end),
                     owner: Owner::new("test"),
-                    map: MapPolicy::Map,
+                    purpose: Purpose::Held,
                     source: Source::whole(Table::Kernel),
                 });
             }

@@ -27,7 +27,9 @@ mod table;
 pub use alloc::{NodeWish, OutOfMemory, Request};
 pub use free::{FreeRange, FreeRanges};
 pub use record::Record;
-pub use region::{Region, RegionFlags, RegionIter, Regions};
+pub use region::{Region, RegionIter, Regions};
+
+pub use crate::machine::RegionFlags;
 pub use slice::{BootSlice, Zeroed};
 
 use crate::addr::{NodeId, PhysRange};

@@ -12,7 +12,7 @@
 use super::{Conflict, Memblock, MemblockError, RegionFlags};
 use crate::addr::PhysRange;
 use crate::arch::{PageFormat, PhysMap};
-use crate::machine::{MachineMemory, MapPolicy, MemoryKind, Problem, Reservation, Source, Table, Warning};
+use crate::machine::{MachineMemory, MemoryKind, Problem, Purpose, Reservation, Source, Table, Warning};
 
 impl<A: PhysMap + PageFormat> Memblock<A> {
     /// Takes over what the firmware says.
@@ -53,7 +53,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         for reservation in machine.reservations.iter() {
             let conflict = |place: PhysRange| either(place, reservation.range, &withheld);
             self.reserve_traits(reservation.range, reservation.owner, 0, &conflict)?;
-            if reservation.map == MapPolicy::NoMap {
+            if reservation.purpose == Purpose::NoMap {
                 let pages = reservation.range.expand_to(A::PAGE_SIZE);
                 if let Some(image) = kernel_ranges(machine).find(|image| image.overlaps(pages)) {
                     let problem = Problem::ImageMapped(image.intersection(pages));
@@ -135,7 +135,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             Table::StartInfo | Table::CommandLine => !machine.banks.iter().any(|bank| bank.range.overlaps(range)),
             Table::DeviceTree => self.memory_inside(range) != range.size(),
             Table::ReserveMap | Table::ReservedMemory => {
-                reservation.map == MapPolicy::Map && found.is_empty() && !range.is_empty()
+                reservation.purpose != Purpose::NoMap && found.is_empty() && !range.is_empty()
             }
             _ => false,
         }

@@ -7,24 +7,8 @@
 #![forbid(unsafe_code)]
 
 use crate::addr::{NodeId, PhysAddr, PhysRange};
-use crate::machine::Owner;
-use bitflags::bitflags;
+use crate::machine::{Owner, RegionFlags};
 use core::fmt;
-
-bitflags! {
-    /// What is special about a memory region; the values are Linux's (`enum memblock_flags`).
-    #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-    pub struct RegionFlags: u32 {
-        /// It can be taken out of the running machine.
-        const HOTPLUG = 0x1;
-        /// It is mirrored: the safer place for the kernel's own data.
-        const MIRROR = 0x2;
-        /// It must not enter the direct map and is never handed out.
-        const NOMAP = 0x4;
-        /// A driver added it and manages it.
-        const DRIVER_MANAGED = 0x8;
-    }
-}
 
 /// Set in a reserved entry that an allocation made: somebody may use what lies there, so it is not simply freed.
 pub(super) const HELD: u32 = 1 << 31;

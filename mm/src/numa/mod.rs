@@ -1,7 +1,7 @@
 //! Which node each byte of memory and each CPU is on, and how far nodes are from each other.
 //!
 //! [`Nodes::assign`] takes memblock over and leaves every memory region with a node. What the firmware says is believed
-//! as a whole or not at all ([`AffinityRules`]: the two architectures draw the line differently); without it all
+//! as a whole or not at all ([`NumaPolicy`]: the two architectures draw the line differently); without it all
 //! memory is node 0. A node with CPUs and no memory is a node like others; a domain with neither is only
 //! *possible*: it is numbered, but nothing is set up for it.
 //!
@@ -29,21 +29,52 @@ pub use distance::{LOCAL, REMOTE};
 
 use crate::addr::{NodeId, PfnRange, PhysAddr, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
-use crate::machine::{MachineMemory, Owner, Plug, Table, Warning};
+use crate::machine::{MachineMemory, Owner, Plug, Rules, Table, Warning};
 use crate::memblock::{BootSlice, Memblock, MemblockError, NodeWish, OutOfMemory, RegionFlags, Request};
 use core::fmt;
 use core::ops::Deref;
 use distance::Distances;
 use domains::Domains;
 
-/// Where the line is drawn between a description that is used and one that is not.
+/// How many nodes to make of memory, whatever the firmware says (`numa=fake=`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum AffinityRules {
-    /// SRAT over an E820 map: ranges are merged over holes; dropped when two nodes overlap or when more than 1 MiB of
-    /// RAM is on none.
-    X86,
-    /// Memory nodes, or SRAT: ranges as they stand; dropped when any memory region is on no node.
-    Arm64,
+pub enum Fake {
+    /// This many in all (`N`).
+    Count(u32),
+    /// As many as there are with so many bytes of memory each (`NM`, `NG`).
+    Size(u64),
+    /// This many of each node of the firmware (`NU`).
+    PerNode(u32),
+}
+
+/// What the command line says of nodes (`numa=`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum NumaOption {
+    /// Nodes are as the firmware says.
+    #[default]
+    Firmware,
+    /// All memory is one node.
+    Off,
+    /// The firmware's nodes are cut into emulated ones.
+    Fake(Fake),
+}
+
+/// How memory comes to nodes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct NumaPolicy {
+    /// Whose rules say when the firmware's description is used: on x86 unless two nodes overlap or more than 1 MiB of
+    /// RAM is on none; on arm64 unless any memory region is on none.
+    pub rules: Rules,
+    /// What the command line says.
+    pub option: NumaOption,
+}
+
+impl NumaPolicy {
+    /// Nodes as the firmware says, by these rules.
+    #[must_use]
+    pub const fn firmware(rules: Rules) -> Self {
+        Self { rules, option: NumaOption::Firmware }
+    }
 }
 
 /// Why memory could not be put on nodes.
@@ -151,15 +182,20 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
     pub fn assign(
         memblock: Memblock<A>,
         machine: &MachineMemory<'_>,
-        rules: AffinityRules,
+        policy: NumaPolicy,
         text: &mut dyn fmt::Write,
         warn: &mut dyn FnMut(Warning),
     ) -> Result<Self, NumaError> {
+        let rules = policy.rules;
         if memblock.memory().is_empty() {
             return Err(NumaError::NoMemory);
         }
         let mut memblock = memblock;
-        let (domains, distances) = match Self::described(&mut memblock, machine, rules, text, warn)? {
+        let described = match policy.option {
+            NumaOption::Off => None,
+            NumaOption::Firmware | NumaOption::Fake(_) => Self::described(&mut memblock, machine, rules, text, warn)?,
+        };
+        let (domains, distances) = match described {
             Some(description) => (Some(description.domains), description.distances),
             None => {
                 memblock.clear_nodes();
@@ -181,7 +217,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
     fn described(
         memblock: &mut Memblock<A>,
         machine: &MachineMemory<'_>,
-        rules: AffinityRules,
+        rules: Rules,
         text: &mut dyn fmt::Write,
         warn: &mut dyn FnMut(Warning),
     ) -> Result<Option<Description<A>>, NumaError> {
@@ -191,21 +227,21 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         let Some(domains) = Domains::number(memblock, machine, warn)? else { return Ok(None) };
         print_affinities(machine, rules, &domains, text);
         let distances = Distances::read(memblock, machine, &domains, warn)?;
-        if rules == AffinityRules::X86 && distances.is_stated() {
+        if rules == Rules::X86 && distances.is_stated() {
             let _ = writeln!(text, "NUMA: Initialized distance table, cnt={}", domains.limit());
         }
         let usable = match rules {
-            AffinityRules::X86 => x86::place_memory(memblock, machine, &domains, text, warn)?,
-            AffinityRules::Arm64 => arm64::place_memory(memblock, machine, &domains, text, warn)?,
+            Rules::X86 => x86::place_memory(memblock, machine, &domains, text, warn)?,
+            Rules::Arm64 => arm64::place_memory(memblock, machine, &domains, text, warn)?,
         };
         Ok(usable.then_some(Description { domains, distances }))
     }
 
     /// Fills the table of nodes from memory, CPUs and domains.
-    fn describe(&mut self, domains: Option<&Domains<A>>, machine: &MachineMemory<'_>, rules: AffinityRules) {
+    fn describe(&mut self, domains: Option<&Domains<A>>, machine: &MachineMemory<'_>, rules: Rules) {
         let named = match rules {
-            AffinityRules::X86 => State::Possible,
-            AffinityRules::Arm64 => State::Online,
+            Rules::X86 => State::Possible,
+            Rules::Arm64 => State::Online,
         };
         if let Some(domains) = domains {
             for node in domains::named(machine).filter_map(|(domain, _)| domains.node(domain)) {
@@ -373,14 +409,9 @@ impl<A> fmt::Debug for Nodes<A> {
 }
 
 /// Says what SRAT says, as Linux does while it reads it: CPUs, then memory.
-fn print_affinities<A>(
-    machine: &MachineMemory<'_>,
-    rules: AffinityRules,
-    domains: &Domains<A>,
-    text: &mut dyn fmt::Write,
-) {
+fn print_affinities<A>(machine: &MachineMemory<'_>, rules: Rules, domains: &Domains<A>, text: &mut dyn fmt::Write) {
     let node = |domain| domains.node(domain).unwrap_or_default();
-    if rules == AffinityRules::X86 {
+    if rules == Rules::X86 {
         for cpu in machine.cpu_affinities.iter() {
             let (domain, id) = (cpu.domain, cpu.hardware_id);
             let _ = writeln!(text, "SRAT: PXM {domain} -> APIC {id:#04x} -> Node {}", node(domain));
@@ -400,19 +431,19 @@ fn print_affinities<A>(
 fn fake_one_node<A: PhysMap>(
     memblock: &Memblock<A>,
     machine: &MachineMemory<'_>,
-    rules: AffinityRules,
+    rules: Rules,
     text: &mut dyn fmt::Write,
 ) {
     let memory = memblock.memory().span();
     let _ = match rules {
-        AffinityRules::X86 => {
+        Rules::X86 => {
             let range = PhysRange::new(PhysAddr::new(0), memory.end());
             writeln!(text, "No NUMA configuration found\nFaking a node at {range}")
         }
-        AffinityRules::Arm64 if machine.affinities.is_empty() => {
+        Rules::Arm64 if machine.affinities.is_empty() => {
             writeln!(text, "NUMA: No NUMA configuration found\nNUMA: Faking a node at {memory}")
         }
-        AffinityRules::Arm64 => writeln!(text, "NUMA: Faking a node at {memory}"),
+        Rules::Arm64 => writeln!(text, "NUMA: Faking a node at {memory}"),
     };
 }
 

@@ -11,6 +11,7 @@
 //! |---|---|
 //! | `limits` | kinds, and where each architecture draws the borders |
 //! | `holes` | pages that a memory map will have although there is no memory |
+//! | `movable` | how much is Movable |
 //! | `lists` | fallback orders and zonelists |
 //! | `watermark` | watermarks, lowmem reserves, per-CPU set sizes, as arithmetic on counts |
 //!
@@ -23,10 +24,12 @@
 mod holes;
 mod limits;
 mod lists;
+mod movable;
 pub mod watermark;
 
 pub use holes::Unavailable;
 pub use limits::{ZoneKind, ZoneLimits};
+pub use movable::{Amount, MovableNode, MovableRequest};
 
 use crate::addr::{NodeId, Pfn, PfnRange, PhysRange};
 use crate::arch::{PageFormat, PhysMap};

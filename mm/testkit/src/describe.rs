@@ -2,7 +2,8 @@
 
 use crate::machine::Machine;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, List, MachineMemory, MemoryKind, Plug, Reservation, Source, Table,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, List, MachineMemory, MemoryKind, Plug, RegionFlags,
+    Reservation, Source, Table, Usable, Wish,
 };
 
 /// The facts of a machine, to be changed as a test likes, then lent.
@@ -20,6 +21,12 @@ pub struct Description {
     pub cpu_affinities: Vec<CpuAffinity>,
     /// Distances; none on a machine of one domain, else 10 and 20.
     pub distances: Vec<Distance>,
+    /// Memory that must be kept somewhere; none at first.
+    pub wishes: Vec<Wish>,
+    /// What may be used at all; nothing at first, which means everything.
+    pub usable: Vec<Usable>,
+    /// What every device reaches; not stated at first.
+    pub dma_limit: Option<DmaLimit>,
     storage: Storage,
 }
 
@@ -31,6 +38,8 @@ struct Storage {
     cpus: Vec<Option<CpuEntry>>,
     cpu_affinities: Vec<Option<CpuAffinity>>,
     distances: Vec<Option<Distance>>,
+    wishes: Vec<Option<Wish>>,
+    usable: Vec<Option<Usable>>,
 }
 
 impl Description {
@@ -43,6 +52,9 @@ impl Description {
             cpus: fill(&mut self.storage.cpus, &self.cpus),
             cpu_affinities: fill(&mut self.storage.cpu_affinities, &self.cpu_affinities),
             distances: fill(&mut self.storage.distances, &self.distances),
+            wishes: fill(&mut self.storage.wishes, &self.wishes),
+            usable: fill(&mut self.storage.usable, &self.usable),
+            dma_limit: self.dma_limit,
         }
     }
 }
@@ -52,7 +64,7 @@ fn fill<'a, T: Copy>(storage: &'a mut Vec<Option<T>>, facts: &[T]) -> List<'a, T
     storage.resize(facts.len(), None);
     let mut list = List::new(storage);
     for &fact in facts {
-        assert!(list.push(fact), "the storage was made for all facts");
+        assert!(list.try_push(fact).is_ok(), "the storage was made for all facts");
     }
     list
 }
@@ -68,7 +80,7 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         let mut description = Description::default();
         for (entry, (range, domain)) in (0..).zip(self.ram()) {
             let source = Source::entry(Table::MemoryNode, entry);
-            description.banks.push(Bank { range, kind: MemoryKind::Usable, source });
+            description.banks.push(Bank { range, kind: MemoryKind::Usable, flags: RegionFlags::empty(), source });
             if domains.len() > 1 {
                 description.affinities.push(Affinity { range, domain, plug: Plug::Fixed, source });
             }

@@ -10,11 +10,11 @@ mod all;
 use crate::ram::{Access, Ram};
 use mm::addr::{NodeId, Pfn, PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, List, MachineMemory, MapPolicy, MemoryKind, Owner, Plug,
-    Reservation, Source, Table, Warning,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
+    RegionFlags, Reservation, Rules, Source, Table, Warning,
 };
 use mm::memblock::Memblock;
-use mm::numa::{AffinityRules, Nodes};
+use mm::numa::{Nodes, NumaPolicy};
 
 /// What firmware says.
 #[derive(Default)]
@@ -84,12 +84,12 @@ impl Machine {
                 let kind = if words[3] == "usable" { MemoryKind::Usable } else { MemoryKind::Reserved };
                 let table = if words[3] == "architecture" { Table::Architecture } else { Table::E820 };
                 let source = Source::entry(table, entry(self.banks.len()));
-                self.banks.push(Some(Bank { range: range(1), kind, source }));
+                self.banks.push(Some(Bank { range: range(1), kind, flags: RegionFlags::empty(), source }));
             }
             "reserve" => {
                 let source = Source::whole(if words[3] == "ACPI" { Table::Acpi } else { Table::Architecture });
                 let owner = Owner::new(&words[3..].join(" "));
-                self.reservations.push(Some(Reservation { range: range(1), owner, map: MapPolicy::Map, source }));
+                self.reservations.push(Some(Reservation { range: range(1), owner, purpose: Purpose::Held, source }));
             }
             "srat" | "node" => {
                 let table = if words[0] == "srat" { Table::Srat } else { Table::MemoryNode };
@@ -137,7 +137,7 @@ impl Machine {
         fn list<T: Copy>(items: &mut [Option<T>]) -> List<'_, T> {
             let values = items.to_vec();
             let mut list = List::new(items);
-            values.into_iter().flatten().for_each(|value| assert!(list.push(value)));
+            values.into_iter().flatten().for_each(|value| assert!(list.try_push(value).is_ok()));
             list
         }
         let machine = MachineMemory {
@@ -147,14 +147,16 @@ impl Machine {
             cpus: list(&mut self.cpus),
             cpu_affinities: list(&mut self.cpu_affinities),
             distances: list(&mut self.distances),
+            ..MachineMemory::default()
         };
         let mut memblock = Memblock::new(ram.access());
         // SAFETY: the window is memory of this test alone.
         unsafe { memblock.set_mapped(ram.range()) };
         memblock.populate(&machine, warn).unwrap();
         let mut text = String::new();
-        let rules = if self.arm64 { AffinityRules::Arm64 } else { AffinityRules::X86 };
-        let nodes = Nodes::assign(memblock, &machine, rules, &mut text, warn).unwrap();
+        let rules = if self.arm64 { Rules::Arm64 } else { Rules::X86 };
+        let policy = NumaPolicy::firmware(rules);
+        let nodes = Nodes::assign(memblock, &machine, policy, &mut text, warn).unwrap();
         (nodes, text)
     }
 }

@@ -3,10 +3,10 @@
 use mm::Mm;
 use mm::addr::{Order, Pfn, PfnRange, PhysAddr, PhysRange};
 use mm::arch::Arch;
-use mm::machine::Owner;
+use mm::machine::{Owner, Rules};
 use mm::memblock::{Memblock, Record};
 use mm::model::{Discontig, Flat, MemoryModel, SparseExtreme, SparseStatic, Vmemmap};
-use mm::numa::{AffinityRules, Nodes};
+use mm::numa::{Nodes, NumaPolicy};
 use mm::page_alloc::{FreeError, PageAllocator, TakeOverError};
 use mm::paging::{BootFrames, PageTables};
 use mm::zone::{ZoneLimits, Zones};
@@ -82,7 +82,7 @@ fn zones_described<'m, const SHIFT: u32>(
     let tables = PageTables::create(access, near, &mut BootFrames::new(&mut memblock)).unwrap();
     machine.set_root(tables.root());
     let mut text = String::new();
-    let nodes = Nodes::assign(memblock, &facts, AffinityRules::Arm64, &mut text, &mut |_| {}).unwrap();
+    let nodes = Nodes::assign(memblock, &facts, NumaPolicy::firmware(Rules::Arm64), &mut text, &mut |_| {}).unwrap();
     let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(SHIFT)).unwrap();
     zones.build_zonelists().unwrap();
     (zones, tables)

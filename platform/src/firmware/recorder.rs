@@ -2,7 +2,8 @@
 
 use mm::addr::PhysRange;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, MachineSink, MemoryKind, Problem, Reservation, Source, Warning,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Fact, MachineSink, MemoryKind, Problem, Reservation,
+    Usable, Warning, Wish,
 };
 
 #[derive(Default, PartialEq, Debug)]
@@ -13,6 +14,9 @@ pub(crate) struct Recorder {
     pub(crate) cpus: Vec<CpuEntry>,
     pub(crate) cpu_affinities: Vec<CpuAffinity>,
     pub(crate) distances: Vec<Distance>,
+    pub(crate) wishes: Vec<Wish>,
+    pub(crate) usable: Vec<Usable>,
+    pub(crate) dma_limits: Vec<DmaLimit>,
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -29,6 +33,8 @@ impl Recorder {
         assert_eq!(count.cpus, this.cpus.len());
         assert_eq!(count.cpu_affinities, this.cpu_affinities.len());
         assert_eq!(count.distances, this.distances.len());
+        assert_eq!(count.wishes, this.wishes.len());
+        assert_eq!(count.usable, this.usable.len());
         this
     }
 
@@ -74,28 +80,22 @@ fn end(range: PhysRange) -> u64 {
 }
 
 impl MachineSink for Recorder {
-    fn bank(&mut self, bank: Bank) {
-        self.banks.push(bank);
-    }
-    fn reservation(&mut self, reservation: Reservation) {
-        self.reservations.push(reservation);
-    }
-    fn affinity(&mut self, affinity: Affinity) {
-        self.affinities.push(affinity);
-    }
-    fn cpu(&mut self, cpu: CpuEntry) {
-        self.cpus.push(cpu);
-    }
-    fn cpu_affinity(&mut self, affinity: CpuAffinity) {
-        self.cpu_affinities.push(affinity);
-    }
-    fn distance(&mut self, distance: Distance) {
-        self.distances.push(distance);
-    }
-    fn warning(&mut self, warning: Warning) {
-        let Source { .. } = warning.source;
-        assert!(!warning.to_string().contains('\n'));
-        self.warnings.push(warning);
+    fn fact(&mut self, fact: Fact) {
+        match fact {
+            Fact::Bank(bank) => self.banks.push(bank),
+            Fact::Reservation(reservation) => self.reservations.push(reservation),
+            Fact::Wish(wish) => self.wishes.push(wish),
+            Fact::Affinity(affinity) => self.affinities.push(affinity),
+            Fact::Cpu(cpu) => self.cpus.push(cpu),
+            Fact::CpuAffinity(cpu) => self.cpu_affinities.push(cpu),
+            Fact::Distance(distance) => self.distances.push(distance),
+            Fact::Usable(usable) => self.usable.push(usable),
+            Fact::DmaLimit(limit) => self.dma_limits.push(limit),
+            Fact::Warning(warning) => {
+                assert!(!warning.to_string().contains('\n'));
+                self.warnings.push(warning);
+            }
+        }
     }
 }
 

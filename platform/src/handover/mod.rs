@@ -20,7 +20,7 @@ use crate::read::{PhysRead, Unreadable};
 use arrayvec::ArrayVec;
 use core::fmt;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{MachineSink, MapPolicy, Owner, Problem, Reservation, Source, Table, Warning};
+use mm::machine::{MachineSink, Owner, Problem, Purpose, Reservation, Source, Table, Warning};
 
 /// Why nothing can be learnt from the loader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -122,7 +122,7 @@ impl BootInfo<'_> {
     }
 
     fn reserve(&mut self, range: PhysRange, owner: &str, source: Source) {
-        let reservation = Reservation { range, owner: Owner::new(owner), map: MapPolicy::Map, source };
+        let reservation = Reservation { range, owner: Owner::new(owner), purpose: Purpose::Held, source };
         if !range.is_empty() && self.reserved.try_push(reservation).is_err() {
             self.warn(source, Problem::TooMany { what: "boot modules", limit: MAX_RESERVED as u64 });
         }

@@ -21,7 +21,7 @@ mod table;
 use crate::power::PowerOff;
 use crate::read::PhysRead;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{MachineSink, MapPolicy, Owner, Problem, Reservation, Source, Warning};
+use mm::machine::{MachineSink, Owner, Problem, Purpose, Reservation, Source, Warning};
 use root::Root;
 use table::Table;
 
@@ -72,7 +72,7 @@ fn used(result: Result<(), Problem>, table: &Table, sink: &mut dyn MachineSink) 
 }
 
 fn reserve(sink: &mut dyn MachineSink, owner: &str, range: PhysRange, source: Source) {
-    sink.reservation(Reservation { range, owner: Owner::new(owner), map: MapPolicy::Map, source });
+    sink.reservation(Reservation { range, owner: Owner::new(owner), purpose: Purpose::Held, source });
 }
 
 #[cfg(test)]

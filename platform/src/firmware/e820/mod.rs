@@ -177,7 +177,7 @@ fn pc_rules(bank: Bank, each: &mut dyn FnMut(Bank)) {
     ] {
         let range = bank.range.intersection(range);
         if !range.is_empty() {
-            each(Bank { range, kind, source });
+            each(Bank { range, kind, source, ..bank });
         }
     }
 }

@@ -9,7 +9,7 @@ use super::{E820, Entry, SOFT_RESERVED};
 use crate::read::PhysRead;
 use arrayvec::ArrayVec;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{Bank, MemoryKind, Source, Table};
+use mm::machine::{Bank, MemoryKind, RegionFlags, Source, Table};
 
 const POINTS: usize = 65;
 
@@ -104,7 +104,12 @@ impl Merge<'_> {
 
     fn flush(&mut self) {
         if let Some((range, kind, index)) = self.pending.take() {
-            (self.each)(Bank { range, kind: name(kind), source: Source::entry(Table::E820, index) });
+            (self.each)(Bank {
+                range,
+                kind: name(kind),
+                flags: RegionFlags::empty(),
+                source: Source::entry(Table::E820, index),
+            });
         }
     }
 }

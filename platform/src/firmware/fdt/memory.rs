@@ -9,7 +9,8 @@ use super::tree::{Cells, cell, is_okay, number, value};
 use fdt::node::FdtNode;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, Bank, MachineSink, MapPolicy, MemoryKind, Owner, Plug, Problem, Reservation, Source, Table, Warning,
+    Affinity, Bank, Fact, MachineSink, MemoryKind, Owner, Plug, Problem, Purpose, RegionFlags, Reservation, Source,
+    Table, Warning,
 };
 
 /// The header's reservation block.
@@ -27,7 +28,7 @@ pub(super) fn reserve_map(entries: &[u8], sink: &mut dyn MachineSink) {
             }
             Some(range) => {
                 let owner = Owner::new("device tree reserve map");
-                sink.reservation(Reservation { range, owner, map: MapPolicy::Map, source });
+                sink.reservation(Reservation { range, owner, purpose: Purpose::Held, source });
             }
         }
     }
@@ -40,12 +41,14 @@ pub(super) fn memory_node(node: FdtNode<'_, '_>, cells: Cells, entry: u32, sink:
     }
     let reg = value(node, "reg");
     let banks = value(node, "linux,usable-memory").or(reg);
+    let hot_pluggable = node.property("hotpluggable").is_some();
+    let flags = if hot_pluggable { RegionFlags::HOTPLUG } else { RegionFlags::empty() };
     let next = each_range(banks, cells, Table::MemoryNode, entry, sink, &mut |range, source, sink| {
-        sink.bank(Bank { range, kind: MemoryKind::Usable, source });
+        sink.bank(Bank { range, kind: MemoryKind::Usable, flags, source });
     });
     match (node.property("numa-node-id"), cell(node, "numa-node-id")) {
         (_, Some(domain)) => {
-            let plug = if node.property("hotpluggable").is_some() { Plug::HotPluggable } else { Plug::Fixed };
+            let plug = if hot_pluggable { Plug::HotPluggable } else { Plug::Fixed };
             // What is wrong with `reg` is told once, above, unless only here it is read.
             let quiet = &mut Quiet(sink);
             each_range(reg, cells, Table::MemoryNode, entry, quiet, &mut |range, source, sink| {
@@ -81,10 +84,10 @@ pub(super) fn reserved_memory(node: FdtNode<'_, '_>, root: Cells, sink: &mut dyn
             continue;
         }
         let owner = Owner::new(child.name);
-        let map = if child.property("no-map").is_some() { MapPolicy::NoMap } else { MapPolicy::Map };
+        let purpose = if child.property("no-map").is_some() { Purpose::NoMap } else { Purpose::Held };
         let sources = &mut |range, _, sink: &mut dyn MachineSink| {
             let source = Source::entry(Table::ReservedMemory, index);
-            sink.reservation(Reservation { range, owner, map, source });
+            sink.reservation(Reservation { range, owner, purpose, source });
         };
         each_range(reg, cells, Table::ReservedMemory, index, sink, sources);
     }
@@ -125,13 +128,9 @@ fn each_range(
 struct Quiet<'s>(&'s mut dyn MachineSink);
 
 impl MachineSink for Quiet<'_> {
-    fn bank(&mut self, _: Bank) {}
-    fn reservation(&mut self, _: Reservation) {}
-    fn affinity(&mut self, affinity: Affinity) {
-        self.0.affinity(affinity);
+    fn fact(&mut self, fact: Fact) {
+        if matches!(fact, Fact::Affinity(_)) {
+            self.0.fact(fact);
+        }
     }
-    fn cpu(&mut self, _: mm::machine::CpuEntry) {}
-    fn cpu_affinity(&mut self, _: mm::machine::CpuAffinity) {}
-    fn distance(&mut self, _: mm::machine::Distance) {}
-    fn warning(&mut self, _: Warning) {}
 }

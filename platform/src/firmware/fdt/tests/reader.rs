@@ -4,7 +4,7 @@ use crate::handover::{MemoryMapSource, image};
 use crate::power::{Conduit, Off};
 use crate::read::MemoryImage;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{MapPolicy, Plug, Problem, Source, Table};
+use mm::machine::{Plug, Problem, Purpose, Source, Table};
 
 const GIB: u64 = 1 << 30;
 
@@ -53,8 +53,8 @@ fn the_odd_board_is_understood() {
             ("overlap@1000000", 0x200_0000, 0x200_1000),
         ]
     );
-    assert_eq!(board.reservations[2].map, MapPolicy::NoMap);
-    assert_eq!(board.reservations[3].map, MapPolicy::Map);
+    assert_eq!(board.reservations[2].purpose, Purpose::NoMap);
+    assert_eq!(board.reservations[3].purpose, Purpose::Held);
     let cpus: Vec<_> = board.cpus.iter().map(|cpu| (cpu.hardware_id, cpu.domain)).collect();
     assert_eq!(cpus, [(0, Some(2)), (0x100, Some(7))], "a CPU that waits counts, one that failed does not");
     blob_of(BARE, |blob| {

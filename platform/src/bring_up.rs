@@ -1,0 +1,160 @@
+//! From what the firmware said to zones: the stages that need no hardware.
+//!
+//! `kernel` calls them on the machine that it runs on, `cargo xtask simulate` on machines that are not there; nothing
+//! here knows which. The order is that of the functions below: [`memory`], [`nodes`], [`node_data`], [`zones`]. Between them the
+//! kernel builds its page tables. Linux: `setup_arch`, `arm64_memblock_init`, `free_area_init`.
+
+use crate::options::Options;
+use core::fmt;
+use mm::addr::PhysRange;
+use mm::arch::{PageFormat, PhysMap};
+use mm::machine::{MachineMemory, Rules, Warning};
+use mm::memblock::{Memblock, MemblockError};
+use mm::numa::{Nodes, NumaError, NumaPolicy};
+use mm::view::boot;
+use mm::zone::{ZoneError, ZoneLimits, Zones};
+
+/// What is known before the first stage.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'a> {
+    /// Whose rules apply.
+    pub rules: Rules,
+    /// What the firmware said.
+    pub machine: &'a MachineMemory<'a>,
+    /// What the command line asks for.
+    pub options: &'a Options,
+    /// What this kernel can address.
+    pub reach: PhysRange,
+}
+
+/// Where a stage prints what Linux prints, and whom it warns.
+pub struct Listener<'l> {
+    /// Lines of the boot log.
+    pub text: &'l mut dyn fmt::Write,
+    /// What was dropped or changed.
+    pub warn: &'l mut dyn FnMut(Warning),
+}
+
+/// Why bring-up cannot go on.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum BringUpError {
+    /// Nothing is left of what the firmware names.
+    NoMemory,
+    /// Regions cannot be kept.
+    Regions(MemblockError),
+    /// Memory cannot be put on nodes.
+    Nodes(NumaError),
+    /// Nodes cannot be cut into zones.
+    Zones(ZoneError),
+}
+
+impl fmt::Display for BringUpError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoMemory => f.write_str("no usable memory: nothing is left of what the firmware names"),
+            Self::Regions(error) => write!(f, "memblock: {error}"),
+            Self::Nodes(error) => write!(f, "nodes: {error}"),
+            Self::Zones(error) => write!(f, "zones: {error}"),
+        }
+    }
+}
+
+impl core::error::Error for BringUpError {}
+
+impl From<MemblockError> for BringUpError {
+    fn from(error: MemblockError) -> Self {
+        Self::Regions(error)
+    }
+}
+
+impl From<NumaError> for BringUpError {
+    fn from(error: NumaError) -> Self {
+        Self::Nodes(error)
+    }
+}
+
+impl From<ZoneError> for BringUpError {
+    fn from(error: ZoneError) -> Self {
+        Self::Zones(error)
+    }
+}
+
+/// Fills `memblock` with the memory that there is and that may be used, and with everything that somebody holds.
+///
+/// # Errors
+/// There is no memory, or too little of it to keep its own description.
+pub fn memory<A: PhysMap + PageFormat>(
+    plan: &Plan<'_>,
+    memblock: &mut Memblock<A>,
+    listener: &mut Listener<'_>,
+) -> Result<(), BringUpError> {
+    memblock.populate(plan.machine, listener.warn)?;
+    memblock.limit(plan.reach, plan.machine, listener.warn)?;
+    if memblock.memory_size() == 0 {
+        return Err(BringUpError::NoMemory);
+    }
+    Ok(())
+}
+
+/// Puts all memory on nodes.
+///
+/// # Errors
+/// There is no memory for the tables of nodes.
+pub fn nodes<A: PhysMap + PageFormat>(
+    plan: &Plan<'_>,
+    memblock: Memblock<A>,
+    listener: &mut Listener<'_>,
+) -> Result<Nodes<A>, BringUpError> {
+    let policy = NumaPolicy { rules: plan.rules, option: plan.options.numa };
+    Ok(Nodes::assign(memblock, plan.machine, policy, listener.text, listener.warn)?)
+}
+
+/// Places `bytes` of data for each node on that node.
+///
+/// # Errors
+/// There is no memory for it.
+pub fn node_data<A: PhysMap + PageFormat>(
+    nodes: &mut Nodes<A>,
+    bytes: u64,
+    listener: &mut Listener<'_>,
+) -> Result<(), BringUpError> {
+    Ok(nodes.place_data(bytes, listener.text)?)
+}
+
+/// Cuts nodes into zones and orders them; a memory map will take `struct_page_bytes` a page.
+///
+/// # Errors
+/// There is no memory for the tables of zones.
+pub fn zones<A: PhysMap + PageFormat>(
+    plan: &Plan<'_>,
+    nodes: Nodes<A>,
+    struct_page_bytes: u64,
+    listener: &mut Listener<'_>,
+) -> Result<Zones<A>, BringUpError> {
+    let ram = nodes.memblock().memory().span();
+    let limits = match plan.rules {
+        Rules::X86 => ZoneLimits::x86(A::PAGE_SHIFT),
+        Rules::Arm64 => ZoneLimits::arm64(ram, plan.machine.dma_limit.map(|limit| limit.end)),
+    };
+    let mut zones = Zones::lay_out(nodes, limits)?;
+    zones.build_zonelists()?;
+    // Text that cannot be written is no reason to stop.
+    let _ = zone_text(plan, &zones, struct_page_bytes, listener.text);
+    Ok(zones)
+}
+
+fn zone_text<A: PhysMap + PageFormat>(
+    plan: &Plan<'_>,
+    zones: &Zones<A>,
+    struct_page_bytes: u64,
+    text: &mut dyn fmt::Write,
+) -> fmt::Result {
+    boot::zone_layout(zones, text)?;
+    boot::fallback_orders(zones, text)?;
+    // The lists themselves only on demand, as in Linux.
+    if plan.options.mminit_loglevel >= 4 {
+        boot::zonelist_entries(zones, text)?;
+    }
+    // The page allocator has no page blocks yet.
+    boot::built(zones, struct_page_bytes, boot::Mobility::Off, text)
+}
