@@ -7,10 +7,10 @@
 
 use crate::log::warning;
 use crate::report::stop;
+use crate::system::Mm;
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;
-use mm::Mm;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
 use mm::machine::{Count, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Source, Table};
@@ -121,7 +121,7 @@ pub(crate) fn resources(machine: &MachineMemory<'_>, zones: &mut Zones<Native>) 
 }
 
 /// Linux's line about what there is and where it went.
-pub(crate) fn memory_line(mm: &Mm<Native>) {
+pub(crate) fn memory_line(mm: &Mm) {
     let kib = |bytes: u64| bytes >> 10;
     let section = |name: &str| {
         entry::image().iter().filter(|section| section.name == name).map(|section| section.phys.size()).sum::<u64>()

@@ -2,9 +2,11 @@
 
 use super::{CommandError, Failures, Monitor, Outcome};
 use crate::log::{self, Output};
+use crate::system::Model;
 use arch::{LAYOUT, Native, exit};
 use core::fmt::Write;
 use mm::addr::{PhysAddr, VirtAddr};
+use mm::model::MemoryModel;
 use mm::view;
 
 /// A command.
@@ -84,7 +86,7 @@ fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {
-    Ok(writeln!(Output, "{LAYOUT}")?)
+    Ok(writeln!(Output, "{LAYOUT}\nmemory model: {}", Model::NAME)?)
 }
 
 fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
