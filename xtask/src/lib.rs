@@ -18,6 +18,7 @@ mod exit;
 mod firmware;
 mod image;
 mod instructions;
+mod kernel;
 mod matrix;
 mod memory;
 mod missing;

@@ -12,6 +12,7 @@ use crate::exit::usage;
 use crate::firmware::Firmware;
 use crate::firmware::bios::Bios;
 use crate::firmware::tree::Tree;
+use crate::kernel::{Kernel, Model};
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
 use crate::qemu::TestDevice;
@@ -29,6 +30,8 @@ const WARNING: &str = "warning: ";
 pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) arch: Arch,
+    /// The memory model of the kernel that boots.
+    pub(crate) model: Model,
     pub(crate) machine: String,
     pub(crate) cpu: Option<String>,
     pub(crate) memory: MemorySize,
@@ -79,6 +82,8 @@ struct Defaults {
 struct Entry {
     name: String,
     arch: Arch,
+    #[serde(default)]
+    model: Model,
     machine: String,
     cpu: Option<String>,
     memory: Option<MemorySize>,
@@ -160,6 +165,7 @@ impl Machine {
         Ok(Self {
             name: entry.name,
             arch: entry.arch,
+            model: entry.model,
             machine: entry.machine,
             cpu: entry.cpu,
             memory,
@@ -176,6 +182,11 @@ impl Machine {
             stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })
+    }
+
+    /// The kernel that boots on it.
+    pub(crate) fn kernel(&self) -> Kernel {
+        Kernel { arch: self.arch, model: self.model }
     }
 
     /// The first expectation that the log does not meet. They are met in their order, each by a line after the one
@@ -247,6 +258,7 @@ mod tests {
             assert!(of_arch().any(|machine| machine.numa.is_some()));
             assert!(of_arch().any(|machine| machine.memory == MemorySize::gib(256)));
             assert!(of_arch().any(|machine| machine.cpu.as_deref() == Some("max")));
+            assert!(of_arch().any(|machine| machine.model == Model::Flat));
         }
         for kind in ["pc", "q35", "microvm", "virt"] {
             let powers_off = |machine: &&Machine| {

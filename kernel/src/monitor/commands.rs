@@ -2,11 +2,9 @@
 
 use super::{CommandError, Failures, Monitor, Outcome};
 use crate::log::{self, Output};
-use crate::system::Model;
 use arch::{LAYOUT, Native, exit};
 use core::fmt::Write;
 use mm::addr::{PhysAddr, VirtAddr};
-use mm::model::MemoryModel;
 use mm::view;
 
 /// A command.
@@ -86,7 +84,7 @@ fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {
-    Ok(writeln!(Output, "{LAYOUT}\nmemory model: {}", Model::NAME)?)
+    Ok(writeln!(Output, "{LAYOUT}")?)
 }
 
 fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
