@@ -133,7 +133,7 @@ fn storm<K: Kind, const SHIFT: u32>(
 const STEPS: u32 = if cfg!(miri) { 12 } else { 4000 };
 
 pub(crate) fn storm_on_a_small_machine_with_holes_and_odd_ends<K: Kind>() {
-    let high = if cfg!(miri) { MIB } else { 11 * MIB };
+    let high = if cfg!(miri) { 3 * MIB } else { 11 * MIB };
     let machine = Machine::<12>::builder()
         .ram(0, 0x9f000, 0)
         .ram(0x10_0000, MIB + 0x3000, 0)
