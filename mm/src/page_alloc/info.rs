@@ -78,8 +78,11 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
 
     fn undescribed(&self, pfn: Pfn) -> PageInfo {
         let section = self.memmap().section(Granule::<A>::section_of(pfn));
-        if section.state == SectionState::Hole {
-            return PageInfo::NoSection;
+        match section.state {
+            SectionState::Hole => return PageInfo::NoSection,
+            // Some models have no records for all of a section: only for what is near memory.
+            SectionState::Described => return PageInfo::Hole,
+            SectionState::Pending | SectionState::Untouched => {}
         }
         let start = Pfn::new(pfn.as_u64() & !(Granule::<A>::FRAMES - 1));
         let granule = PfnRange::new(start, start.saturating_add(Granule::<A>::FRAMES));

@@ -199,8 +199,9 @@ pub(crate) fn frees_that_cannot_be_right_are_refused_by_name<K: Kind>() {
         (inside, 0, FreeError::NotHead { head: block, order: order(3) }),
         (Pfn::new(0x180), 0, FreeError::NotAllocated { state: PageState::Reserved }),
         (Pfn::new(0x181), 0, FreeError::NotAllocated { state: PageState::Reserved }),
-        // A hole in a section with memory; a section without; far away.
+        // Holes in a section with memory, near it and not; a section without; far away.
         (Pfn::new(0xff), 0, FreeError::Foreign),
+        (Pfn::new(0x5000), 0, FreeError::Foreign),
         (Pfn::new(0x9000), 0, FreeError::Foreign),
         (Pfn::new(u64::MAX), 0, FreeError::Foreign),
         (Pfn::new(1 << 40), 10, FreeError::Foreign),
