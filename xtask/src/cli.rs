@@ -8,6 +8,7 @@ use crate::arch::Arch;
 use crate::memory::MemorySize;
 use crate::missing::Consent;
 use crate::numa::{Distances, Numa};
+use crate::oracle::OracleArgs;
 
 #[derive(Parser)]
 #[command(
@@ -30,6 +31,8 @@ pub(crate) enum Verb {
     Build(BuildArgs),
     /// Run the host tests, then boot every machine of ci/matrix.toml
     Test(TestArgs),
+    /// Ask Linux what it makes of the machines of ci/matrix.toml, and hold our kernel against that
+    Oracle(OracleArgs),
     /// Say what is needed and whether it is there
     Doctor(DoctorArgs),
     /// Do exactly what CI does: format, lints, documentation, `test --yes`
