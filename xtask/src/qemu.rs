@@ -4,7 +4,7 @@
 //! so large that the host may not have it, is reserved by nobody (`reserve=off`): the guest pays for what it touches.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
@@ -14,7 +14,7 @@ use crate::arch::Arch;
 use crate::firmware::{Loaded, Payload};
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
-use crate::process::{self, Ending, Input, Next};
+use crate::process::{self, Ending, Input, Next, Piece};
 use crate::workspace;
 
 /// From here on even a single node's memory is not reserved on the host.
@@ -138,9 +138,9 @@ impl Qemu {
         self.hardware(&mut list, &format!(",dumpdtb={escaped}"));
         let mut complaint = String::new();
         let mut command = Command::new(self.arch.qemu());
-        command.args(list.0).stdin(Stdio::null());
+        command.args(list.0);
         let ending = process::watch(&mut command, Input::Nothing, Some(DESCRIBE_LIMIT), &mut |piece| {
-            if let process::Piece::Diagnostic(bytes) = piece {
+            if let Piece::Diagnostic(bytes) = piece {
                 complaint.push_str(&String::from_utf8_lossy(&bytes));
             }
             Ok(Next::GoOn)

@@ -114,8 +114,8 @@ impl Loaded {
         places.iter().flat_map(|(name, place)| place.options(&self.folder.join(name))).collect()
     }
 
-    /// Writes the files that the options name. `elf` is our kernel's ELF file, for a BIOS that enters it; `describe` makes
-    /// QEMU write the machine's own device tree.
+    /// Writes the files that the options name. `elf` is our kernel's ELF file, for a BIOS that enters it; `describe`
+    /// makes QEMU write the machine's own device tree.
     ///
     /// # Errors
     /// When the kernel cannot be read, QEMU does not describe the machine, or a file cannot be written.

@@ -87,10 +87,15 @@ fn of_zones(line: &str, facts: &mut Facts) -> Option<()> {
         facts.zonelists.push(Zonelist { kind: kind.to_owned(), asked: asked.to_owned(), zones });
     } else if let Some(rest) = line.strip_prefix("Built ") {
         let (count, rest) = rest.split_once(" zonelists, ")?;
-        facts.totals.zonelists = count.parse().ok()?;
-        facts.totals.total_pages = rest.rsplit_once(' ')?.1.parse().ok()?;
+        // The first of these lines is of bring-up; memory that is plugged in makes Linux say it anew.
+        if facts.totals.zonelists == 0 {
+            facts.totals.zonelists = count.parse().ok()?;
+            facts.totals.total_pages = rest.rsplit_once(' ')?.1.parse().ok()?;
+        }
     } else if let Some(zone) = line.strip_prefix("Policy zone: ") {
-        zone.clone_into(&mut facts.totals.policy_zone);
+        if facts.totals.policy_zone.is_empty() {
+            zone.clone_into(&mut facts.totals.policy_zone);
+        }
     } else if let Some(rest) = line.strip_prefix("Memory: ") {
         let (counts, _) = rest.split_once(" available")?;
         let (available, physical) = counts.split_once('/')?;
@@ -226,6 +231,12 @@ mod tests {
             physical_kib: 2_096_632,
         };
         assert_eq!(facts.totals, totals);
+    }
+
+    #[test]
+    fn bring_up_has_the_first_word() {
+        let again = "Built 1 zonelists, mobility grouping on.  Total pages: 500350\nPolicy zone: DMA32";
+        assert_eq!(read(&format!("{LOG}\n{again}")).totals, read(LOG).totals);
     }
 
     #[test]

@@ -96,6 +96,8 @@ impl Apt {
             ("APT::Sandbox::User", String::new()),
             ("Acquire::Languages", "none".to_owned()),
             ("Acquire::IndexTargets::deb::DEP-11::DefaultEnabled", "false".to_owned()),
+            // Without this a list that cannot be fetched is a warning.
+            ("APT::Update::Error-Mode", "any".to_owned()),
             // What the host's settings do after an update is the host's business.
             ("APT::Update::Post-Invoke", String::new()),
             ("APT::Update::Post-Invoke-Success", String::new()),
