@@ -39,9 +39,9 @@ impl<A: Arch> Memmap for Discontig<A> {
             return None;
         }
         let record = self.arrays.get(section.node.index())?.record(pfn)?;
-        // SAFETY: the section is described, so its part of its node's array, which memblock gave for good in mapped RAM,
-        // was cleared, a value of `Page`, before the state said so. Records are as long as their alignment and the array
-        // begins at a page. They are only ever reached as atomics.
+        // SAFETY: the section is described, so its part of its node's array, which memblock gave for good in mapped
+        // RAM, was cleared, a value of `Page`, before the state said so. Records are as long as their alignment and
+        // the array begins at a page. They are only ever reached as atomics.
         Some(unsafe { &*self.access.phys_ptr(record).cast::<Page>() })
     }
 }

@@ -6,9 +6,9 @@
 //! | model | records lie | a hole costs | frame → record | record → frame |
 //! |---|---|---|---|---|
 //! | [`Vmemmap`] | in one array of virtual space, indexed by frame number | nothing | a shift, an addition | the same |
-//! | [`SparseExtreme`], [`SparseStatic`] | in a map for each section, in RAM | nothing | entry, shift, addition | two loads more |
+//! | [`SparseExtreme`], [`SparseStatic`] | in a map for each section | nothing | entry, shift, add | two loads more |
 //! | [`Flat`] | in one array in RAM, from the first frame on | its records | subtract, compare, shift, add | the same |
-//! | [`Discontig`] | in an array on each node | its records, but not between nodes | as `Flat`, of the node | O(nodes) |
+//! | [`Discontig`] | in an array on each node | its records; not between nodes | as `Flat`, of the node | O(nodes) |
 //!
 //! In each of them `mem_section`, a table of *sections* (128 MiB, 512 MiB with 64 KiB pages), says whether a section is
 //! a hole, memory that was never touched, or described, and which node it is on. The two stand side by side because
@@ -73,8 +73,8 @@ pub trait MemoryModel<A: Arch>: Describe<A> + fmt::Debug {
     /// Its name, as the boot log has it.
     const NAME: &'static str;
 
-    /// The order of the block at the start of a granule that holds the granule's records once it is carved; `None` where
-    /// they have a place already, and all of the granule can be handed out.
+    /// The order of the block at the start of a granule that holds the granule's records once it is carved; `None`
+    /// where they have a place already, and all of the granule can be handed out.
     const GRANULE_MEMMAP: Option<Order>;
 
     /// The frame whose record `page` is; `None` for any other record.

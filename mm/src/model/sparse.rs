@@ -55,9 +55,9 @@ impl<A: Arch, S: Sections<A, Word = AtomicU64>> Memmap for Sparse<A, S> {
         let map = map_of(Word::acquire(self.sections.word(Granule::<A>::section_of(pfn))?))?;
         let offset = (pfn.as_u64() & (Granule::<A>::SECTION_FRAMES - 1)) * Page::BYTES;
         let record = map.address(A::PAGE_SHIFT).saturating_add(offset);
-        // SAFETY: the section is described, so its map, which is mapped RAM that is the memmap's for good, was cleared,
-        // a value of `Page`, before the entry said so. Records are as long as their alignment and a map begins at a page.
-        // They are only ever reached as atomics.
+        // SAFETY: the section is described, so its map, which is mapped RAM that is the memmap's for good, was
+        // cleared, a value of `Page`, before the entry said so. Records are as long as their alignment and a map
+        // begins at a page. They are only ever reached as atomics.
         Some(unsafe { &*self.access.phys_ptr(record).cast::<Page>() })
     }
 }

@@ -2,9 +2,9 @@
 //!
 //! [`SectionTable`] has two levels: an array of roots, sized by the highest section that holds memory, and a page of
 //! entries under each root that has memory below it. With entries of 4 bytes and pages of 4 KiB a root covers 128 GiB.
-//! [`FixedTable`] is one array for all sections up to a limit that the type names: a dependent load less, but memory for
-//! sections that are not there, and no room for memory beyond the limit. It lies in boot memory too, since a value of
-//! this size would not fit the stacks over which it is handed on.
+//! [`FixedTable`] is one array for all sections up to a limit that the type names: a dependent load less, but memory
+//! for sections that are not there, and no room for memory beyond the limit. It lies in boot memory too, since a value
+//! of this size would not fit the stacks over which it is handed on.
 //!
 //! Both are made at boot, while the page allocator takes memblock over. Linux: `CONFIG_SPARSEMEM_EXTREME` and
 //! `CONFIG_SPARSEMEM_STATIC`, `mem_section` and `sparse_index_init` in `mm/sparse.c`.
