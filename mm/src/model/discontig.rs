@@ -74,7 +74,7 @@ impl<A: Arch> Discontig<A> {
         Ok(arrays)
     }
 
-    /// The array that holds the records of `frames`, which lie in sections of `node`.
+    /// Clears the records of `frames`, which lie in sections of `node`.
     fn clear(&self, frames: PfnRange, node: NodeId) {
         let Some(array) = self.arrays.get(node.index()) else { return };
         // SAFETY: the array is mapped RAM that memblock gave it, and the sections of these frames are not described.
