@@ -27,6 +27,7 @@ mod process;
 mod qemu;
 mod run;
 mod serial;
+mod simulate;
 mod symbols;
 mod test;
 mod verbs;

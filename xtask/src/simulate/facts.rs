@@ -1,0 +1,101 @@
+//! A machine's file, stated as its firmware would state it.
+//!
+//! Memory maps go through the readers of `platform`, as bytes where those read bytes; only what no table of this machine
+//! is known for (a kernel's own list of memory, SRAT as a log prints it, who holds what) is stated here, one fact each.
+//! Like every front end this runs several times over the same subject.
+
+use mm::machine::{
+    Affinity, Bank, CpuAffinity, CpuEntry, MachineSink, MemoryKind, Owner, Plug, Purpose, RegionFlags, Reservation, Rules,
+    Source, Table,
+};
+use platform::MemoryImage;
+use platform::firmware::fdt::Blob;
+
+use super::e820;
+use super::node_ranges::unmapped;
+use super::subject::{HeldMapping, Map, NodeRange, SratMemory, Subject};
+
+/// What the firmware left in memory, kept for as long as it is read.
+#[derive(Debug)]
+pub(super) enum Tables<'s> {
+    /// A PC's memory map.
+    E820(e820::Table),
+    /// A device tree that was checked.
+    Tree(Blob<'s>),
+    /// No table: a kernel's list of memory.
+    NodeRanges(&'s [NodeRange]),
+}
+
+impl Tables<'_> {
+    /// The text that a boot begins with: the firmware's map.
+    pub(super) fn print(&self, text: &mut dyn std::fmt::Write) -> std::fmt::Result {
+        match self {
+            Self::E820(table) => {
+                let pieces = [(e820::MAP_AT, &*table.bytes)];
+                table.map.print(&mut MemoryImage::new(&pieces), text)?;
+                table.map.print_rules(&mut MemoryImage::new(&pieces), text)
+            }
+            Self::Tree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
+                Some(model) => writeln!(text, "Machine model: {model}"),
+                None => Ok(()),
+            },
+            Self::NodeRanges(_) => Ok(()),
+        }
+    }
+}
+
+/// Hands every fact about the machine to `sink`.
+pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn MachineSink) {
+    for (held, entry) in subject.held.iter().zip(0..) {
+        // What a kernel's list shows of `no-map` is stated with the list.
+        let listed = matches!(subject.map, Map::NodeRanges(_));
+        let purpose = if held.mapping == HeldMapping::Unmapped && !listed { Purpose::NoMap } else { Purpose::Held };
+        let table = match subject.rules {
+            Rules::X86 => Table::StartInfo,
+            Rules::Arm64 => Table::ReservedMemory,
+        };
+        let source = Source::entry(table, entry);
+        sink.reservation(Reservation { range: held.span.range(), owner: Owner::new(&held.owner), purpose, source });
+    }
+    match tables {
+        Tables::E820(table) => {
+            let pieces = [(e820::MAP_AT, &*table.bytes)];
+            table.map.describe(&mut MemoryImage::new(&pieces), sink);
+        }
+        Tables::Tree(tree) => tree.describe(sink),
+        Tables::NodeRanges(ranges) => listed(subject, ranges, sink),
+    }
+    srat(subject, sink);
+}
+
+/// Memory as a kernel listed it.
+fn listed(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink) {
+    let several = ranges.iter().any(|range| range.node != 0) && subject.srat.is_empty();
+    for (range, entry) in ranges.iter().zip(0..) {
+        let source = Source::entry(Table::Kernel, entry);
+        let bytes = range.span.range();
+        sink.bank(Bank { range: bytes, kind: MemoryKind::Usable, flags: RegionFlags::empty(), source });
+        if several {
+            sink.affinity(Affinity { range: bytes, domain: range.node.into(), plug: Plug::Fixed, source });
+        }
+    }
+    for span in unmapped(ranges, &subject.held) {
+        let (owner, source) = (Owner::new("not in the direct map"), Source::whole(Table::ReservedMemory));
+        sink.reservation(Reservation { range: span.range(), owner, purpose: Purpose::NoMap, source });
+    }
+}
+
+/// What SRAT says. A CPU that it names is there.
+fn srat(subject: &Subject, sink: &mut dyn MachineSink) {
+    for (cpu, entry) in subject.srat_cpus.iter().zip(0..) {
+        let source = Source::entry(Table::Srat, entry);
+        sink.cpu(CpuEntry { hardware_id: cpu.hardware_id, domain: None, source });
+        sink.cpu_affinity(CpuAffinity { hardware_id: cpu.hardware_id, domain: cpu.domain, source });
+    }
+    let first = u32::try_from(subject.srat_cpus.len()).unwrap_or(u32::MAX);
+    for (memory, entry) in subject.srat.iter().zip(first..) {
+        let source = Source::entry(Table::Srat, entry);
+        let SratMemory { domain, plug, .. } = *memory;
+        sink.affinity(Affinity { range: memory.span.range(), domain, plug, source });
+    }
+}

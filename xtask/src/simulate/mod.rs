@@ -1,0 +1,156 @@
+//! `cargo xtask simulate`: bring-up of a machine that is not here, from the file that describes it.
+//!
+//! The way of a file: `input` reads it and says what kind it is; `machine_file` (TOML), `log` (what a kernel printed) or
+//! the device tree's own reader make a [`Subject`](subject::Subject) of it; `srat` sees to the numbers of its nodes;
+//! `facts` states it to `mm` and `platform` as its firmware would; `run` takes it through the same stages as the kernel,
+//! up to zonelists; `summary` and `why` look at the result. No memory of the machine is touched but for one window, so
+//! its size does not matter. A file that cannot be used is one line, and the others still run.
+
+mod e820;
+mod facts;
+mod input;
+mod log;
+mod machine_file;
+#[cfg(test)]
+mod maps;
+mod node_ranges;
+mod run;
+mod srat;
+mod subject;
+mod summary;
+mod why;
+
+use std::path::Path;
+
+use anyhow::{Context as _, Result, anyhow};
+use platform::Cmdline;
+use serde::Serialize;
+
+use crate::cli::{SimulateArgs, SimulateFormat, SimulatePages};
+use crate::exit::{Exit, report};
+use facts::Tables;
+use subject::{Map, PageSize, Subject};
+use summary::Summary;
+use why::Why;
+
+/// Items of a command line whose effect a map after them shows.
+const MAP_OPTIONS: &[&str] = &["mem", "memmap"];
+/// Items whose effect a kernel's list of memory by node shows.
+const NODE_OPTIONS: &[&str] = &["mem", "memmap", "numa"];
+
+/// One file's part of the JSON output.
+#[derive(Serialize)]
+struct Object {
+    schema: u32,
+    config: String,
+    file: String,
+    #[serde(flatten)]
+    summary: Option<Summary>,
+    /// Why there is nothing else.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+    warnings: Vec<String>,
+}
+
+/// Simulates each file, and says how the worst of them went.
+pub(crate) fn simulate(args: &SimulateArgs) -> Result<Exit> {
+    let mut worst = Exit::Right;
+    let mut objects = Vec::new();
+    for path in &args.files {
+        let result = match args.format {
+            SimulateFormat::Json => as_json(path, args, &mut objects),
+            SimulateFormat::Text => as_text(path, args),
+        };
+        if let Err(error) = result {
+            worst = worst.max(report(&error.context(path.display().to_string())));
+        }
+    }
+    if args.format == SimulateFormat::Json {
+        let text = match objects.as_slice() {
+            [object] if args.files.len() == 1 => serde_json::to_string_pretty(object),
+            _ => serde_json::to_string_pretty(&objects),
+        };
+        println!("{}", text.context("the result cannot be written as JSON")?);
+    }
+    Ok(worst)
+}
+
+/// The machine that the file at `path` describes, with what the command line says besides.
+fn subject(path: &Path, args: &SimulateArgs) -> Result<Subject> {
+    let mut subject = input::read(path)?;
+    srat::number_domains(&mut subject);
+    if let Some(line) = &args.append {
+        subject.cmdline = format!("{} {line}", subject.cmdline);
+    }
+    if let Some(size) = args.page_size {
+        subject.page_size = match size {
+            SimulatePages::K4 => PageSize::K4,
+            SimulatePages::K16 => PageSize::K16,
+            SimulatePages::K64 => PageSize::K64,
+        };
+    }
+    Ok(subject)
+}
+
+/// Adds an object for the file, whatever comes of it.
+fn as_json(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Result<()> {
+    let (mut summary, mut log, mut notes) = (Summary::default(), run::Log::default(), Vec::new());
+    let result = subject(path, args).and_then(|subject| {
+        notes.clone_from(&subject.notes);
+        bring_up(&subject, &mut log, &mut summary)
+    });
+    let error = result.as_ref().err().map(|error| format!("{error:#}"));
+    notes.append(&mut log.warnings);
+    objects.push(Object {
+        schema: 1,
+        config: input::config(path),
+        file: path.display().to_string(),
+        summary: error.is_none().then_some(summary),
+        error,
+        warnings: notes,
+    });
+    result
+}
+
+fn as_text(path: &Path, args: &SimulateArgs) -> Result<()> {
+    let subject = subject(path, args)?;
+    if args.files.len() > 1 {
+        println!("==> {} <==", path.display());
+    }
+    let mut log = run::Log::default();
+    let mut why = Why::new(args.why.map(|address| address.0));
+    let result = bring_up(&subject, &mut log, &mut why);
+    for warning in subject.notes.iter().chain(&log.warnings) {
+        eprintln!("warning: {warning}");
+    }
+    match &why.text {
+        Some(text) => print!("{text}"),
+        None => print!("{}", log.text),
+    }
+    result
+}
+
+/// Checks what must be checked before it is read, and brings the machine up.
+fn bring_up(subject: &Subject, log: &mut run::Log, visitor: &mut impl run::Visitor) -> Result<()> {
+    let mut checked = Vec::new();
+    let tables = match &subject.map {
+        Map::E820 { entries, changes } => Tables::E820(e820::table(entries, changes)),
+        Map::NodeRanges(ranges) => Tables::NodeRanges(ranges),
+        Map::Efi(_) => return Err(anyhow!("an EFI memory map alone cannot be read yet")),
+        Map::Tree(bytes) => {
+            checked.clone_from(bytes);
+            Tables::Tree(platform::firmware::fdt::check(&mut checked).map_err(|error| anyhow!("{error}"))?)
+        }
+    };
+    run::run(subject, &tables, log, visitor)
+}
+
+/// The command line without the items called `names`.
+fn without_items(cmdline: &str, names: &[&str]) -> String {
+    if names.is_empty() {
+        return cmdline.to_owned();
+    }
+    let cmdline = Cmdline::new(cmdline);
+    let kept = cmdline.items().filter(|item| !names.contains(&item.name)).map(|item| item.to_string());
+    kept.collect::<Vec<_>>().join(" ")
+}
