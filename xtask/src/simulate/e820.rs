@@ -5,10 +5,12 @@
 //! registers and devices that are not here, so it is applied to the entries as a fact of the machine. Linux:
 //! `e820__range_update`, `e820__range_remove`, `mtrr_trim_uncached_memory`.
 
+use std::fmt;
+
 use mm::addr::PhysAddr;
 use platform::firmware::e820::E820;
 
-use super::subject::{Change, E820Entry, Span};
+use super::subject::{Change, E820Entry, Span, e820_word};
 
 /// Where the map lies: an address that only its reader sees.
 pub(super) const MAP_AT: PhysAddr = PhysAddr::new(0x1000);
@@ -38,6 +40,24 @@ pub(super) fn table(entries: &[E820Entry], changes: &[Change]) -> Table {
     let entries = u32::try_from(entries.len()).unwrap_or(u32::MAX);
     Table { bytes, map: E820 { at: MAP_AT, entries } }
 }
+
+/// Prints a change as the kernel that made it did; not the two that every PC's kernel makes and prints itself.
+pub(super) fn print_change(change: Change, text: &mut dyn fmt::Write) -> fmt::Result {
+    if OF_EVERY_PC.contains(&(change.span.first(), change.span.last())) {
+        return Ok(());
+    }
+    let (first, last) = (change.span.first(), change.span.last());
+    let verb = if change.to.is_some() { "update" } else { "remove" };
+    write!(text, "e820: {verb} [mem {first:#010x}-{last:#010x}]")?;
+    match (change.from, change.to) {
+        (Some(from), Some(to)) => writeln!(text, " {} ==> {}", e820_word(from), e820_word(to)),
+        (Some(from), None) => writeln!(text, " {}", e820_word(from)),
+        (None, _) => writeln!(text),
+    }
+}
+
+/// The first page, and video memory with the BIOS.
+const OF_EVERY_PC: [(u64, u64); 2] = [(0, 0xfff), (0xa_0000, 0xf_ffff)];
 
 /// What `change` makes of `entry`.
 fn changed(entry: E820Entry, change: Change) -> [Option<E820Entry>; 3] {

@@ -4,8 +4,11 @@
 //! is known for (a kernel's own list of memory, SRAT as a log prints it, who holds what) is stated here, one fact each.
 //! Like every front end this runs several times over the same subject.
 
+use std::fmt;
+
+use mm::addr::PhysAddr;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, MachineSink, MemoryKind, Owner, Plug, Purpose, RegionFlags, Reservation, Rules,
+    Affinity, Bank, CpuAffinity, CpuEntry, DmaLimit, Fact, MachineSink, MemoryKind, Owner, Plug, Purpose, RegionFlags, Reservation, Rules,
     Source, Table,
 };
 use platform::MemoryImage;
@@ -19,7 +22,12 @@ use super::subject::{HeldMapping, Map, NodeRange, SratMemory, Subject};
 #[derive(Debug)]
 pub(super) enum Tables<'s> {
     /// A PC's memory map.
-    E820(e820::Table),
+    E820 {
+        /// As the firmware left it.
+        stated: e820::Table,
+        /// As the kernel took memory from it.
+        used: e820::Table,
+    },
     /// A device tree that was checked.
     Tree(Blob<'s>),
     /// No table: a kernel's list of memory.
@@ -27,13 +35,17 @@ pub(super) enum Tables<'s> {
 }
 
 impl Tables<'_> {
-    /// The text that a boot begins with: the firmware's map.
-    pub(super) fn print(&self, text: &mut dyn std::fmt::Write) -> std::fmt::Result {
+    /// The text that a boot begins with: the firmware's map, and what was changed in it.
+    pub(super) fn print(&self, subject: &Subject, text: &mut dyn fmt::Write) -> fmt::Result {
         match self {
-            Self::E820(table) => {
-                let pieces = [(e820::MAP_AT, &*table.bytes)];
-                table.map.print(&mut MemoryImage::new(&pieces), text)?;
-                table.map.print_rules(&mut MemoryImage::new(&pieces), text)
+            Self::E820 { stated, used } => {
+                let pieces = [(e820::MAP_AT, &*stated.bytes)];
+                stated.map.print(&mut MemoryImage::new(&pieces), text)?;
+                if let Map::E820 { changes, .. } = &subject.map {
+                    changes.iter().try_for_each(|change| e820::print_change(*change, text))?;
+                }
+                let pieces = [(e820::MAP_AT, &*used.bytes)];
+                used.map.print_rules(&mut MemoryImage::new(&pieces), text)
             }
             Self::Tree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
                 Some(model) => writeln!(text, "Machine model: {model}"),
@@ -58,12 +70,16 @@ pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn Ma
         sink.reservation(Reservation { range: held.span.range(), owner: Owner::new(&held.owner), purpose, source });
     }
     match tables {
-        Tables::E820(table) => {
-            let pieces = [(e820::MAP_AT, &*table.bytes)];
-            table.map.describe(&mut MemoryImage::new(&pieces), sink);
+        Tables::E820 { used, .. } => {
+            let pieces = [(e820::MAP_AT, &*used.bytes)];
+            used.map.describe(&mut MemoryImage::new(&pieces), sink);
         }
         Tables::Tree(tree) => tree.describe(sink),
         Tables::NodeRanges(ranges) => listed(subject, ranges, sink),
+    }
+    if let Some(end) = subject.dma_limit {
+        let (end, source) = (PhysAddr::new(end), Source::whole(Table::Kernel));
+        sink.fact(Fact::DmaLimit(DmaLimit { end, source }));
     }
     srat(subject, sink);
 }

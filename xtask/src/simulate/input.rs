@@ -41,7 +41,7 @@ pub(super) fn read(path: &Path) -> Result<Subject> {
     }
     let bytes = fs::read(path).context("cannot be read")?;
     let is_toml = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
-    parse(config(path), bytes, if is_toml { Kind::MachineFile } else { Kind::Unknown })
+    parse(bytes, if is_toml { Kind::MachineFile } else { Kind::Unknown })
 }
 
 /// What the name of a file says of its kind.
@@ -57,22 +57,22 @@ pub(super) enum Kind {
 ///
 /// # Errors
 /// As [`read`].
-pub(super) fn parse(config: String, bytes: Vec<u8>, kind: Kind) -> Result<Subject> {
+pub(super) fn parse(bytes: Vec<u8>, kind: Kind) -> Result<Subject> {
     if bytes.is_empty() {
         bail!("the file is empty");
     }
     if bytes.starts_with(&FDT_MAGIC) {
-        return tree(config, bytes);
+        return tree(bytes);
     }
     // A log may hold any byte; what is no UTF-8 is of no use in any of them.
     let text = String::from_utf8_lossy(&bytes);
     match kind {
-        Kind::MachineFile => machine_file::read(config, &text),
-        Kind::Unknown => log::read(config, &text),
+        Kind::MachineFile => machine_file::read(&text),
+        Kind::Unknown => log::read(&text),
     }
 }
 
-fn tree(config: String, bytes: Vec<u8>) -> Result<Subject> {
+fn tree(bytes: Vec<u8>) -> Result<Subject> {
     // The check takes out NOPs in place, so it works on a copy.
     let mut copy = bytes.clone();
     let blob = fdt::check(&mut copy).map_err(|error| anyhow!("device tree: {error}"))?;
@@ -80,11 +80,11 @@ fn tree(config: String, bytes: Vec<u8>) -> Result<Subject> {
     let initrd = blob.initrd().and_then(|range| Span::until(range.start().as_u64(), range.end().as_u64()));
     let held = initrd.map(|span| Held { span, owner: "initrd".into(), mapping: HeldMapping::Mapped });
     Ok(Subject {
-        config,
         rules: Rules::Arm64,
         page_size: PageSize::K4,
         cmdline,
         map: Map::Tree(bytes),
+        dma_limit: None,
         srat: Vec::new(),
         srat_cpus: Vec::new(),
         held: held.into_iter().collect(),
@@ -108,7 +108,7 @@ mod tests {
             (b"arch = \"x86_64\"", Kind::MachineFile, "nothing says where memory is"),
             (b"arch = \"x86_64\"\npage_size = 8192", Kind::MachineFile, "page_size 8192"),
         ] {
-            let error = parse("x".into(), bytes.to_vec(), kind).map(|subject| subject.config);
+            let error = parse(bytes.to_vec(), kind).map(|subject| subject.cmdline);
             let text = format!("{:#}", error.unwrap_err());
             assert!(text.contains(words), "{text}");
         }
@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_missing_file_has_its_own_exit_code() {
-        let error = read(Path::new("/nowhere/at/all")).map(|subject| subject.config).unwrap_err();
+        let error = read(Path::new("/nowhere/at/all")).map(|subject| subject.cmdline).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Failure::NoFile(_))), "{error}");
     }
 }

@@ -4,7 +4,7 @@
 //! list is the input: `memory_from` when it says so, else the map after `mem=` and `memmap=` (whose effect is then not
 //! applied a second time), else the firmware's.
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use mm::machine::{Plug, Rules};
 use serde::Deserialize;
 
@@ -12,7 +12,7 @@ use super::subject::{
     Change, E820Entry, EfiEntry, Held, HeldMapping, Map, NodeRange, PageSize, Span, SratMemory, Subject, e820_kind,
     efi_attributes, efi_kind,
 };
-use super::{MAP_OPTIONS, NODE_OPTIONS, without_items};
+use super::{MAP_OPTIONS, NODE_OPTIONS, dma_limit, without_items};
 
 type Typed = (u64, u64, String);
 
@@ -49,6 +49,8 @@ struct File {
 struct Expect {
     #[serde(default)]
     node_ranges: Vec<(u16, u64, u64)>,
+    #[serde(default)]
+    zones: Vec<(String, u64, u64)>,
 }
 
 const fn four_kib() -> u64 {
@@ -59,8 +61,11 @@ const fn four_kib() -> u64 {
 ///
 /// # Errors
 /// It is no TOML, a key has another form than machine files have, or nothing in it says where memory is.
-pub(super) fn read(config: String, text: &str) -> Result<Subject> {
-    let file: File = toml::from_str(text).context("not a machine file")?;
+pub(super) fn read(text: &str) -> Result<Subject> {
+    let file: File = toml::from_str(text).map_err(|error| {
+        let at = error.span().and_then(|span| text.get(..span.start)).map_or(1, |before| before.lines().count().max(1));
+        anyhow!("not a machine file: line {at}: {}", error.message().replace('\n', ", "))
+    })?;
     let rules = match file.arch.as_str() {
         "x86_64" => Rules::X86,
         "aarch64" => Rules::Arm64,
@@ -84,7 +89,10 @@ pub(super) fn read(config: String, text: &str) -> Result<Subject> {
     });
     let srat = srat.collect();
     let held = held(&file, &mut notes);
-    Ok(Subject { config, rules, page_size, cmdline, map, srat, srat_cpus: Vec::new(), held, notes })
+    let zones = file.expect.zones.iter();
+    let zones = zones.filter_map(|(zone, first, last)| Some((zone.as_str(), Span::new(*first, *last)?)));
+    let dma_limit = dma_limit(rules, zones);
+    Ok(Subject { rules, page_size, cmdline, map, dma_limit, srat, srat_cpus: Vec::new(), held, notes })
 }
 
 fn map(file: &File, notes: &mut Vec<String>) -> Result<Map> {

@@ -6,6 +6,7 @@
 //! up to zonelists; `summary` and `why` look at the result. No memory of the machine is touched but for one window, so
 //! its size does not matter. A file that cannot be used is one line, and the others still run.
 
+mod described;
 mod e820;
 mod facts;
 mod input;
@@ -23,13 +24,15 @@ mod why;
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
+use mm::machine::Rules;
 use platform::Cmdline;
 use serde::Serialize;
 
 use crate::cli::{SimulateArgs, SimulateFormat, SimulatePages};
 use crate::exit::{Exit, report};
+use described::Described;
 use facts::Tables;
-use subject::{Map, PageSize, Subject};
+use subject::{Map, PageSize, Span, Subject};
 use summary::Summary;
 use why::Why;
 
@@ -44,6 +47,8 @@ struct Object {
     schema: u32,
     config: String,
     file: String,
+    /// What the file says, in numbers.
+    described: Described,
     #[serde(flatten)]
     summary: Option<Summary>,
     /// Why there is nothing else.
@@ -78,6 +83,7 @@ pub(crate) fn simulate(args: &SimulateArgs) -> Result<Exit> {
 /// The machine that the file at `path` describes, with what the command line says besides.
 fn subject(path: &Path, args: &SimulateArgs) -> Result<Subject> {
     let mut subject = input::read(path)?;
+    srat::believe(&mut subject);
     srat::number_domains(&mut subject);
     if let Some(line) = &args.append {
         subject.cmdline = format!("{} {line}", subject.cmdline);
@@ -105,6 +111,7 @@ fn as_json(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Resul
         schema: 1,
         config: input::config(path),
         file: path.display().to_string(),
+        described: log.described,
         summary: error.is_none().then_some(summary),
         error,
         warnings: notes,
@@ -125,7 +132,7 @@ fn as_text(path: &Path, args: &SimulateArgs) -> Result<()> {
     }
     match &why.text {
         Some(text) => print!("{text}"),
-        None => print!("{}", log.text),
+        None => print!("{}", log.text.text),
     }
     result
 }
@@ -134,7 +141,9 @@ fn as_text(path: &Path, args: &SimulateArgs) -> Result<()> {
 fn bring_up(subject: &Subject, log: &mut run::Log, visitor: &mut impl run::Visitor) -> Result<()> {
     let mut checked = Vec::new();
     let tables = match &subject.map {
-        Map::E820 { entries, changes } => Tables::E820(e820::table(entries, changes)),
+        Map::E820 { entries, changes } => {
+            Tables::E820 { stated: e820::table(entries, &[]), used: e820::table(entries, changes) }
+        }
         Map::NodeRanges(ranges) => Tables::NodeRanges(ranges),
         Map::Efi(_) => return Err(anyhow!("an EFI memory map alone cannot be read yet")),
         Map::Tree(bytes) => {
@@ -153,4 +162,12 @@ fn without_items(cmdline: &str, names: &[&str]) -> String {
     let cmdline = Cmdline::new(cmdline);
     let kept = cmdline.items().filter(|item| !names.contains(&item.name)).map(|item| item.to_string());
     kept.collect::<Vec<_>>().join(" ")
+}
+
+/// The first byte that some device of an arm64 machine does not reach. Its device tree or IORT says so, which no log
+/// shows; but where another zone goes on at a border below 4 GiB, that is why.
+fn dma_limit<'z>(rules: Rules, zones: impl Iterator<Item = (&'z str, Span)> + Clone) -> Option<u64> {
+    let (_, dma) = zones.clone().find(|(zone, _)| *zone == "DMA").filter(|_| rules == Rules::Arm64)?;
+    let end = dma.last().checked_add(1).filter(|end| *end < 1 << 32)?;
+    zones.into_iter().any(|(_, zone)| dma.touches(zone)).then_some(end)
 }

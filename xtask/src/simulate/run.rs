@@ -18,6 +18,7 @@ use platform::Cmdline;
 use platform::bring_up::{self, Listener, Plan};
 use platform::options::Options;
 
+use super::described::Described;
 use super::facts::{Tables, describe};
 use super::subject::{PageSize, Subject};
 
@@ -40,9 +41,29 @@ pub(super) trait Visitor {
 #[derive(Default, Debug)]
 pub(super) struct Log {
     /// Its lines.
-    pub(super) text: String,
+    pub(super) text: Stamped,
     /// What was dropped or changed, a sentence each.
     pub(super) warnings: Vec<String>,
+    /// What the file says, in numbers.
+    pub(super) described: Described,
+}
+
+/// Lines behind time stamps, as a boot prints them: what reads a boot's log reads this too. No time passes here.
+#[derive(Default, Debug)]
+pub(super) struct Stamped {
+    pub(super) text: String,
+}
+
+impl std::fmt::Write for Stamped {
+    fn write_str(&mut self, text: &str) -> std::fmt::Result {
+        for line in text.split_inclusive('\n') {
+            if self.text.is_empty() || self.text.ends_with('\n') {
+                self.text.push_str("[    0.000000] ");
+            }
+            self.text.push_str(line);
+        }
+        Ok(())
+    }
 }
 
 /// Brings the machine up to zonelists, logs it to `log`, and shows the result to `visitor`.
@@ -72,8 +93,13 @@ fn with_pages<const SHIFT: u32>(
     log: &mut Log,
     visitor: &mut impl Visitor,
 ) -> Result<()> {
-    let Log { text, warnings } = log;
-    tables.print(text).context("the firmware's map cannot be printed")?;
+    let Log { text, warnings, described } = log;
+    described.note(tables);
+    describe(subject, tables, described);
+    if described.usable_banks == 0 {
+        bail!("no usable memory: the file names none (in most device trees the boot loader fills it in)");
+    }
+    tables.print(subject, text).context("the firmware's map cannot be printed")?;
     let mut count = Count::default();
     describe(subject, tables, &mut count);
     // One more: the storage itself is a reservation.

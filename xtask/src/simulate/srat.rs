@@ -6,7 +6,21 @@
 
 use std::collections::BTreeMap;
 
-use super::subject::{SratCpu, Subject};
+use super::subject::{Map, NodeRange, SratCpu, Subject};
+
+/// Leaves out an SRAT that a kernel's own list of memory contradicts: a log that is cut shows half of it.
+pub(super) fn believe(subject: &mut Subject) {
+    let Map::NodeRanges(ranges) = &subject.map else { return };
+    let agrees = |range: &NodeRange| {
+        let of_node = subject.srat.iter().filter(|memory| memory.node == range.node);
+        range.span.is_covered(of_node.map(|memory| memory.span))
+    };
+    if !subject.srat.is_empty() && !ranges.iter().all(agrees) {
+        subject.srat.clear();
+        subject.srat_cpus.clear();
+        subject.notes.push("SRAT does not name all memory of the kernel's list; the list's nodes are taken".to_owned());
+    }
+}
 
 /// Orders what SRAT says so that its domains get the numbers that they have in the log.
 pub(super) fn number_domains(subject: &mut Subject) {
@@ -37,7 +51,7 @@ fn has_gap_above(node: u16, last: u16, of_memory: &BTreeMap<u16, u32>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::subject::{Map, PageSize, Span, SratMemory};
+    use crate::simulate::subject::{PageSize, Span, SratMemory};
     use mm::machine::{Plug, Rules};
 
     fn subject(memory: &[(u16, u32)], cpus: &[(u16, u32)]) -> Subject {
@@ -45,11 +59,11 @@ mod tests {
         let memory = memory.iter().map(|&(node, domain)| SratMemory { node, domain, span, plug: Plug::Fixed });
         let cpus = (0..).zip(cpus).map(|(hardware_id, &(node, domain))| SratCpu { node, domain, hardware_id });
         Subject {
-            config: String::new(),
             rules: Rules::X86,
             page_size: PageSize::K4,
             cmdline: String::new(),
             map: Map::NodeRanges(Vec::new()),
+            dma_limit: None,
             srat: memory.collect(),
             srat_cpus: cpus.collect(),
             held: Vec::new(),

@@ -10,8 +10,6 @@ use mm::machine::Rules;
 /// A machine, as its file describes it.
 #[derive(Clone, Debug)]
 pub(crate) struct Subject {
-    /// The file's name without its ending.
-    pub(crate) config: String,
     /// Whose rules apply.
     pub(crate) rules: Rules,
     /// Its page size.
@@ -20,6 +18,8 @@ pub(crate) struct Subject {
     pub(crate) cmdline: String,
     /// What says where memory is.
     pub(crate) map: Map,
+    /// The first byte that some device does not reach, where the file gives it away.
+    pub(crate) dma_limit: Option<u64>,
     /// Memory of SRAT, in the table's order.
     pub(crate) srat: Vec<SratMemory>,
     /// CPUs of SRAT, in the table's order.
@@ -163,6 +163,15 @@ impl Span {
         [below, above.and_then(|above| self.meet(above))]
     }
 
+    /// Whether `others` together hold all of it.
+    pub(crate) fn is_covered(self, others: impl Iterator<Item = Self>) -> bool {
+        let mut left = vec![self];
+        for other in others {
+            left = left.into_iter().flat_map(|part| part.without(other)).flatten().collect();
+        }
+        left.is_empty()
+    }
+
     /// Whether `next` begins where this ends.
     pub(crate) fn touches(self, next: Self) -> bool {
         self.last.checked_add(1) == Some(next.first)
@@ -208,6 +217,22 @@ pub(crate) fn e820_kind(word: &str) -> Option<u32> {
             number.trim_end_matches(')').parse().ok()?
         }
     })
+}
+
+/// The word that Linux prints for an E820 type.
+pub(crate) fn e820_word(kind: u32) -> String {
+    let word = match kind {
+        1 => "usable",
+        2 => "reserved",
+        3 => "ACPI data",
+        4 => "ACPI NVS",
+        5 => "unusable",
+        7 => "persistent (type 7)",
+        12 => "persistent (type 12)",
+        0xefff_ffff => "soft reserved",
+        other => return format!("type {other}"),
+    };
+    word.to_owned()
 }
 
 /// EFI's types in the words that Linux prints, by their numbers.
@@ -291,6 +316,8 @@ mod tests {
         assert_eq!(all.without(span(0x3000, u64::MAX)), [Span::new(0x1000, 0x2fff), None]);
         assert_eq!(all.without(span(0, u64::MAX)), [None, None]);
         assert_eq!(all.without(span(0x6000, 0x6fff)), [Some(all), None]);
+        assert!(all.is_covered([span(0x3000, 0x5fff), span(0, 0x2fff)].into_iter()));
+        assert!(!all.is_covered([span(0x3000, 0x5fff), span(0, 0x2ffe)].into_iter()));
         assert_eq!(Span::until(0, 0), None);
         assert!(span(0, 0xfff).touches(all) && !span(0, u64::MAX).touches(all));
     }
@@ -305,6 +332,7 @@ mod tests {
             ("soft reserved", 0xefff_ffff),
         ] {
             assert_eq!(e820_kind(word), Some(kind), "{word}");
+            assert_eq!(e820_kind(&e820_word(kind)), Some(kind));
         }
         assert_eq!(e820_kind("of no use"), None);
         assert_eq!((efi_kind("Conventional Memory"), efi_kind("Boot Data")), (Some(7), Some(4)));

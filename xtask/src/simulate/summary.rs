@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use mm::addr::{PfnRange, PhysAddr};
-use mm::machine::{MachineMemory, MemoryKind, Purpose};
+use mm::machine::MachineMemory;
 use mm::zone::{ZoneKind, Zones};
 use mm_testkit::Emulated;
 use serde::Serialize;
@@ -21,8 +21,6 @@ type Range = [Hex; 2];
 /// What came of a machine.
 #[derive(Serialize, Default, Debug)]
 pub(super) struct Summary {
-    /// What the firmware said, in numbers.
-    pub(super) described: Described,
     pub(super) node_ranges: Vec<(u16, Hex, Hex)>,
     pub(super) zone_ranges: BTreeMap<&'static str, Option<Range>>,
     pub(super) movable_start: BTreeMap<u16, Hex>,
@@ -32,17 +30,6 @@ pub(super) struct Summary {
     pub(super) fallback: BTreeMap<u16, Vec<u16>>,
     pub(super) zonelists: Vec<(&'static str, u16, &'static str, Vec<String>)>,
     pub(super) memory: Memory,
-}
-
-/// How much of each the description has.
-#[derive(Serialize, Default, Debug)]
-pub(super) struct Described {
-    banks: usize,
-    usable_banks: usize,
-    reservations: usize,
-    contiguous: usize,
-    affinities: usize,
-    cpus: usize,
 }
 
 /// A node's span.
@@ -71,8 +58,7 @@ fn bytes(pages: PfnRange, page_shift: u32) -> Range {
 }
 
 impl Visitor for Summary {
-    fn visit<const SHIFT: u32>(&mut self, machine: &MachineMemory<'_>, zones: &Zones<Emulated<'_, SHIFT>>) {
-        self.described = described(machine);
+    fn visit<const SHIFT: u32>(&mut self, _machine: &MachineMemory<'_>, zones: &Zones<Emulated<'_, SHIFT>>) {
         for region in zones.memblock().memory() {
             let [first, last] = bytes(PfnRange::inside(region.range(), SHIFT), SHIFT);
             self.node_ranges.push((region.node().unwrap_or_default().as_u16(), first, last));
@@ -120,18 +106,5 @@ impl Summary {
                 self.zonelists.push((name, node.id.as_u16(), zone.kind.name(), entries));
             }
         }
-    }
-}
-
-fn described(machine: &MachineMemory<'_>) -> Described {
-    let contiguous = machine.reservations.iter().filter(|held| held.purpose == Purpose::Contiguous).count()
-        + machine.wishes.iter().filter(|wish| wish.purpose == Purpose::Contiguous).count();
-    Described {
-        banks: machine.banks.len(),
-        usable_banks: machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable).count(),
-        reservations: machine.reservations.len(),
-        contiguous,
-        affinities: machine.affinities.len(),
-        cpus: machine.cpus.len(),
     }
 }

@@ -41,8 +41,8 @@ pub(super) enum Message<'a> {
     PageSize(u64),
     /// Only arm64 says this.
     Arm64,
-    /// Where the DMA zone ends.
-    DmaZone(Span),
+    /// Where memory of a zone lies.
+    Zone(&'static str, Span),
     /// Only a 32-bit kernel says this.
     HighMem,
 }
@@ -254,6 +254,9 @@ fn kind_of_kernel(line: &str) -> Option<Message<'_>> {
     if after(line, "HighMem ").is_some_and(|rest| rest.trim_start().starts_with(['[', 'e'])) {
         return Some(Message::HighMem);
     }
-    let span = mem(&mut Cursor::new(after(line, "DMA ")?))?;
-    Some(Message::DmaZone(span))
+    // With the blank behind it, `DMA` is no part of `DMA32`.
+    ["DMA ", "DMA32 ", "Normal "].into_iter().find_map(|zone| {
+        let span = mem(&mut Cursor::new(after(line, zone)?))?;
+        Some(Message::Zone(zone.trim_end(), span))
+    })
 }

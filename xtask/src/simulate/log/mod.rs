@@ -19,7 +19,7 @@ use mm::machine::Rules;
 use super::subject::{
     Change, E820Entry, EfiEntry, Held, Map, NodeRange, PageSize, Span, SratCpu, SratMemory, Subject,
 };
-use super::{MAP_OPTIONS, NODE_OPTIONS, without_items};
+use super::{MAP_OPTIONS, NODE_OPTIONS, dma_limit, without_items};
 use message::{MapName, Message};
 
 /// The kind that memory has in a PC's map.
@@ -42,7 +42,7 @@ struct Boot {
     held: Vec<Held>,
     page_size: Option<PageSize>,
     says_arm64: Option<()>,
-    dma_zone: Option<Span>,
+    zones: Vec<(&'static str, Span)>,
     high_memory: Option<()>,
     notes: Vec<String>,
 }
@@ -51,7 +51,7 @@ struct Boot {
 ///
 /// # Errors
 /// Nothing in it says where memory is, or its kernel is a 32-bit one.
-pub(super) fn read(config: String, text: &str) -> Result<Subject> {
+pub(super) fn read(text: &str) -> Result<Subject> {
     let mut boots = vec![Boot::default()];
     for line in text.lines() {
         let Some(message) = message::read(line) else { continue };
@@ -72,7 +72,7 @@ pub(super) fn read(config: String, text: &str) -> Result<Subject> {
     if boot.high_memory.is_some() {
         bail!("this is the log of a 32-bit kernel (it has a HighMem zone); machines here have 64 bits");
     }
-    let mut subject = boot.into_subject(config);
+    let mut subject = boot.into_subject();
     if count > 1 {
         subject.notes.push(format!("the log holds {count} boots; this is the first that names memory"));
     }
@@ -101,7 +101,7 @@ impl Boot {
             Message::Held(held) => self.held.push(held),
             Message::PageSize(bytes) => self.page_size = self.page_size.or(PageSize::of(bytes)),
             Message::Arm64 => self.says_arm64 = Some(()),
-            Message::DmaZone(span) => self.dma_zone = Some(span),
+            Message::Zone(zone, span) => self.zones.push((zone, span)),
             Message::HighMem => self.high_memory = Some(()),
         }
     }
@@ -115,11 +115,11 @@ impl Boot {
     fn rules(&self) -> Rules {
         let is_pc = !self.firmware.is_empty() || !self.user.is_empty() || self.settled.is_some();
         let is_arm = self.says_arm64.is_some() || self.version.contains("aarch64");
-        let has_isa_zone = self.dma_zone.is_some_and(|zone| zone.last() == (16 << 20) - 1);
+        let has_isa_zone = self.zones.iter().any(|(zone, span)| *zone == "DMA" && span.last() == (16 << 20) - 1);
         if is_pc || (!is_arm && has_isa_zone) { Rules::X86 } else { Rules::Arm64 }
     }
 
-    fn into_subject(mut self, config: String) -> Subject {
+    fn into_subject(mut self) -> Subject {
         let rules = self.rules();
         let map = self.map(rules);
         let shown: &[&str] = match map {
@@ -128,11 +128,11 @@ impl Boot {
             _ => &[],
         };
         Subject {
-            config,
-            rules,
+                rules,
             page_size: self.page_size.filter(|_| rules == Rules::Arm64).unwrap_or(PageSize::K4),
             cmdline: without_items(self.cmdline.as_deref().unwrap_or_default(), shown),
             map,
+            dma_limit: dma_limit(rules, self.zones.into_iter()),
             srat: self.srat,
             srat_cpus: self.srat_cpus,
             held: self.held,
@@ -145,7 +145,8 @@ impl Boot {
         let entries = if user { &self.user } else { &self.firmware };
         let has_entries = entries.iter().any(|entry| entry.kind == USABLE);
         if rules == Rules::X86 && has_entries {
-            if self.node_ranges.iter().all(|range| is_usable(entries, range.span)) {
+            let usable = entries.iter().filter(|entry| entry.kind == USABLE).map(|entry| entry.span);
+            if self.node_ranges.iter().all(|range| range.span.is_covered(usable.clone())) {
                 self.changes.truncate(self.settled.unwrap_or(self.changes.len()));
                 return Map::E820 { entries: entries.clone(), changes: std::mem::take(&mut self.changes) };
             }
@@ -157,13 +158,4 @@ impl Boot {
         }
         Map::NodeRanges(std::mem::take(&mut self.node_ranges))
     }
-}
-
-/// Whether usable entries hold all of `span`.
-fn is_usable(entries: &[E820Entry], span: Span) -> bool {
-    let mut left = vec![span];
-    for entry in entries.iter().filter(|entry| entry.kind == USABLE) {
-        left = left.into_iter().flat_map(|part| part.without(entry.span)).flatten().collect();
-    }
-    left.is_empty()
 }
