@@ -8,8 +8,8 @@ use std::fmt;
 
 use mm::addr::PhysAddr;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, DmaLimit, Fact, MachineSink, MemoryKind, Owner, Plug, Purpose, RegionFlags, Reservation, Rules,
-    Source, Table,
+    Affinity, Bank, CpuAffinity, CpuEntry, DmaLimit, Fact, MachineSink, MemoryKind, Owner, Plug, Purpose, RegionFlags,
+    Reservation, Rules, Source, Table,
 };
 use platform::MemoryImage;
 use platform::firmware::fdt::Blob;
@@ -37,6 +37,9 @@ pub(super) enum Tables<'s> {
 impl Tables<'_> {
     /// The text that a boot begins with: the firmware's map, and what was changed in it.
     pub(super) fn print(&self, subject: &Subject, text: &mut dyn fmt::Write) -> fmt::Result {
+        if !subject.cmdline.is_empty() {
+            writeln!(text, "Command line: {}", subject.cmdline.trim())?;
+        }
         match self {
             Self::E820 { stated, used } => {
                 let pieces = [(e820::MAP_AT, &*stated.bytes)];

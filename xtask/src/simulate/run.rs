@@ -113,14 +113,14 @@ fn with_pages<const SHIFT: u32>(
     let Some(mut machine) = (unsafe { carve(host.handle(), storage, count) }) else {
         bail!("the description does not fit into the {} KiB counted for it", storage.size() >> 10);
     };
-    let mut fill = Fill { machine: &mut machine, warn: |warning: mm::machine::Warning| warnings.push(warning.to_string()) };
+    let mut fill =
+        Fill { machine: &mut machine, warn: |warning: mm::machine::Warning| warnings.push(warning.to_string()) };
     let (owner, source) = (Owner::new("machine description"), Source::whole(Table::Kernel));
     fill.reservation(Reservation { range: storage, owner, purpose: Purpose::Held, source });
     describe(subject, tables, &mut fill);
 
     let cmdline = Cmdline::new(&subject.cmdline);
-    let options =
-        Options::read(&cmdline, &mut |item, why| warnings.push(format!("command line: {item}: {why}")));
+    let options = Options::read(&cmdline, &mut |item, why| warnings.push(format!("command line: {item}: {why}")));
     let plan = Plan { rules: subject.rules, machine: &machine, options: &options, reach };
     let mut memblock = Memblock::new(host.handle());
     // SAFETY: all of the window is RAM of the host's machine, for as long as memblock lives; the storage at its start

@@ -31,14 +31,17 @@ pub(super) fn number_domains(subject: &mut Subject) {
     let Some(count) = last(&of_memory).max(last(&of_cpus)) else { return };
     for node in (0..=count).filter(|node| !of_cpus.contains_key(node)) {
         let domain = of_memory.get(&node);
-        if domain.is_some() && last(&of_cpus).is_none_or(|last| last < node) && !has_gap_above(node, count, &of_memory) {
+        if domain.is_some() && last(&of_cpus).is_none_or(|last| last < node) && !has_gap_above(node, count, &of_memory)
+        {
             continue;
         }
         // Numbers that no firmware gives: of the highest, Linux thinks as of none.
         let hardware_id = u64::from(u32::MAX - 1 - u32::from(node));
         let domain = domain.copied().unwrap_or(u32::MAX - 1 - u32::from(node));
         subject.srat_cpus.push(SratCpu { node, domain, hardware_id });
-        subject.notes.push(format!("node {node} of SRAT can only have its number from a CPU that the file does not show"));
+        subject
+            .notes
+            .push(format!("node {node} of SRAT can only have its number from a CPU that the file does not show"));
     }
     subject.srat_cpus.sort_by_key(|cpu| cpu.node);
 }

@@ -4,6 +4,21 @@
 //! mails, and colours of terminals. They are of too many kinds to be listed, so nothing is stripped: each message is
 //! looked for by the words that begin it, wherever they stand in the line, at the start or behind a blank.
 
+use std::borrow::Cow;
+
+/// `line` without the sequences that colour a terminal.
+pub(super) fn without_colours(line: &str) -> Cow<'_, str> {
+    let mut parts = line.split("\u{1b}[");
+    let first = parts.next().unwrap_or_default();
+    if first.len() == line.len() {
+        return Cow::Borrowed(line);
+    }
+    // A sequence ends with a letter; one that is cut takes the rest with it.
+    let text =
+        parts.map(|part| part.split_once(|letter: char| letter.is_ascii_alphabetic()).map_or("", |(_, text)| text));
+    Cow::Owned(std::iter::once(first).chain(text).collect())
+}
+
 /// What follows `words` in `line`, when they begin the line or stand behind a blank, a bracket or a mark.
 pub(super) fn after<'a>(line: &'a str, words: &str) -> Option<&'a str> {
     let mut from = 0;
@@ -80,10 +95,10 @@ mod tests {
             "Jan 01 00:00:00 host kernel:   node   0: x",
             "kern  :info  : [    0.000000]   node   0: x",
             "> > [    0.0] node   0: x\r",
-            "\u{1b}[32m[    0.000000] \u{1b}[0m  node   0: x",
         ] {
             assert_eq!(after(line, "node   0:").map(str::trim), Some("x"), "{line}");
         }
+        assert_eq!(without_colours("\u{1b}[32m[ 0.0] \u{1b}[0;1mnode\u{1b}[3"), "[ 0.0] node");
         assert_eq!(after("supernode 0: x, node 0: y", "node 0:").map(str::trim), Some("y"));
         assert_eq!(after("supernode 0: x", "node 0:"), None);
         assert_eq!(after("é node 0", "node 0"), Some(""));

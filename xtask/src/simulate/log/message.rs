@@ -41,10 +41,10 @@ pub(super) enum Message<'a> {
     PageSize(u64),
     /// Only arm64 says this.
     Arm64,
+    /// Only this other architecture says this.
+    Foreign(&'static str),
     /// Where memory of a zone lies.
     Zone(&'static str, Span),
-    /// Only a 32-bit kernel says this.
-    HighMem,
 }
 
 /// Which memory map.
@@ -99,10 +99,9 @@ fn mem_or_old(cursor: &mut Cursor<'_>) -> Option<Span> {
 }
 
 fn map(line: &str) -> Option<Message<'_>> {
-    for (words, name) in [
-        ("BIOS-provided physical RAM map", MapName::Firmware),
-        ("user-defined physical RAM map", MapName::User),
-    ] {
+    for (words, name) in
+        [("BIOS-provided physical RAM map", MapName::Firmware), ("user-defined physical RAM map", MapName::User)]
+    {
         if after(line, words).is_some() {
             return Some(Message::MapBegins(name));
         }
@@ -247,12 +246,26 @@ fn page_size(line: &str) -> Option<u64> {
     (1..32).contains(&order).then(|| bytes >> order)
 }
 
+/// What other architectures' kernels say of themselves.
+const FOREIGN: [(&str, &str); 6] = [
+    ("CPU: ARMv", "a 32-bit Arm processor"),
+    ("SBI specification v", "RISC-V"),
+    ("riscv: ", "RISC-V"),
+    ("CPU0 revision is: ", "MIPS"),
+    ("Using radix MMU", "PowerPC"),
+    ("hash-mmu: ", "PowerPC"),
+];
+
 fn kind_of_kernel(line: &str) -> Option<Message<'_>> {
     if after(line, "Booting Linux on physical CPU").is_some() {
         return Some(Message::Arm64);
     }
     if after(line, "HighMem ").is_some_and(|rest| rest.trim_start().starts_with(['[', 'e'])) {
-        return Some(Message::HighMem);
+        return Some(Message::Foreign("a 32-bit processor"));
+    }
+    let foreign = FOREIGN.iter().find(|(words, _)| after(line, words).is_some());
+    if let Some((_, name)) = foreign {
+        return Some(Message::Foreign(name));
     }
     // With the blank behind it, `DMA` is no part of `DMA32`.
     ["DMA ", "DMA32 ", "Normal "].into_iter().find_map(|zone| {

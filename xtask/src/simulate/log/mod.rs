@@ -16,9 +16,7 @@ mod tests;
 use anyhow::{Result, bail};
 use mm::machine::Rules;
 
-use super::subject::{
-    Change, E820Entry, EfiEntry, Held, Map, NodeRange, PageSize, Span, SratCpu, SratMemory, Subject,
-};
+use super::subject::{Change, E820Entry, EfiEntry, Held, Map, NodeRange, PageSize, Span, SratCpu, SratMemory, Subject};
 use super::{MAP_OPTIONS, NODE_OPTIONS, dma_limit, without_items};
 use message::{MapName, Message};
 
@@ -42,8 +40,8 @@ struct Boot {
     held: Vec<Held>,
     page_size: Option<PageSize>,
     says_arm64: Option<()>,
+    foreign: Option<&'static str>,
     zones: Vec<(&'static str, Span)>,
-    high_memory: Option<()>,
     notes: Vec<String>,
 }
 
@@ -54,7 +52,8 @@ struct Boot {
 pub(super) fn read(text: &str) -> Result<Subject> {
     let mut boots = vec![Boot::default()];
     for line in text.lines() {
-        let Some(message) = message::read(line) else { continue };
+        let line = line::without_colours(line);
+        let Some(message) = message::read(&line) else { continue };
         if matches!(message, Message::Version(_)) && boots.last().is_some_and(|boot| !boot.version.is_empty()) {
             boots.push(Boot::default());
         }
@@ -69,8 +68,8 @@ pub(super) fn read(text: &str) -> Result<Subject> {
              `Xen: [mem …]`, `efi: …` and `node N: [mem …]`"
         );
     };
-    if boot.high_memory.is_some() {
-        bail!("this is the log of a 32-bit kernel (it has a HighMem zone); machines here have 64 bits");
+    if let Some(name) = boot.foreign {
+        bail!("this is the log of {name}; machines here are x86_64 or aarch64");
     }
     let mut subject = boot.into_subject();
     if count > 1 {
@@ -102,7 +101,7 @@ impl Boot {
             Message::PageSize(bytes) => self.page_size = self.page_size.or(PageSize::of(bytes)),
             Message::Arm64 => self.says_arm64 = Some(()),
             Message::Zone(zone, span) => self.zones.push((zone, span)),
-            Message::HighMem => self.high_memory = Some(()),
+            Message::Foreign(name) => self.foreign = self.foreign.or(Some(name)),
         }
     }
 
@@ -128,7 +127,7 @@ impl Boot {
             _ => &[],
         };
         Subject {
-                rules,
+            rules,
             page_size: self.page_size.filter(|_| rules == Rules::Arm64).unwrap_or(PageSize::K4),
             cmdline: without_items(self.cmdline.as_deref().unwrap_or_default(), shown),
             map,
