@@ -150,6 +150,54 @@ fn a_boot_that_is_read_back_is_the_same_machine() {
     assert!(machines >= 119, "{machines} machines");
 }
 
+/// Logs with lines lost and digits changed: an error or a machine, but an end.
+#[test]
+fn damaged_logs_and_files_end_in_a_sentence_or_a_machine() {
+    let mut seed: u64 = 0x2545_f491_4f6c_dd1d;
+    let mut random = |bound: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        usize::try_from(seed >> 8).unwrap_or_default() % bound.max(1)
+    };
+    let (mut machines, mut errors) = (0, 0);
+    for (name, text) in self::machines() {
+        let (_, log) = simulate(&name, text.clone(), Kind::MachineFile);
+        for (text, kind) in [(log, Kind::Unknown), (text, Kind::MachineFile)] {
+            for _ in 0..4 {
+                let mut lines: Vec<Vec<u8>> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
+                for _ in 0..=random(6) {
+                    let at = random(lines.len());
+                    match random(4) {
+                        0 if lines.len() > 1 => drop(lines.remove(at)),
+                        1 => lines.swap(at, 0),
+                        _ => {
+                            let digits: Vec<_> =
+                                (0..lines[at].len()).filter(|i| lines[at][*i].is_ascii_hexdigit()).collect();
+                            if let Some(&digit) = digits.get(random(digits.len())) {
+                                lines[at][digit] = b"0123456789abcdef"[random(16)];
+                            }
+                        }
+                    }
+                }
+                let result = parse(lines.join(&b'\n'), kind).and_then(|mut subject| {
+                    srat::believe(&mut subject);
+                    srat::number_domains(&mut subject);
+                    bring_up(&subject, &mut run::Log::default(), &mut Summary::default())
+                });
+                match result {
+                    Ok(()) => machines += 1,
+                    Err(error) => {
+                        assert!(!error.to_string().contains('\n'), "{name}: {error}");
+                        errors += 1;
+                    }
+                }
+            }
+        }
+    }
+    assert!(machines > 500 && errors > 0, "{machines} machines, {errors} errors");
+}
+
 #[test]
 fn every_machine_comes_up_as_under_linux() {
     let mut tally = Tally::default();

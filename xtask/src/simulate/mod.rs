@@ -71,13 +71,17 @@ pub(crate) fn simulate(args: &SimulateArgs) -> Result<Exit> {
         }
     }
     if args.format == SimulateFormat::Json {
-        let text = match objects.as_slice() {
-            [object] if args.files.len() == 1 => serde_json::to_string_pretty(object),
-            _ => serde_json::to_string_pretty(&objects),
-        };
-        println!("{}", text.context("the result cannot be written as JSON")?);
+        println!("{}", json(&objects).context("the result cannot be written as JSON")?);
     }
     Ok(worst)
+}
+
+/// The object of one file by itself, those of several in an array.
+fn json(objects: &[Object]) -> serde_json::Result<String> {
+    match objects {
+        [object] => serde_json::to_string_pretty(object),
+        _ => serde_json::to_string_pretty(objects),
+    }
 }
 
 /// The machine that the file at `path` describes, with what the command line says besides.
@@ -170,4 +174,76 @@ fn dma_limit<'z>(rules: Rules, zones: impl Iterator<Item = (&'z str, Span)> + Cl
     let (_, dma) = zones.clone().find(|(zone, _)| *zone == "DMA").filter(|_| rules == Rules::Arm64)?;
     let end = dma.last().checked_add(1).filter(|end| *end < 1 << 32)?;
     zones.into_iter().any(|(_, zone)| dma.touches(zone)).then_some(end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::Value;
+
+    fn args(line: &str) -> SimulateArgs {
+        use clap::Parser as _;
+        match crate::cli::Cli::parse_from(line.split(' ')).verb {
+            crate::cli::Verb::Simulate(args) => args,
+            _ => panic!("{line} is no simulation"),
+        }
+    }
+
+    fn map(name: &str) -> String {
+        crate::workspace::root().join("ci/maps").join(name).display().to_string()
+    }
+
+    fn value(line: &str) -> Value {
+        let args = args(line);
+        let mut objects = Vec::new();
+        for path in &args.files {
+            let _ = as_json(path, &args, &mut objects);
+        }
+        serde_json::from_str(&json(&objects).unwrap()).unwrap()
+    }
+
+    #[test]
+    fn json_has_the_keys_that_programs_read() {
+        let one = value(&format!("xtask simulate --format json {}", map("x86-bochs.toml")));
+        assert_eq!((&one["schema"], &one["config"]), (&Value::from(1), &Value::from("x86-bochs")));
+        assert_eq!(one["node_ranges"][0], serde_json::json!([0, "0x1000", "0x9efff"]));
+        assert_eq!(one["zone_ranges"]["DMA"], serde_json::json!(["0x1000", "0xffffff"]));
+        assert_eq!(one["zone_ranges"]["Normal"], Value::Null);
+        assert_eq!(one["initmem"]["0"], serde_json::json!(["0x1000", "0x1fffdfff"]));
+        assert_eq!(one["unavailable"], serde_json::json!([[0, "DMA", 1], [0, "DMA", 97], [0, "DMA32", 2]]));
+        assert_eq!(one["zone_present"], serde_json::json!([[0, "DMA", 3998], [0, "DMA32", 126_974]]));
+        assert_eq!(one["memory"]["physical_k"], Value::from(523_888));
+        assert_eq!(one["fallback"], serde_json::json!({"0": [0]}));
+        assert_eq!(one["zonelists"][1], serde_json::json!(["general", 0, "DMA32", ["0:DMA32", "0:DMA"]]));
+        assert_eq!((&one["movable_start"], &one["warnings"]), (&serde_json::json!({}), &serde_json::json!([])));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_does_not_keep_the_others() {
+        let two = value(&format!("xtask simulate --format json /nowhere.log {}", map("x86-bochs.toml")));
+        assert_eq!(two[0]["error"], Value::from("there is no such file"));
+        assert_eq!(two[0]["node_ranges"], Value::Null);
+        assert_eq!(two[1]["node_ranges"].as_array().unwrap().len(), 2);
+        let line = format!("xtask simulate /nowhere.log {}", map("x86-bochs.toml"));
+        assert_eq!(simulate(&args(&line)).unwrap(), Exit::Missing);
+    }
+
+    #[test]
+    fn the_command_line_changes_page_size_and_options() {
+        let big = value(&format!("xtask simulate --format json --page-size 64K {}", map("arm64-cubieboard7.toml")));
+        assert_eq!(big["zone_present"], serde_json::json!([[0, "DMA", 1_032_192 / 64]]));
+        let path = map("x86-intel-corp-groveport.toml");
+        let two = value(&format!("xtask simulate --format json {path}"));
+        let one = value(&format!("xtask simulate --format json --append numa=off {path}"));
+        let nodes = |value: &Value| value["initmem"].as_object().unwrap().len();
+        assert_eq!((nodes(&two), nodes(&one)), (2, 1));
+    }
+
+    #[test]
+    fn items_are_left_out_by_name() {
+        let line = "root=/dev/sda mem=4G memmap=1G!4G \"exec=a b\" crashkernel=1G numa=off";
+        assert_eq!(without_items(line, MAP_OPTIONS), "root=/dev/sda exec=\"a b\" crashkernel=1G numa=off");
+        assert_eq!(without_items(line, NODE_OPTIONS), "root=/dev/sda exec=\"a b\" crashkernel=1G");
+        assert_eq!(without_items(line, &[]), line);
+    }
 }
