@@ -89,7 +89,8 @@ pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn Ma
 
 /// Memory as a kernel listed it.
 fn listed(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink) {
-    let several = ranges.iter().any(|range| range.node != 0) && subject.srat.is_empty();
+    let several = ranges.iter().any(|range| range.node != 0) || !subject.memoryless.is_empty();
+    let several = several && subject.srat.is_empty();
     for (range, entry) in ranges.iter().zip(0..) {
         let source = Source::entry(Table::Kernel, entry);
         let bytes = range.span.range();
@@ -97,6 +98,11 @@ fn listed(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink) {
         if several {
             sink.affinity(Affinity { range: bytes, domain: range.node.into(), plug: Plug::Fixed, source });
         }
+    }
+    // A node without memory is there for its CPUs, of which one is enough.
+    for (&node, entry) in subject.memoryless.iter().zip(0..).filter(|_| several) {
+        let source = Source::entry(Table::Kernel, entry);
+        sink.cpu(CpuEntry { hardware_id: node.into(), domain: Some(node.into()), source });
     }
     for span in unmapped(ranges, &subject.held) {
         let (owner, source) = (Owner::new("not in the direct map"), Source::whole(Table::ReservedMemory));

@@ -84,6 +84,7 @@ fn tree(bytes: Vec<u8>) -> Result<Subject> {
         page_size: PageSize::K4,
         cmdline,
         map: Map::Tree(bytes),
+        memoryless: Vec::new(),
         dma_limit: None,
         srat: Vec::new(),
         srat_cpus: Vec::new(),

@@ -50,6 +50,8 @@ struct Expect {
     #[serde(default)]
     node_ranges: Vec<(u16, u64, u64)>,
     #[serde(default)]
+    memoryless: Vec<u16>,
+    #[serde(default)]
     zones: Vec<(String, u64, u64)>,
 }
 
@@ -89,10 +91,11 @@ pub(super) fn read(text: &str) -> Result<Subject> {
     });
     let srat = srat.collect();
     let held = held(&file, &mut notes);
+    let memoryless = file.expect.memoryless.clone();
     let zones = file.expect.zones.iter();
     let zones = zones.filter_map(|(zone, first, last)| Some((zone.as_str(), Span::new(*first, *last)?)));
     let dma_limit = dma_limit(rules, zones);
-    Ok(Subject { rules, page_size, cmdline, map, dma_limit, srat, srat_cpus: Vec::new(), held, notes })
+    Ok(Subject { rules, page_size, cmdline, map, memoryless, dma_limit, srat, srat_cpus: Vec::new(), held, notes })
 }
 
 fn map(file: &File, notes: &mut Vec<String>) -> Result<Map> {

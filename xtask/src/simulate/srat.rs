@@ -66,6 +66,7 @@ mod tests {
             page_size: PageSize::K4,
             cmdline: String::new(),
             map: Map::NodeRanges(Vec::new()),
+            memoryless: Vec::new(),
             dma_limit: None,
             srat: memory.collect(),
             srat_cpus: cpus.collect(),

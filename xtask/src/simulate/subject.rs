@@ -18,6 +18,8 @@ pub(crate) struct Subject {
     pub(crate) cmdline: String,
     /// What says where memory is.
     pub(crate) map: Map,
+    /// Nodes of a kernel's list that have CPUs and no memory.
+    pub(crate) memoryless: Vec<u16>,
     /// The first byte that some device does not reach, where the file gives it away.
     pub(crate) dma_limit: Option<u64>,
     /// Memory of SRAT, in the table's order.

@@ -35,6 +35,8 @@ pub(super) enum Message<'a> {
     SratCpu(SratCpu),
     /// Memory as the kernel has it.
     NodeRange(NodeRange),
+    /// A node that has CPUs and no memory.
+    Memoryless(u16),
     /// Something held.
     Held(Held),
     /// Bytes of a page, as a message gives them away.
@@ -71,6 +73,7 @@ pub(super) fn read(line: &str) -> Option<Message<'_>> {
         .or_else(|| efi(line).map(Message::Efi))
         .or_else(|| srat(line))
         .or_else(|| node_range(line).map(Message::NodeRange))
+        .or_else(|| memoryless(line).map(Message::Memoryless))
         .or_else(|| held(line).map(Message::Held))
         .or_else(|| page_size(line).map(Message::PageSize))
         .or_else(|| kind_of_kernel(line))
@@ -206,6 +209,14 @@ fn node_range(line: &str) -> Option<NodeRange> {
     let node = cursor.decimal()?;
     cursor.skip(":")?;
     Some(NodeRange { node, span: mem(&mut cursor)? })
+}
+
+/// In kernels before 5.17, a node that ends at 0.
+fn memoryless(line: &str) -> Option<u16> {
+    let mut cursor = Cursor::new(after(line, "Initmem setup node ")?);
+    let node = cursor.decimal()?;
+    let rest = cursor.rest();
+    (rest == "as memoryless" || mem(&mut cursor).is_some_and(|span| span.last() == 0)).then_some(node)
 }
 
 fn held(line: &str) -> Option<Held> {

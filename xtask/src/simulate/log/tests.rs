@@ -166,6 +166,7 @@ const ARM: &str = "\
 [    0.000000]   node   0: [mem 0x0000000080000000-0x00000000807fffff]
 [    0.000000]   node   0: [mem 0x0000000080800000-0x00000000ffffffff]
 [    0.000000] Initmem setup node 0 [mem 0x0000000080000000-0x00000000ffffffff]
+[    0.000000] Initmem setup node 1 as memoryless
 [    0.000000] percpu: Embedded 3 pages/cpu s120728 r8192 d67688 u196608
 [    0.000000] Kernel command line: console=ttyAMA0 numa=fake=2 cma=64M
 [    0.000000] Dentry cache hash table entries: 262144 (order: 5, 2097152 bytes, linear)
@@ -177,6 +178,7 @@ fn an_arm_machine_shows_its_memory_page_size_and_dma_limit() {
     assert_eq!((arm.rules, arm.page_size), (Rules::Arm64, PageSize::K64));
     assert_eq!(node_ranges(&arm).len(), 2);
     assert_eq!(arm.dma_limit, Some(0xc000_0000));
+    assert_eq!(arm.memoryless, [1]);
     // The list shows the effect of `numa=`.
     assert_eq!(arm.cmdline, "console=ttyAMA0 cma=64M");
     assert_eq!((arm.held[0].mapping, &*arm.held[0].owner), (HeldMapping::Unmapped, "tz@80000000"));
