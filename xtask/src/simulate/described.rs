@@ -4,7 +4,7 @@
 use mm::machine::{Fact, MachineSink, MemoryKind, Purpose};
 use serde::Serialize;
 
-use super::facts::Tables;
+use super::tables::{TableMap, Tables};
 
 /// How much there is of each.
 #[derive(Serialize, Default, Debug)]
@@ -26,7 +26,7 @@ pub(super) struct Described {
 impl Described {
     /// Notes what is no fact about memory.
     pub(super) fn note(&mut self, tables: &Tables<'_>) {
-        if let Tables::Tree(tree) = tables {
+        if let TableMap::Tree(tree) = &tables.map {
             self.console = tree.stdout().map(|console| format!("{:?}", console.kind));
         }
     }

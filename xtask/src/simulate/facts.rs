@@ -4,60 +4,15 @@
 //! is known for (a kernel's own list of memory, SRAT as a log prints it, who holds what) is stated here, one fact each.
 //! Like every front end this runs several times over the same subject.
 
-use std::fmt;
-
 use mm::addr::PhysAddr;
 use mm::machine::{
     Affinity, Bank, CpuAffinity, CpuEntry, DmaLimit, Fact, MachineSink, MemoryKind, Owner, Plug, Purpose, RegionFlags,
     Reservation, Rules, Source, Table,
 };
-use platform::MemoryImage;
-use platform::firmware::fdt::Blob;
 
-use super::e820;
 use super::node_ranges::unmapped;
 use super::subject::{HeldMapping, Map, NodeRange, SratMemory, Subject};
-
-/// What the firmware left in memory, kept for as long as it is read.
-#[derive(Debug)]
-pub(super) enum Tables<'s> {
-    /// A PC's memory map.
-    E820 {
-        /// As the firmware left it.
-        stated: e820::Table,
-        /// As the kernel took memory from it.
-        used: e820::Table,
-    },
-    /// A device tree that was checked.
-    Tree(Blob<'s>),
-    /// No table: a kernel's list of memory.
-    NodeRanges(&'s [NodeRange]),
-}
-
-impl Tables<'_> {
-    /// The text that a boot begins with: the firmware's map, and what was changed in it.
-    pub(super) fn print(&self, subject: &Subject, text: &mut dyn fmt::Write) -> fmt::Result {
-        if !subject.cmdline.is_empty() {
-            writeln!(text, "Command line: {}", subject.cmdline.trim())?;
-        }
-        match self {
-            Self::E820 { stated, used } => {
-                let pieces = [(e820::MAP_AT, &*stated.bytes)];
-                stated.map.print(&mut MemoryImage::new(&pieces), text)?;
-                if let Map::E820 { changes, .. } = &subject.map {
-                    changes.iter().try_for_each(|change| e820::print_change(*change, text))?;
-                }
-                let pieces = [(e820::MAP_AT, &*used.bytes)];
-                used.map.print_rules(&mut MemoryImage::new(&pieces), text)
-            }
-            Self::Tree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
-                Some(model) => writeln!(text, "Machine model: {model}"),
-                None => Ok(()),
-            },
-            Self::NodeRanges(_) => Ok(()),
-        }
-    }
-}
+use super::tables::{TableMap, Tables};
 
 /// Hands every fact about the machine to `sink`.
 pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn MachineSink) {
@@ -72,13 +27,9 @@ pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn Ma
         let source = Source::entry(table, entry);
         sink.reservation(Reservation { range: held.span.range(), owner: Owner::new(&held.owner), purpose, source });
     }
-    match tables {
-        Tables::E820 { used, .. } => {
-            let pieces = [(e820::MAP_AT, &*used.bytes)];
-            used.map.describe(&mut MemoryImage::new(&pieces), sink);
-        }
-        Tables::Tree(tree) => tree.describe(sink),
-        Tables::NodeRanges(ranges) => listed(subject, ranges, sink),
+    tables.describe(subject.page_size.bytes(), sink);
+    if let TableMap::NodeRanges(ranges) = &tables.map {
+        listed(subject, ranges, sink);
     }
     if let Some(end) = subject.dma_limit {
         let (end, source) = (PhysAddr::new(end), Source::whole(Table::Kernel));

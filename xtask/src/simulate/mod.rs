@@ -2,12 +2,11 @@
 //!
 //! The way of a file: `input` reads it and says what kind it is; `machine_file` (TOML), `log` (what a kernel printed) or
 //! the device tree's own reader make a [`Subject`](subject::Subject) of it; `srat` sees to the numbers of its nodes;
-//! `facts` states it to `mm` and `platform` as its firmware would; `run` takes it through the same stages as the kernel,
+//! `tables` and `facts` state it to `mm` and `platform` as its firmware would; `run` takes it through the same stages as the kernel,
 //! up to zonelists; `summary` and `why` look at the result. No memory of the machine is touched but for one window, so
 //! its size does not matter. A file that cannot be used is one line, and the others still run.
 
 mod described;
-mod e820;
 mod facts;
 mod input;
 mod log;
@@ -19,11 +18,12 @@ mod run;
 mod srat;
 mod subject;
 mod summary;
+mod tables;
 mod why;
 
 use std::path::Path;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use mm::machine::Rules;
 use platform::Cmdline;
 use serde::Serialize;
@@ -31,9 +31,9 @@ use serde::Serialize;
 use crate::cli::{SimulateArgs, SimulateFormat, SimulatePages};
 use crate::exit::{Exit, report};
 use described::Described;
-use facts::Tables;
-use subject::{Map, PageSize, Span, Subject};
+use subject::{PageSize, Span, Subject};
 use summary::Summary;
+use tables::Tables;
 use why::Why;
 
 /// Items of a command line whose effect a map after them shows.
@@ -141,21 +141,10 @@ fn as_text(path: &Path, args: &SimulateArgs) -> Result<()> {
     result
 }
 
-/// Checks what must be checked before it is read, and brings the machine up.
+/// Brings the machine up.
 fn bring_up(subject: &Subject, log: &mut run::Log, visitor: &mut impl run::Visitor) -> Result<()> {
-    let mut checked = Vec::new();
-    let tables = match &subject.map {
-        Map::E820 { entries, changes } => {
-            Tables::E820 { stated: e820::table(entries, &[]), used: e820::table(entries, changes) }
-        }
-        Map::NodeRanges(ranges) => Tables::NodeRanges(ranges),
-        Map::Efi(_) => return Err(anyhow!("an EFI memory map alone cannot be read yet")),
-        Map::Tree(bytes) => {
-            checked.clone_from(bytes);
-            Tables::Tree(platform::firmware::fdt::check(&mut checked).map_err(|error| anyhow!("{error}"))?)
-        }
-    };
-    run::run(subject, &tables, log, visitor)
+    let mut scratch = Vec::new();
+    run::run(subject, &Tables::of(subject, &mut scratch)?, log, visitor)
 }
 
 /// The command line without the items called `names`.

@@ -14,13 +14,13 @@ use mm::memblock::Memblock;
 use mm::page_alloc::PageAllocator;
 use mm::zone::Zones;
 use mm_testkit::{Emulated, Machine};
-use platform::Cmdline;
 use platform::bring_up::{self, Listener, Plan};
 use platform::options::Options;
 
 use super::described::Described;
-use super::facts::{Tables, describe};
+use super::facts::describe;
 use super::subject::{PageSize, Subject};
+use super::tables::Tables;
 
 /// What the window is aligned to, and the least that it has beside the description.
 const WINDOW_ALIGN: u64 = 64 << 10;
@@ -99,7 +99,7 @@ fn with_pages<const SHIFT: u32>(
     if described.usable_banks == 0 {
         bail!("no usable memory: the file names none (in most device trees the boot loader fills it in)");
     }
-    tables.print(subject, text).context("the firmware's map cannot be printed")?;
+    tables.print(text).context("the firmware's map cannot be printed")?;
     let mut count = Count::default();
     describe(subject, tables, &mut count);
     // One more: the storage itself is a reservation.
@@ -119,8 +119,8 @@ fn with_pages<const SHIFT: u32>(
     fill.reservation(Reservation { range: storage, owner, purpose: Purpose::Held, source });
     describe(subject, tables, &mut fill);
 
-    let cmdline = Cmdline::new(&subject.cmdline);
-    let options = Options::read(&cmdline, &mut |item, why| warnings.push(format!("command line: {item}: {why}")));
+    let options =
+        Options::read(&tables.cmdline, &mut |item, why| warnings.push(format!("command line: {item}: {why}")));
     let plan = Plan { rules: subject.rules, machine: &machine, options: &options, reach };
     let mut memblock = Memblock::new(host.handle());
     // SAFETY: all of the window is RAM of the host's machine, for as long as memblock lives; the storage at its start

@@ -192,6 +192,15 @@ pub(crate) enum PageSize {
 }
 
 impl PageSize {
+    /// Its bytes.
+    pub(crate) const fn bytes(self) -> u64 {
+        match self {
+            Self::K4 => 0x1000,
+            Self::K16 => 0x4000,
+            Self::K64 => 0x1_0000,
+        }
+    }
+
     /// The size of `bytes`, where machines have such pages.
     pub(crate) const fn of(bytes: u64) -> Option<Self> {
         match bytes {
@@ -219,22 +228,6 @@ pub(crate) fn e820_kind(word: &str) -> Option<u32> {
             number.trim_end_matches(')').parse().ok()?
         }
     })
-}
-
-/// The word that Linux prints for an E820 type.
-pub(crate) fn e820_word(kind: u32) -> String {
-    let word = match kind {
-        1 => "usable",
-        2 => "reserved",
-        3 => "ACPI data",
-        4 => "ACPI NVS",
-        5 => "unusable",
-        7 => "persistent (type 7)",
-        12 => "persistent (type 12)",
-        0xefff_ffff => "soft reserved",
-        other => return format!("type {other}"),
-    };
-    word.to_owned()
 }
 
 /// EFI's types in the words that Linux prints, by their numbers.
@@ -334,7 +327,8 @@ mod tests {
             ("soft reserved", 0xefff_ffff),
         ] {
             assert_eq!(e820_kind(word), Some(kind), "{word}");
-            assert_eq!(e820_kind(&e820_word(kind)), Some(kind));
+            let printed = platform::firmware::e820::Kind::new(kind).unwrap().to_string();
+            assert_eq!(e820_kind(&printed), Some(kind));
         }
         assert_eq!(e820_kind("of no use"), None);
         assert_eq!((efi_kind("Conventional Memory"), efi_kind("Boot Data")), (Some(7), Some(4)));
