@@ -27,7 +27,7 @@ impl Described {
     /// Notes what is no fact about memory.
     pub(super) fn note(&mut self, tables: &Tables<'_>) {
         if let TableMap::Tree(tree) = &tables.map {
-            self.console = tree.stdout().map(|console| format!("{:?}", console.kind));
+            self.console = tree.stdout().map(|console| format!("{:?}", console.kind).to_lowercase());
         }
     }
 
