@@ -1,8 +1,8 @@
 //! A machine's file, stated as its firmware would state it.
 //!
-//! Memory maps go through the readers of `platform`, as bytes where those read bytes; only what no table of this machine
-//! is known for (a kernel's own list of memory, SRAT as a log prints it, who holds what) is stated here, one fact each.
-//! Like every front end this runs several times over the same subject.
+//! Memory maps go through the readers of `platform`, as bytes where those read bytes; only what no table of this
+//! machine is known for (a kernel's own list of memory, SRAT as a log prints it, who holds what) is stated here, one
+//! fact each. Like every front end this runs several times over the same subject.
 
 use mm::addr::PhysAddr;
 use mm::machine::{

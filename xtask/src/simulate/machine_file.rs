@@ -1,8 +1,8 @@
 //! Machine files: what a firmware said and what Linux made of it, read off a boot log, as TOML.
 //!
-//! [`ci/maps/README.md`](../../../ci/maps/README.md) says what each key means. All ranges are `[first byte, last byte]`. Which
-//! list is the input: `memory_from` when it says so, else the map after `mem=` and `memmap=` (whose effect is then not
-//! applied a second time), else the firmware's.
+//! [`ci/maps/README.md`](../../../ci/maps/README.md) says what each key means. All ranges are `[first byte, last
+//! byte]`. Which list is the input: `memory_from` when it says so, else the map after `mem=` and `memmap=` (whose
+//! effect is then not applied a second time), else the firmware's.
 
 use anyhow::{Result, anyhow, bail};
 use mm::machine::{Plug, Rules};

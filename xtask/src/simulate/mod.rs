@@ -1,10 +1,10 @@
 //! `cargo xtask simulate`: bring-up of a machine that is not here, from the file that describes it.
 //!
-//! The way of a file: `input` reads it and says what kind it is; `machine_file` (TOML), `log` (what a kernel printed) or
-//! the device tree's own reader make a [`Subject`](subject::Subject) of it; `srat` sees to the numbers of its nodes;
-//! `tables` and `facts` state it to `mm` and `platform` as its firmware would; `run` takes it through the same stages as the kernel,
-//! up to zonelists; `summary` and `why` look at the result. No memory of the machine is touched but for one window, so
-//! its size does not matter. A file that cannot be used is one line, and the others still run.
+//! The way of a file: `input` reads it and says what kind it is; `machine_file` (TOML), `log` (what a kernel printed)
+//! or the device tree's own reader make a [`Subject`](subject::Subject) of it; `srat` sees to the numbers of its nodes;
+//! `tables` and `facts` state it to `mm` and `platform` as its firmware would; `run` takes it through the same stages
+//! as the kernel, up to zonelists; `summary` and `why` look at the result. No memory of the machine is touched but for
+//! one window, so its size does not matter. A file that cannot be used is one line, and the others still run.
 
 mod described;
 mod facts;

@@ -1,9 +1,9 @@
 //! Memory from a kernel's own list, 'Early memory node ranges'.
 //!
 //! Memblock joins neighbours that agree. So where two ranges of one node touch in the list, they differed in something
-//! that the list does not tell; on arm64, where this is seen, that is whether the range is in the direct map. Of the two
-//! ways to let a run of touching ranges alternate, the one is taken that leaves out what the log names as `nomap`, and
-//! without a word the one that leaves out less memory.
+//! that the list does not tell; on arm64, where this is seen, that is whether the range is in the direct map. Of the
+//! two ways to let a run of touching ranges alternate, the one is taken that leaves out what the log names as `nomap`,
+//! and without a word the one that leaves out less memory.
 
 use super::subject::{Held, HeldMapping, NodeRange, Span};
 

@@ -1,7 +1,7 @@
 //! What came of a machine, as JSON: nodes, zones, holes, orders.
 //!
-//! Addresses are strings `0x…`, ranges `[first byte, last byte]`. Keys and forms are those in which Linux's own boots are
-//! recorded under `ci/linux/`, so that one program reads both.
+//! Addresses are strings `0x…`, ranges `[first byte, last byte]`. Keys and forms are those in which Linux's own boots
+//! are recorded under `ci/linux/`, so that one program reads both.
 
 use std::collections::BTreeMap;
 

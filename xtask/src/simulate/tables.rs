@@ -1,8 +1,8 @@
 //! Firmware's tables as they would lie in memory, made from what a log shows of them.
 //!
-//! `platform` reads the result as it reads any other firmware's. What the kernel of that log changed in a PC's map before
-//! it took memory from it (a region that MTRRs do not cover, an AGP aperture, memory that the boot loader needs) follows
-//! from registers and devices that are not here, so it goes along as edits: facts of that machine. Linux:
+//! `platform` reads the result as it reads any other firmware's. What the kernel of that log changed in a PC's map
+//! before it took memory from it (a region that MTRRs do not cover, an AGP aperture, memory that the boot loader needs)
+//! follows from registers and devices that are not here, so it goes along as edits: facts of that machine. Linux:
 //! `e820__range_update`, `e820__range_remove`, `mtrr_trim_uncached_memory`.
 
 use std::fmt;

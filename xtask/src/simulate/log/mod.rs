@@ -1,12 +1,12 @@
 //! Logs: what a kernel printed while it booted, from `dmesg`, `journalctl -k`, a serial console or a mail.
 //!
 //! `line` finds messages in lines of any dress, `message` reads them, and here they become one machine. A log may hold
-//! several boots, of which the first that names memory is taken, and it may be cut: a memory map that lacks memory which
-//! the kernel has is not believed, and the kernel's own list of memory is taken in its place.
+//! several boots, of which the first that names memory is taken, and it may be cut: a memory map that lacks memory
+//! which the kernel has is not believed, and the kernel's own list of memory is taken in its place.
 //!
-//! Which list is the input: on x86 the map after `mem=` and `memmap=` (whose effect is then not applied again), else the
-//! firmware's map with the changes that the kernel printed; on arm64 the kernel's list of memory by node, because the
-//! firmware's is seldom printed and leaves reserved memory out; else EFI's map.
+//! Which list is the input: on x86 the map after `mem=` and `memmap=` (whose effect is then not applied again), else
+//! the firmware's map with the changes that the kernel printed; on arm64 the kernel's list of memory by node, because
+//! the firmware's is seldom printed and leaves reserved memory out; else EFI's map.
 
 mod line;
 mod message;

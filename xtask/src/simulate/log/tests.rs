@@ -191,7 +191,7 @@ fn an_arm_machine_shows_its_memory_page_size_and_dma_limit() {
 fn efi_maps_of_both_architectures_are_read() {
     for line in [
         "efi:   0x000040000000-0x00007fffffff [Conventional Memory|   |  |  |  |  |  |  |  |   |WB|WT|WC|UC]*",
-        "efi: mem03: [Conventional Memory|   |  |  |  |  |  |  |   |WB|WT|WC|UC] range=[0x0000000040000000-0x000000007fffffff] (1024MB)",
+        "efi: mem03: [Conventional Memory|   |  |  |  |  |   |WB|WT|WC|UC] range=[0x40000000-0x7fffffff] (1024MB)",
         "EFI: mem03: type=7, attr=0xf, range=[0x0000000040000000-0x0000000080000000) (1024MB)",
     ] {
         let machine = read(&format!("{line}\n")).unwrap();
