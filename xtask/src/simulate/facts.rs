@@ -16,10 +16,14 @@ use super::tables::{TableMap, Tables};
 
 /// Hands every fact about the machine to `sink`.
 pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn MachineSink) {
+    // What is `no-map` a kernel's list shows by itself: that is stated with the list.
+    let listed = matches!(subject.map, Map::NodeRanges(_));
     for (held, entry) in subject.held.iter().zip(0..) {
-        // What a kernel's list shows of `no-map` is stated with the list.
-        let listed = matches!(subject.map, Map::NodeRanges(_));
-        let purpose = if held.mapping == HeldMapping::Unmapped && !listed { Purpose::NoMap } else { Purpose::Held };
+        let purpose = match held.mapping {
+            HeldMapping::Mapped => Purpose::Held,
+            HeldMapping::Unmapped if listed => continue,
+            HeldMapping::Unmapped => Purpose::NoMap,
+        };
         let table = match subject.rules {
             Rules::X86 => Table::StartInfo,
             Rules::Arm64 => Table::ReservedMemory,
@@ -29,7 +33,7 @@ pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn Ma
     }
     tables.describe(subject.page_size.bytes(), sink);
     if let TableMap::NodeRanges(ranges) = &tables.map {
-        listed(subject, ranges, sink);
+        node_list(subject, ranges, sink);
     }
     if let Some(end) = subject.dma_limit {
         let (end, source) = (PhysAddr::new(end), Source::whole(Table::Kernel));
@@ -39,7 +43,7 @@ pub(super) fn describe(subject: &Subject, tables: &Tables<'_>, sink: &mut dyn Ma
 }
 
 /// Memory as a kernel listed it.
-fn listed(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink) {
+fn node_list(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink) {
     let several = ranges.iter().any(|range| range.node != 0) || !subject.memoryless.is_empty();
     let several = several && subject.srat.is_empty();
     for (range, entry) in ranges.iter().zip(0..) {
