@@ -102,9 +102,7 @@ impl Layers {
     /// Whether an entry of Linux's table ends or begins between this byte and the `next`.
     pub(super) fn has_border(&self, next: &Self) -> bool {
         let within = |some: &Self, others: &Self| {
-            some.0.iter().all(|one| {
-                others.0.iter().any(|other| (one.kind, one.lineage) == (other.kind, other.lineage))
-            })
+            some.0.iter().all(|one| others.0.iter().any(|other| (one.kind, one.lineage) == (other.kind, other.lineage)))
         };
         !within(self, next) || !within(next, self)
     }

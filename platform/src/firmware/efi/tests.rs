@@ -40,9 +40,7 @@ fn arm64(descriptors: &[Raw], page_size: u64) -> Recorder {
 }
 
 fn pc(descriptors: &[Raw]) -> Recorder {
-    with(descriptors, 48, |map, image| {
-        Recorder::of(|sink| PcMap::from(FirmwareMap::Efi(map)).describe(image, sink))
-    })
+    with(descriptors, 48, |map, image| Recorder::of(|sink| PcMap::from(FirmwareMap::Efi(map)).describe(image, sink)))
 }
 
 #[test]
@@ -288,7 +286,8 @@ fn random_maps_agree_with_a_page_by_page_model() {
 #[test]
 fn damaged_maps_never_panic() {
     let mut random = Random::new(9);
-    let whole = bytes(&[(7, 0, 0xa0, ALL), (4, MIB, 0x800, ALL), (6, 2 * MIB, 9, ALL | RUNTIME), (9, 3 * MIB, 1, WB)], 48);
+    let whole =
+        bytes(&[(7, 0, 0xa0, ALL), (4, MIB, 0x800, ALL), (6, 2 * MIB, 9, ALL | RUNTIME), (9, 3 * MIB, 1, WB)], 48);
     for _ in 0..if cfg!(miri) { 5 } else { 20_000 } {
         let mut bytes = whole.clone();
         for _ in 0..=random.below(8) {

@@ -10,7 +10,7 @@ fn registers(default_type: u64, pairs: &[(u64, u64)]) -> Mtrr {
 
 /// Base and mask registers for `size` bytes, a power of two.
 fn pair(base: u64, size: u64, kind: u8) -> (u64, u64) {
-    (base | u64::from(kind), (1 << BITS) - size | IN_USE)
+    (base | u64::from(kind), ((1 << BITS) - size) | IN_USE)
 }
 
 fn uncached(registers: &Mtrr, end_of_ram: u64) -> Vec<(u64, u64)> {
@@ -87,7 +87,8 @@ fn random_registers_agree_with_a_frame_by_frame_model() {
         let has_fixed = random.below(2) == 0;
         let end = random.below(900) as u64;
         let found = uncached(&registers(if has_fixed { 0x400 } else { 0 }, &pairs), end);
-        let covers = |frame: u64, kind| ranges.iter().any(|&(low, high, of)| of == kind && low <= frame && frame < high);
+        let covers =
+            |frame: u64, kind| ranges.iter().any(|&(low, high, of)| of == kind && low <= frame && frame < high);
         let is_cached = |frame| covers(frame, WRITE_BACK) && (!covers(frame, UNCACHED) || has_fixed && frame < PFN_1M);
         let cached: Vec<u64> = (0..2000).filter(|&frame| is_cached(frame)).collect();
         let Some(last) = cached.last() else {

@@ -66,12 +66,7 @@ fn reserved_pieces_cut_ram() {
     let recorder = describe(Q35_2G, "memmap=64M$0x30000000 memmap=12K$0x50003000");
     assert_eq!(
         recorder.usable(),
-        [
-            (0x1000, 0x9_fc00),
-            (0x10_0000, 0x3000_0000),
-            (0x3400_0000, 0x5000_3000),
-            (0x5000_6000, 0x7ffe_0000),
-        ]
+        [(0x1000, 0x9_fc00), (0x10_0000, 0x3000_0000), (0x3400_0000, 0x5000_3000), (0x5000_6000, 0x7ffe_0000),]
     );
     let piece = recorder.banks.iter().find(|bank| bank.range.start().as_u64() == 0x3000_0000).unwrap();
     assert_eq!((piece.kind, piece.source), (Reserved, Source::entry(Table::CommandLine, 0)));
@@ -140,7 +135,8 @@ fn types_are_changed_added_and_taken_away() {
 /// RAM that a change made names the change, beside RAM that the firmware names.
 #[test]
 fn why_a_bank_is_what_it_is() {
-    let recorder = describe(&[(0x10_0000, GIB, 1), (4 * GIB, GIB, 2)], "root=/dev/vda memmap=1G@2G memmap=1G@0x40100000");
+    let recorder =
+        describe(&[(0x10_0000, GIB, 1), (4 * GIB, GIB, 2)], "root=/dev/vda memmap=1G@2G memmap=1G@0x40100000");
     let sources: Vec<_> = recorder.banks.iter().map(|bank| (bank.kind, bank.source)).collect();
     let user = |item| (Usable, Source::entry(Table::CommandLine, item));
     let firmware = |kind, entry| (kind, Source::entry(Table::E820, entry));
@@ -313,7 +309,8 @@ fn random_changes_agree_with_a_table_of_entries() {
 #[test]
 fn any_text_is_a_command_line() {
     let mut random = Random::new(5);
-    let words = ["mem=", "memmap=", "1", "0x", "G", "K", "@", "#", "$", "!", "%", "-", "+", ",", " ", "exactmap", "9", "é"];
+    let words =
+        ["mem=", "memmap=", "1", "0x", "G", "K", "@", "#", "$", "!", "%", "-", "+", ",", " ", "exactmap", "9", "é"];
     for _ in 0..if cfg!(miri) { 5 } else { 5000 } {
         let text: String = (0..random.below(30)).map(|_| words[random.below(words.len())]).collect();
         let recorder = describe(PC_4G, &text);
