@@ -104,6 +104,7 @@ impl<A: Arch> PageAllocator<A> {
         layout: &Layout,
     ) -> Result<(Self, Record<A>), TakeOverError> {
         let memblock = zones.memblock_mut();
+        memblock.release_temporary();
         let last = memblock.memory().last().ok_or(TakeOverError::NoMemory)?;
         if let Some(range) = unmapped(memblock) {
             return Err(TakeOverError::NotMapped(range));

@@ -17,11 +17,7 @@ const ARCHITECTURE: Source = Source::whole(Table::Architecture);
 
 /// What becomes of RAM in the first MiB.
 pub(super) const RULES: [Edit; 2] = [
-    Edit {
-        op: Op::Update { from: Kind::RAM, to: Kind::RESERVED },
-        range: range(0, 0x1000),
-        source: ARCHITECTURE,
-    },
+    Edit { op: Op::Update { from: Kind::RAM, to: Kind::RESERVED }, range: range(0, 0x1000), source: ARCHITECTURE },
     Edit { op: Op::Remove(Some(Kind::RAM)), range: range(0xa_0000, 0x10_0000), source: ARCHITECTURE },
 ];
 

@@ -66,20 +66,23 @@ impl fmt::Display for Edit {
 pub(super) struct Layer {
     pub(super) kind: Kind,
     pub(super) source: Source,
+    /// The same for bytes that one entry of Linux's table would hold: where that begins, or the changes that it went
+    /// through.
+    pub(super) lineage: u32,
 }
 
-/// The types that hold one byte. Of more than there is room for, the least are forgotten.
+impl Layer {
+    /// In a settled map: in the entry that begins with gap `gap`. Only types that keep borders need to know.
+    pub(super) fn settled(kind: Kind, source: Source, gap: usize) -> Self {
+        const SETTLED: u32 = 1 << 31;
+        let lineage = if kind.keeps_borders() { SETTLED | gap as u32 } else { SETTLED };
+        Self { kind, source, lineage }
+    }
+}
+
+/// The types that hold one byte. Of more than there is room for, the greatest stay.
 #[derive(Clone, Default, Debug)]
 pub(super) struct Layers(ArrayVec<Layer, 6>);
-
-/// Whether a change met something.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Effect {
-    /// It did.
-    Some,
-    /// Nothing that it names was there.
-    None,
-}
 
 impl Layers {
     pub(super) fn of(layer: Option<Layer>) -> Self {
@@ -91,47 +94,49 @@ impl Layers {
         self.0.iter().copied().reduce(|top, layer| if layer.kind > top.kind { layer } else { top })
     }
 
-    /// Only the greatest type stays.
-    pub(super) fn settle(&mut self) {
-        *self = Self::of(self.top());
+    /// Only the greatest type stays, in an entry that begins with gap `gap`.
+    pub(super) fn settle(&mut self, gap: usize) {
+        *self = Self::of(self.top().map(|top| Layer::settled(top.kind, top.source, gap)));
     }
 
-    pub(super) fn apply(&mut self, edit: &Edit) -> Effect {
-        let before = self.0.len();
+    /// Whether an entry of Linux's table ends or begins between this byte and the `next`.
+    pub(super) fn has_border(&self, next: &Self) -> bool {
+        let within = |some: &Self, others: &Self| {
+            some.0.iter().all(|one| others.0.iter().any(|other| (one.kind, one.lineage) == (other.kind, other.lineage)))
+        };
+        !within(self, next) || !within(next, self)
+    }
+
+    /// Puts change number `number` to it.
+    pub(super) fn apply(&mut self, edit: &Edit, number: u32) {
         match edit.op {
-            Op::Add(kind) => {
-                self.add(Layer { kind, source: edit.source });
-                return Effect::Some;
-            }
+            Op::Add(kind) => self.add(Layer { kind, source: edit.source, lineage: number }),
             Op::Update { from, to } => {
-                if let Some(old) = self.take(from) {
+                for layer in self.0.iter_mut().filter(|layer| layer.kind == from) {
                     // RAM that is only marked stays the firmware's RAM.
-                    let source = if from.memory() == to.memory() { old.source } else { edit.source };
-                    self.add(Layer { kind: to, source });
-                    return Effect::Some;
+                    let source = if from.memory() == to.memory() { layer.source } else { edit.source };
+                    let lineage = layer.lineage.wrapping_mul(31).wrapping_add(number);
+                    *layer = Layer { kind: to, source, lineage };
                 }
             }
             Op::Remove(Some(kind)) => self.0.retain(|layer| layer.kind != kind),
             Op::Remove(None) | Op::Clear => self.0.clear(),
         }
-        if self.0.len() == before { Effect::None } else { Effect::Some }
     }
 
-    fn take(&mut self, kind: Kind) -> Option<Layer> {
-        let at = self.0.iter().position(|layer| layer.kind == kind)?;
-        Some(self.0.swap_remove(at))
-    }
-
-    /// Twice the same type is as good as once: every later change meets both.
     fn add(&mut self, new: Layer) {
-        if self.0.iter().any(|layer| layer.kind == new.kind) {
+        let Err(full) = self.0.try_push(new) else { return };
+        let new = full.element();
+        // A type that is there once more is as good as gone. Else the least goes.
+        let counted = |kind: Kind| self.0.iter().filter(|layer| layer.kind == kind).count();
+        if counted(new.kind) > 0 {
             return;
         }
-        if let Err(full) = self.0.try_push(new) {
-            let new = full.element();
-            if let Some(least) = self.0.iter_mut().min_by_key(|layer| layer.kind).filter(|least| least.kind < new.kind) {
-                *least = new;
-            }
+        let repeated = self.0.iter().position(|layer| counted(layer.kind) > 1);
+        let least = || self.0.iter().enumerate().min_by_key(|(_, layer)| layer.kind);
+        let least = || least().filter(|(_, least)| least.kind < new.kind).map(|(at, _)| at);
+        if let Some(layer) = repeated.or_else(least).and_then(|at| self.0.get_mut(at)) {
+            *layer = new;
         }
     }
 }

@@ -4,7 +4,7 @@ use super::setup_data::Keeper;
 use super::sweep::{self, Join};
 use super::{Edit, Kind, Op, PcMap, Stage, bios, setup_data, user};
 use crate::read::PhysRead;
-use mm::addr::PhysRange;
+use mm::addr::PhysAddr;
 use mm::machine::{Source, Table};
 
 const PAGE_SHIFT: u32 = 12;
@@ -91,7 +91,7 @@ impl<'m> Steps<'m> {
 pub(super) fn end_of_ram(steps: &Steps<'_>, limit: u64, read: &mut dyn PhysRead) -> u64 {
     let mut last = 0;
     sweep::spans(steps, read, Join::AnySource, &mut |span| {
-        let frame = |address: mm::addr::PhysAddr| address.as_u64() >> PAGE_SHIFT;
+        let frame = |address: PhysAddr| address.as_u64() >> PAGE_SHIFT;
         if span.kind == Kind::RAM && frame(span.range.start()) < limit {
             last = last.max(frame(span.range.end())).min(limit);
         }
@@ -99,16 +99,12 @@ pub(super) fn end_of_ram(steps: &Steps<'_>, limit: u64, read: &mut dyn PhysRead)
     last.min(MAX_ARCH_PFN)
 }
 
-/// Bytes of RAM, after these steps, in what `ranges` shows.
-pub(super) fn ram_inside(
-    steps: &Steps<'_>,
-    read: &mut dyn PhysRead,
-    ranges: &dyn Fn(&mut dyn FnMut(PhysRange)),
-) -> u64 {
+/// Bytes of RAM, as it is `before` the MTRRs' turn, that they take away with the steps `after`.
+pub(super) fn uncached_ram(before: &Steps<'_>, after: &Steps<'_>, read: &mut dyn PhysRead) -> u64 {
     let mut bytes = 0;
-    sweep::spans(steps, read, Join::AnySource, &mut |span| {
+    sweep::spans(before, read, Join::AnySource, &mut |span| {
         if span.kind == Kind::RAM {
-            ranges(&mut |range| bytes += span.range.intersection(range).size());
+            after.uncached(&mut |edit| bytes += span.range.intersection(edit.range).size());
         }
     });
     bytes

@@ -6,7 +6,7 @@
 //! entries and changes cost n / 32 turns of two passes, no storage beyond 8 KiB of the stack, and one turn for most
 //! real machines. Linux: `e820__update_table` in `arch/x86/kernel/e820.c`.
 
-use super::edit::{Effect, Layer, Layers};
+use super::edit::{Layer, Layers};
 use super::steps::{Step, Steps};
 use super::{Entry, FirmwareMap, Kind, Op};
 use crate::read::PhysRead;
@@ -36,27 +36,20 @@ pub(super) enum Join {
     OneSource,
 }
 
-/// What of a sweep goes on from turn to turn.
-#[derive(Clone, Copy, Default)]
-struct Carry {
-    /// The firmware's type below the next point.
-    below: Option<Kind>,
-    /// Whether a change put a border there.
-    border: bool,
-}
-
 /// Shows `each` span of the map as it is after `steps`, ascending.
 pub(super) fn spans(steps: &Steps<'_>, read: &mut dyn PhysRead, join: Join, each: &mut dyn FnMut(Span)) {
     let mut merge = Merge { pending: None, join, each };
-    let mut carry = Carry::default();
     let mut from = PhysAddr::new(0);
+    let mut known = 0;
     loop {
         let points = lowest_points(steps, read, from);
-        turn(steps, read, &points, &mut carry, &mut |span, border| merge.add(span, border));
-        match points.last() {
-            Some(&last) if points.is_full() && last > from => from = last,
+        turn(steps, read, &points, known, &mut |span, border| merge.add(span, border));
+        match points.as_slice() {
+            // The last gap is looked at again, for the border behind it.
+            [.., last, _] if points.is_full() && *last > from => from = *last,
             _ => break,
         }
+        known = 1;
     }
     merge.flush();
 }
@@ -115,71 +108,73 @@ fn gaps_of(points: &[PhysAddr], range: PhysRange) -> core::ops::Range<usize> {
     place(range.start()).min(last)..last
 }
 
-/// Shows `each` gap between neighbours of `points` that some type holds, and whether a border of the map is at its start.
+/// Shows `each` gap between neighbours of `points` but the first `known` ones, where some type holds it; and whether a
+/// border that a type may keep is at its start.
 fn turn(
     steps: &Steps<'_>,
     read: &mut dyn PhysRead,
     points: &[PhysAddr],
-    carry: &mut Carry,
+    known: usize,
     each: &mut dyn FnMut(Span, bool),
 ) {
-    let mut firmware = [None::<Layer>; POINTS];
+    let mut firmware = [None::<(Kind, u32)>; POINTS];
     let mut flags = [RegionFlags::empty(); POINTS];
     let mut borders = [false; POINTS];
     let table = steps.map.firmware.table();
-    let edge = |borders: &mut [bool; POINTS], at: usize, point: PhysAddr| {
-        if let (Some(border), Some(&here)) = (borders.get_mut(at), points.get(at)) {
-            *border |= here == point;
-        }
-    };
     steps.map.firmware.entries(read, &mut |entry| {
         let gaps = gaps_of(points, entry.range);
-        edge(&mut borders, gaps.start, entry.range.start());
-        edge(&mut borders, gaps.end, entry.range.end());
+        for (at, edge) in [(gaps.start, entry.range.start()), (gaps.end, entry.range.end())] {
+            if let (Some(border), Some(&here)) = (borders.get_mut(at), points.get(at)) {
+                *border |= here == edge;
+            }
+        }
         // Of equal types the first one holds.
         for (held, flags) in firmware.iter_mut().zip(&mut flags).take(gaps.end).skip(gaps.start) {
             *flags |= entry.flags;
-            if held.is_none_or(|held| held.kind < entry.kind) {
-                *held = Some(Layer { kind: entry.kind, source: Source::entry(table, entry.index) });
+            if held.is_none_or(|(kind, _)| kind < entry.kind) {
+                *held = Some((entry.kind, entry.index));
             }
         }
     });
-    // Only where types meet, or where one keeps its borders, do those of entries outlive the firmware's table.
-    let mut below = carry.below;
-    for (border, held) in borders.iter_mut().zip(&firmware) {
-        let here = held.map(|held| held.kind);
-        *border &= here != below || here.is_some_and(Kind::keeps_borders);
-        below = here;
-    }
-    if let Some(first) = borders.first_mut() {
-        *first |= carry.border;
-    }
-    let mut layers: [Layers; POINTS] = array::from_fn(|at| Layers::of(firmware.get(at).copied().flatten()));
+    let mut begin = 0;
+    let mut layers: [Layers; POINTS] = array::from_fn(|gap| {
+        begin = if borders.get(gap) == Some(&true) { gap } else { begin };
+        let held = firmware.get(gap).copied().flatten();
+        Layers::of(held.map(|(kind, index)| Layer::settled(kind, Source::entry(table, index), begin)))
+    });
+    let mut number = 0;
     steps.walk(read, &mut |step| match step {
-        Step::Settle => layers.iter_mut().for_each(Layers::settle),
+        Step::Settle => settle(&mut layers),
         Step::Edit(edit) => {
+            number += 1;
             let gaps = gaps_of(points, edit.range);
-            let mut met = [Effect::None; 2];
-            for (at, layers) in layers.iter_mut().enumerate().take(gaps.end).skip(gaps.start) {
-                let effect = layers.apply(&edit);
-                met = [if at == gaps.start { effect } else { met[0] }, effect];
-            }
-            if met[0] == Effect::Some {
-                edge(&mut borders, gaps.start, edit.range.start());
-            }
-            if met[1] == Effect::Some {
-                edge(&mut borders, gaps.end, edit.range.end());
-            }
+            layers.iter_mut().take(gaps.end).skip(gaps.start).for_each(|layers| layers.apply(&edit, number));
         }
     });
-    for (((ends, layers), &flags), &border) in points.windows(2).zip(&layers).zip(&flags).zip(&borders) {
-        if let (&[start, end], Some(Layer { kind, source })) = (ends, layers.top()) {
-            each(Span { range: PhysRange::new(start, end), kind, flags, source }, border);
+    let mut before = None;
+    for (gap, ((ends, layers), &flags)) in points.windows(2).zip(&layers).zip(&flags).enumerate() {
+        let top = layers.top();
+        if let (&[start, end], Some(Layer { kind, source, lineage })) = (ends, top)
+            && gap >= known
+        {
+            each(Span { range: PhysRange::new(start, end), kind, flags, source }, before != Some(lineage));
         }
+        before = top.map(|top| top.lineage);
     }
-    let last = points.len().saturating_sub(1);
-    let below = last.checked_sub(1).and_then(|gap| firmware.get(gap).copied().flatten());
-    *carry = Carry { below: below.map(|held| held.kind), border: borders.get(last).copied().unwrap_or_default() };
+}
+
+/// Of all types that hold a gap only the greatest stays. An entry begins wherever one began or ended before.
+fn settle(layers: &mut [Layers; POINTS]) {
+    let mut begin = 0;
+    let mut before = Layers::default();
+    for (gap, layers) in layers.iter_mut().enumerate() {
+        // Whoever joins without asking for borders need not be compared.
+        if layers.top().is_some_and(|top| top.kind.keeps_borders()) && before.has_border(layers) {
+            begin = gap;
+        }
+        before = layers.clone();
+        layers.settle(begin);
+    }
 }
 
 /// Joins neighbouring gaps of one type.

@@ -1,12 +1,11 @@
 //! Linux's lines about a PC's memory map, in the order in which it prints them.
 
 use super::setup_data::{self, Keeper};
-use super::steps::{MAX_ARCH_PFN, Steps, end_of_ram, ram_inside};
+use super::steps::{MAX_ARCH_PFN, Steps, end_of_ram, uncached_ram};
 use super::sweep::{self, Join};
 use super::{Edit, PcMap, Stage, bios, user};
 use crate::read::PhysRead;
 use core::fmt;
-use mm::addr::PhysRange;
 
 /// The first frame above 4 GiB.
 const PFN_4G: u64 = 1 << 20;
@@ -88,8 +87,7 @@ impl PcMap<'_> {
         let mut lines = Lines { text, result: Ok(()) };
         after.uncached(&mut |edit| lines.edit(&edit));
         let text = lines.done()?;
-        let taken = |each: &mut dyn FnMut(PhysRange)| after.uncached(&mut |edit| each(edit.range));
-        let lost = if self.mtrr.is_some() { ram_inside(&before, read, &taken) } else { 0 };
+        let lost = if self.mtrr.is_some() { uncached_ram(&before, &after, read) } else { 0 };
         if lost > 0 {
             let mib = lost >> 20;
             writeln!(text, "WARNING: BIOS bug: CPU MTRRs don't cover all of memory, losing {mib}MB of RAM.")?;

@@ -139,7 +139,7 @@ impl EfiMap {
         }
         if self.size > Self::MAX_SIZE {
             whole(Problem::TooMany { what: "bytes of descriptors", limit: Self::MAX_SIZE });
-        } else if self.size % self.stride != 0 {
+        } else if !self.size.is_multiple_of(self.stride) {
             whole(Problem::Length { stated: self.size });
         }
         let mut dropped = 0;
@@ -176,12 +176,9 @@ fn mirror(descriptor: &Descriptor) -> RegionFlags {
 const fn pc_kind(descriptor: &Descriptor) -> Option<Kind> {
     use DescriptorType as Type;
     Some(match descriptor.kind {
-        Type::RESERVED
-        | Type::RUNTIME_CODE
-        | Type::RUNTIME_DATA
-        | Type::MMIO
-        | Type::MMIO_PORT
-        | Type::PAL_CODE => Kind::RESERVED,
+        Type::RESERVED | Type::RUNTIME_CODE | Type::RUNTIME_DATA | Type::MMIO | Type::MMIO_PORT | Type::PAL_CODE => {
+            Kind::RESERVED
+        }
         Type::UNUSABLE => Kind::UNUSABLE,
         Type::ACPI_RECLAIM => Kind::ACPI,
         Type::ACPI_NVS => Kind::NVS,

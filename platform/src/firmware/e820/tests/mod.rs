@@ -305,3 +305,6 @@ fn damaged_maps_never_panic_and_always_ascend() {
         map.print_rules(image, &mut text).unwrap();
     }
 }
+
+mod changes;
+mod stages;
