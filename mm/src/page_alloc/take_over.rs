@@ -103,6 +103,7 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
         layout: &Layout,
     ) -> Result<(Self, Record<A>), TakeOverError> {
         let memblock = zones.memblock_mut();
+        memblock.release_temporary();
         if memblock.memory().is_empty() {
             return Err(TakeOverError::NoMemory);
         }
