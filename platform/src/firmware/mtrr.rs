@@ -73,7 +73,8 @@ impl Mtrr {
     }
 
     /// Whether the registers are such that something can be concluded from them.
-    fn tells(&self) -> bool {
+    #[must_use]
+    pub fn tells(&self) -> bool {
         let whole = || self.in_use().filter(|(frames, _)| !frames.is_empty());
         self.default() == UNCACHED
             && whole().any(|(_, kind)| kind == WRITE_BACK)

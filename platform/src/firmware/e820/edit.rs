@@ -96,7 +96,10 @@ impl Layers {
 
     /// Only the greatest type stays, in an entry that begins with gap `gap`.
     pub(super) fn settle(&mut self, gap: usize) {
-        *self = Self::of(self.top().map(|top| Layer::settled(top.kind, top.source, gap)));
+        if let (Some(top), Some(first)) = (self.top(), self.0.first_mut()) {
+            *first = Layer::settled(top.kind, top.source, gap);
+            self.0.truncate(1);
+        }
     }
 
     /// Whether an entry of Linux's table ends or begins between this byte and the `next`.

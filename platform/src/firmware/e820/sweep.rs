@@ -11,7 +11,6 @@ use super::steps::{Step, Steps};
 use super::{Entry, FirmwareMap, Kind, Op};
 use crate::read::PhysRead;
 use arrayvec::ArrayVec;
-use core::array;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{RegionFlags, Source, Table};
 
@@ -137,11 +136,13 @@ fn turn(
         }
     });
     let mut begin = 0;
-    let mut layers: [Layers; POINTS] = array::from_fn(|gap| {
-        begin = if borders.get(gap) == Some(&true) { gap } else { begin };
-        let held = firmware.get(gap).copied().flatten();
-        Layers::of(held.map(|(kind, index)| Layer::settled(kind, Source::entry(table, index), begin)))
-    });
+    let gaps = firmware.iter().zip(&borders).enumerate().take(points.len().saturating_sub(1));
+    let mut layers: ArrayVec<Layers, POINTS> = gaps
+        .map(|(gap, (held, &border))| {
+            begin = if border { gap } else { begin };
+            Layers::of(held.map(|(kind, index)| Layer::settled(kind, Source::entry(table, index), begin)))
+        })
+        .collect();
     let mut number = 0;
     steps.walk(read, &mut |step| match step {
         Step::Settle => settle(&mut layers),
@@ -164,15 +165,16 @@ fn turn(
 }
 
 /// Of all types that hold a gap only the greatest stays. An entry begins wherever one began or ended before.
-fn settle(layers: &mut [Layers; POINTS]) {
+fn settle(layers: &mut [Layers]) {
     let mut begin = 0;
-    let mut before = Layers::default();
+    let mut before = None;
     for (gap, layers) in layers.iter_mut().enumerate() {
         // Whoever joins without asking for borders need not be compared.
-        if layers.top().is_some_and(|top| top.kind.keeps_borders()) && before.has_border(layers) {
+        let asks = layers.top().is_some_and(|top| top.kind.keeps_borders());
+        if asks && before.is_none_or(|before: Layers| before.has_border(layers)) {
             begin = gap;
         }
-        before = layers.clone();
+        before = Some(layers.clone()).filter(|_| asks);
         layers.settle(begin);
     }
 }

@@ -4,6 +4,7 @@ use super::setup_data::{self, Keeper};
 use super::steps::{MAX_ARCH_PFN, Steps, end_of_ram, uncached_ram};
 use super::sweep::{self, Join};
 use super::{Edit, PcMap, Stage, bios, user};
+use crate::firmware::mtrr::Mtrr;
 use crate::read::PhysRead;
 use core::fmt;
 
@@ -62,7 +63,7 @@ impl PcMap<'_> {
         }
         // Linux changes the table for the next kernel too, and says so.
         setup_data::edits(self.setup_data, Keeper::Both, read, &mut |edit| lines.edit(&edit));
-        let text = lines.done()?;
+        lines.done()?;
         if self.setup_data.is_some() {
             writeln!(text, "extended physical RAM map:")?;
             self.print_table(Stage::Extended, "reserve setup_data", read, text)?;
@@ -73,7 +74,7 @@ impl PcMap<'_> {
         }
         let mut lines = Lines { text, result: Ok(()) };
         self.edits.iter().chain(&bios::RULES).for_each(|edit| lines.edit(edit));
-        let text = lines.done()?;
+        lines.done()?;
         let steps = Steps::until(self, Stage::Pc, read);
         last_pfn(end_of_ram(&steps, u64::MAX, read), text)
     }
@@ -83,17 +84,20 @@ impl PcMap<'_> {
     /// # Errors
     /// When `text` refuses.
     pub fn print_uncached(&self, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
-        let (before, after) = (Steps::until(self, Stage::Pc, read), Steps::until(self, Stage::Working, read));
-        let mut lines = Lines { text, result: Ok(()) };
-        after.uncached(&mut |edit| lines.edit(&edit));
-        let text = lines.done()?;
-        let lost = if self.mtrr.is_some() { uncached_ram(&before, &after, read) } else { 0 };
-        if lost > 0 {
-            let mib = lost >> 20;
-            writeln!(text, "WARNING: BIOS bug: CPU MTRRs don't cover all of memory, losing {mib}MB of RAM.")?;
-            writeln!(text, "update e820 for mtrr\nmodified physical RAM map:")?;
-            self.print_table(Stage::Working, "modified", read, text)?;
-            last_pfn(end_of_ram(&after, u64::MAX, read), text)?;
+        let after = Steps::until(self, Stage::Working, read);
+        if self.mtrr.is_some_and(Mtrr::tells) {
+            let mut lines = Lines { text, result: Ok(()) };
+            after.uncached(&mut |edit| lines.edit(&edit));
+            lines.done()?;
+            let before = Steps::until(self, Stage::Pc, read);
+            let lost = uncached_ram(&before, &after, read);
+            if lost > 0 {
+                let mib = lost >> 20;
+                writeln!(text, "WARNING: BIOS bug: CPU MTRRs don't cover all of memory, losing {mib}MB of RAM.")?;
+                writeln!(text, "update e820 for mtrr\nmodified physical RAM map:")?;
+                self.print_table(Stage::Working, "modified", read, text)?;
+                last_pfn(end_of_ram(&after, u64::MAX, read), text)?;
+            }
         }
         if end_of_ram(&after, u64::MAX, read) > PFN_4G {
             last_pfn(end_of_ram(&after, PFN_4G, read), text)?;
@@ -121,14 +125,14 @@ struct Lines<'t> {
     result: fmt::Result,
 }
 
-impl<'t> Lines<'t> {
+impl Lines<'_> {
     fn edit(&mut self, edit: &Edit) {
         if edit.is_printed() && self.result.is_ok() {
             self.result = writeln!(self.text, "{edit}");
         }
     }
 
-    fn done(self) -> Result<&'t mut dyn fmt::Write, fmt::Error> {
-        self.result.map(|()| self.text)
+    fn done(self) -> fmt::Result {
+        self.result
     }
 }

@@ -244,7 +244,7 @@ impl Model {
 fn random_changes_agree_with_a_table_of_entries() {
     const BASE: u64 = 0x10_0000;
     let mut random = Random::new(12);
-    for round in 0..if cfg!(miri) { 3 } else { 4000 } {
+    for round in 0..if cfg!(miri) { 3 } else { 1500 } {
         let kinds = [1, 1, 2, 3, 4, 5, 7, 12, 12, 20, 0xefff_ffff];
         let any_kind = |random: &mut Random| kinds[random.below(kinds.len())];
         let most = if round % 20 == 0 { 100 } else { 8 };
@@ -311,7 +311,7 @@ fn any_text_is_a_command_line() {
     let mut random = Random::new(5);
     let words =
         ["mem=", "memmap=", "1", "0x", "G", "K", "@", "#", "$", "!", "%", "-", "+", ",", " ", "exactmap", "9", "é"];
-    for _ in 0..if cfg!(miri) { 5 } else { 5000 } {
+    for _ in 0..if cfg!(miri) { 5 } else { 2000 } {
         let text: String = (0..random.below(30)).map(|_| words[random.below(words.len())]).collect();
         let recorder = describe(PC_4G, &text);
         assert!(recorder.banks.is_sorted_by(|one, next| one.range.end() <= next.range.start()));
