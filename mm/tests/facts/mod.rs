@@ -11,7 +11,7 @@ use crate::ram::{Access, Ram};
 use mm::addr::{NodeId, Pfn, PhysAddr, PhysRange};
 use mm::machine::{
     Affinity, Bank, CpuAffinity, CpuEntry, Distance, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
-    RegionFlags, Reservation, Rules, Source, Table, Warning,
+    RegionFlags, Reservation, Rules, Source, StartMethod, Table, Warning,
 };
 use mm::memblock::Memblock;
 use mm::numa::{Nodes, NumaPolicy};
@@ -101,7 +101,12 @@ impl Machine {
                 let table = if self.arm64 { Table::CpuNode } else { Table::Madt };
                 let source = Source::entry(table, entry(self.cpus.len()));
                 let domain = words.get(2).map(|domain| domain.parse().unwrap());
-                self.cpus.push(Some(CpuEntry { hardware_id: number(words[1]), domain, source }));
+                self.cpus.push(Some(CpuEntry {
+                    hardware_id: number(words[1]),
+                    domain,
+                    start: StartMethod::Unstated,
+                    source,
+                }));
             }
             "cpudomain" => {
                 let source = Source::entry(Table::Srat, entry(self.cpu_affinities.len()));
