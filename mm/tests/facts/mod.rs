@@ -2,7 +2,7 @@
 //!
 //! A file of `linux_facts/` is read line by line. Before the first `= section`: `arch`, `bank START LAST KIND`,
 //! `reserve START LAST OWNER`, `srat DOMAIN START LAST [hotplug]`, `node NUMBER START LAST [hotplug]` (a memory node of
-//! a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `distance FROM TO VALUE`, `movable NODE START`. A section
+//! a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `initiator DOMAIN`, `distance FROM TO VALUE`, `movable NODE START`. A section
 //! is what Linux printed, with the blanks at the ends of lines cut.
 
 mod all;
@@ -10,7 +10,7 @@ mod all;
 use crate::ram::{Access, Ram};
 use mm::addr::{NodeId, Pfn, PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, Initiator, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
     RegionFlags, Reservation, Rules, Source, StartMethod, Table, Warning,
 };
 use mm::memblock::Memblock;
@@ -25,6 +25,7 @@ pub(crate) struct Machine {
     pub(crate) affinities: Vec<Option<Affinity>>,
     pub(crate) cpus: Vec<Option<CpuEntry>>,
     pub(crate) cpu_affinities: Vec<Option<CpuAffinity>>,
+    pub(crate) initiators: Vec<Option<Initiator>>,
     pub(crate) distances: Vec<Option<Distance>>,
     pub(crate) movable: Vec<(NodeId, Pfn)>,
 }
@@ -113,6 +114,10 @@ impl Machine {
                 let domain = words[2].parse().unwrap();
                 self.cpu_affinities.push(Some(CpuAffinity { hardware_id: number(words[1]), domain, source }));
             }
+            "initiator" => {
+                let source = Source::whole(Table::Srat);
+                self.initiators.push(Some(Initiator { domain: words[1].parse().unwrap(), source }));
+            }
             "distance" => {
                 let table = if self.arm64 { Table::DistanceMap } else { Table::Slit };
                 let source = Source::entry(table, entry(self.distances.len()));
@@ -151,6 +156,7 @@ impl Machine {
             affinities: list(&mut self.affinities),
             cpus: list(&mut self.cpus),
             cpu_affinities: list(&mut self.cpu_affinities),
+            initiators: list(&mut self.initiators),
             distances: list(&mut self.distances),
             ..MachineMemory::default()
         };

@@ -63,11 +63,14 @@ fn speeds_are_numbers() {
 fn a_damaged_table_names_nothing_and_is_told() {
     let mut bytes = spcr(3, 0, 3, 0x1000, 7);
     bytes[44] ^= 1;
-    let recorder = Machine::new(&[bytes.clone()]).describe();
+    let recorder = Machine::new(std::slice::from_ref(&bytes)).describe();
     assert_eq!(recorder.warnings[0].to_string(), "SPCR: wrong checksum; table ignored");
     assert_eq!(named(bytes), None);
     let short = table("SPCR", 2, &[0; 43]);
-    assert_eq!(Machine::new(&[short.clone()]).describe().problems(), [(None, Problem::Length { stated: 79 })]);
+    assert_eq!(
+        Machine::new(std::slice::from_ref(&short)).describe().problems(),
+        [(None, Problem::Length { stated: 79 })]
+    );
     assert_eq!(named(short), None);
 }
 

@@ -17,10 +17,13 @@ fn cpus_with_ids_of_two_cells_and_with_none() {
     assert_eq!(none.problems(), [(Some(0), Problem::Value { what: "#address-cells", value: 0 })]);
 }
 
-/// What each of these CPUs, `reg` and properties, is.
-fn machine(cpus: &[(u32, &[(&str, &[u8])])]) -> Recorder {
+/// A CPU's `reg` and its other properties.
+type Cpu<'a> = (u32, &'a [(&'a str, &'a [u8])]);
+
+/// What each of these CPUs is.
+fn machine(cpus: &[Cpu<'_>]) -> Recorder {
     let tree = Builder::root(1, 1).begin("cpus").prop("#address-cells", &cells(&[1]));
-    let cpu = |tree: Builder, &(reg, more): &(u32, &[(&str, &[u8])])| {
+    let cpu = |tree: Builder, &(reg, more): &Cpu<'_>| {
         let reg = cells(&[reg]);
         tree.node("cpu", &[&[("device_type", &b"cpu\0"[..]), ("reg", &reg[..])], more].concat())
     };
