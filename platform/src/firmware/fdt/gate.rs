@@ -347,7 +347,7 @@ fn token(structure: &[u8], at: usize) -> Result<(Token, usize), Fault> {
 pub(super) fn names_property(blob: &[u8], name: &str) -> bool {
     let at = |field| word(blob, field).and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
     let strings = blob.get(at(12)..).and_then(|rest| rest.get(..at(32))).unwrap_or_default();
-    strings.windows(name.len() + 1).any(|window| window.split_last() == Some((&0, name.as_bytes())))
+    strings.split(|&byte| byte == 0).any(|string| string.ends_with(name.as_bytes()))
 }
 
 /// The text at the front of `bytes`, up to a zero byte.
