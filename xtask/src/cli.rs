@@ -10,6 +10,7 @@ use crate::memory::MemorySize;
 use crate::missing::Consent;
 use crate::mutants::MutantsArgs;
 use crate::numa::{Distances, Numa};
+use crate::oracle::OracleArgs;
 
 #[derive(Parser)]
 #[command(
@@ -32,6 +33,8 @@ pub(crate) enum Verb {
     Build(BuildArgs),
     /// Run the host tests, then boot every machine of ci/matrix.toml
     Test(TestArgs),
+    /// Ask Linux what it makes of the machines of ci/matrix.toml, and hold our kernel against that
+    Oracle(OracleArgs),
     /// Run the fuzz targets of ci/fuzz for some minutes
     Fuzz(FuzzArgs),
     /// Change the policy modules and see whether a test notices
