@@ -1,13 +1,14 @@
 //! The flattened device tree: memory, reservations, nodes, CPUs, the console, and how to power off.
 //!
-//! [`check`] is the gate: it validates a whole blob and takes out its NOPs, and only it makes a [`Blob`]. Behind it the
-//! crate `fdt` walks the structure. That crate panics on damaged blobs and loses nodes after a NOP, so it sees no other;
-//! of it only `all_nodes`, `children` and raw properties are used, which cannot panic on what the gate lets through (its
-//! reader of the reservation block goes through pointers, and its `reg` panics on short cell counts; `tree` has own
-//! ones). Everything that a property's *value* says is checked where it is read.
+//! [`check`] is the gate: it validates a whole blob and takes out its NOPs, and only it makes a [`Blob`]. Behind it
+//! the crate `fdt` walks the structure. That crate panics on damaged blobs and loses nodes after a NOP, so it sees no
+//! other; of it only `all_nodes`, `children` and raw properties are used, which cannot panic on what the gate lets
+//! through (its reader of the reservation block goes through pointers, and its `reg` panics on short cell counts;
+//! `tree` has own ones). Everything that a property's *value* says is checked where it is read.
 //!
-//! RAM is what a child of the root with `device_type = "memory"` says, whatever its name and in whatever order; children
-//! of `/reserved-memory` are often called `memory@…` too. Nodes whose `status` is neither `okay` nor `ok` are not there.
+//! RAM is what a child of the root with `device_type = "memory"` says, whatever its name and in whatever order;
+//! children of `/reserved-memory` are often called `memory@…` too. Nodes whose `status` is neither `okay` nor `ok` are
+//! not there.
 //!
 //! Cost: one walk for the gate, one for [`Blob::describe`] (a second, along the buses, where there is a `dma-ranges`),
 //! O(blob) each, with nothing stored. Linux:

@@ -1,7 +1,7 @@
 //! CPUs, and the distances between domains.
 //!
-//! A CPU whose `status` is `disabled` is one that waits to be started, so only `fail` takes it out. How it is started is
-//! its `enable-method`. A number that no CPU can have, or that another one has, takes it out too. The distance map
+//! A CPU whose `status` is `disabled` is one that waits to be started, so only `fail` takes it out. How it is started
+//! is its `enable-method`. A number that no CPU can have, or that another one has, takes it out too. The distance map
 //! may give a pair in one direction only; the binding says that the other direction is then the same, so it is handed
 //! on too. Whether a distance can be is for [`mm`] to judge. Linux: `of_parse_and_init_cpus` in
 //! `arch/arm64/kernel/smp.c`, `cpu_read_enable_method`, `of_numa_parse_distance_map_v1` in `drivers/of/of_numa.c`.
