@@ -37,6 +37,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
         boot.rsdp = acpi::search_bios(read);
     }
     boot.mtrr = cpu::range_registers();
+    boot.find_console(read);
     exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
 }
@@ -46,7 +47,7 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
-/// Prints the firmware's memory map and what the rules of a PC change in it.
+/// Prints the firmware's memory map, what the rules of a PC change in it, and ACPI's tables.
 ///
 /// # Errors
 /// When `text` refuses.
@@ -57,10 +58,11 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
             map.print(read, text)?;
             map.print_changes(read, text)?;
             writeln!(text, "{}", cpu::page_attributes())?;
-            map.print_uncached(read, text)
+            map.print_uncached(read, text)?;
         }
-        MemoryMapSource::DeviceTree(_) | MemoryMapSource::None => Ok(()),
+        MemoryMapSource::DeviceTree(_) | MemoryMapSource::None => {}
     }
+    boot.print_tables(read, text)
 }
 
 /// The consoles worth trying, best first. What cannot be understood on the command line goes to `reject`.

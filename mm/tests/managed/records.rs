@@ -5,7 +5,7 @@
 use crate::up::{Kind, Pages, is_ram, pages_as, ram_frames, take_over};
 use mm::addr::{Order, Pfn, PfnRange};
 use mm::arch::{PageFormat, PhysMap};
-use mm::machine::{CpuEntry, Source, Table};
+use mm::machine::{CpuEntry, Source, StartMethod, Table};
 use mm::model::{Memmap, MemmapError, MemoryModel, Page, PageState, SectionState};
 use mm::page_alloc::{Gfp, PageInfo, TakeOverError};
 use mm_testkit::{Emulated, Machine};
@@ -150,7 +150,7 @@ pub(crate) fn there_and_back<K: Kind, const SHIFT: u32>(layout: &Layout) {
     if !description.affinities.is_empty() {
         // A node that has a CPU and no memory.
         let source = Source::whole(Table::CpuNode);
-        description.cpus.push(CpuEntry { hardware_id: 1000, domain: Some(77), source });
+        description.cpus.push(CpuEntry { hardware_id: 1000, domain: Some(77), start: StartMethod::Unknown, source });
     }
     let (pages, _) = take_over::<K, SHIFT>(&machine, &mut description, &[]).unwrap();
     let before = pages.verify().unwrap();
