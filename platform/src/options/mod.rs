@@ -4,6 +4,8 @@
 //! holds. What shapes the firmware's map itself (`mem=`, `memmap=` on x86) is not here: the map's reader applies it.
 //! Linux: `early_param` all over `mm/`, `arch/*/mm`.
 
+pub mod size;
+
 use crate::cmdline::Cmdline;
 use mm::numa::NumaOption;
 use mm::zone::MovableRequest;
