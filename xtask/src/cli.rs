@@ -5,9 +5,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::arch::Arch;
+use crate::fuzz::FuzzArgs;
 use crate::memory::MemorySize;
 use crate::missing::Consent;
+use crate::mutants::MutantsArgs;
 use crate::numa::{Distances, Numa};
+use crate::oracle::OracleArgs;
 
 #[derive(Parser)]
 #[command(
@@ -30,6 +33,12 @@ pub(crate) enum Verb {
     Build(BuildArgs),
     /// Run the host tests, then boot every machine of ci/matrix.toml
     Test(TestArgs),
+    /// Ask Linux what it makes of the machines of ci/matrix.toml, and hold our kernel against that
+    Oracle(OracleArgs),
+    /// Run the fuzz targets of ci/fuzz for some minutes
+    Fuzz(FuzzArgs),
+    /// Change the policy modules and see whether a test notices
+    Mutants(MutantsArgs),
     /// Say what is needed and whether it is there
     Doctor(DoctorArgs),
     /// Do exactly what CI does: format, lints, documentation, `test --yes`

@@ -10,6 +10,9 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
 
+/// The keys that Debian signs its lists of packages with.
+pub(crate) const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// The root of the workspace: the parent of this crate's folder.
 pub(crate) fn root() -> &'static Path {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));

@@ -3,19 +3,17 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::progress::Progress;
 use super::{Case, Outcome, Results};
 use crate::arch::Arch;
 use crate::image::{self, Report};
 use crate::instructions;
+use crate::jobs::in_parallel;
 use crate::matrix::Machine;
+use crate::progress::Progress;
 use crate::run;
 use crate::verdict::{self, Verdict};
 use crate::workspace;
@@ -48,34 +46,20 @@ pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     }
     fs::create_dir_all(workspace::machine_logs()?)?;
     let progress = Progress::of_steps(bootable.len());
-    let waiting = Mutex::new(bootable.into_iter());
-    let (sender, finished) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            let (sender, waiting, progress) = (sender.clone(), &waiting, &progress);
-            scope.spawn(move || {
-                let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-                while let Some(machine) = next() {
-                    progress.note(&machine.name);
-                    let start = Instant::now();
-                    let outcome =
-                        boot(machine).map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
-                    let (suite, name) = (SUITE.into(), machine.name.clone());
-                    // The receiver lives until every sender is gone.
-                    let _ = sender.send(Case { suite, name, time: Some(start.elapsed()), outcome });
-                }
-            });
+    let work = |machine: &&Machine| {
+        progress.note(&machine.name);
+        let start = Instant::now();
+        let outcome = boot(machine).map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+        Case { suite: SUITE.into(), name: machine.name.clone(), time: Some(start.elapsed()), outcome }
+    };
+    in_parallel(&bootable, jobs, work, |_, case| {
+        let seconds = case.time.unwrap_or_default().as_secs_f64();
+        match &case.outcome {
+            Outcome::Failed(reason) => progress.line(&format!("FAILED {} ({seconds:.1} s): {reason}", case.name)),
+            _ => progress.line(&format!("ok     {} ({seconds:.1} s)", case.name)),
         }
-        drop(sender);
-        for case in finished {
-            let seconds = case.time.unwrap_or_default().as_secs_f64();
-            match &case.outcome {
-                Outcome::Failed(reason) => progress.line(&format!("FAILED {} ({seconds:.1} s): {reason}", case.name)),
-                _ => progress.line(&format!("ok     {} ({seconds:.1} s)", case.name)),
-            }
-            progress.step();
-            results.push(case);
-        }
+        progress.step();
+        results.push(case);
     });
     results.cases.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(results)
