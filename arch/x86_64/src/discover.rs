@@ -35,6 +35,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
     if boot.rsdp.is_none() {
         boot.rsdp = acpi::search_bios(read);
     }
+    boot.find_console(read);
     exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
 }
@@ -44,7 +45,7 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
-/// Prints the firmware's memory map and what the rules of a PC change in it.
+/// Prints the firmware's memory map, what the rules of a PC change in it, and ACPI's tables.
 ///
 /// # Errors
 /// When `text` refuses.
@@ -52,10 +53,11 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
     match &boot.map {
         MemoryMapSource::E820(map) => {
             map.print(read, text)?;
-            map.print_rules(read, text)
+            map.print_rules(read, text)?;
         }
-        MemoryMapSource::DeviceTree(_) | MemoryMapSource::None => Ok(()),
+        MemoryMapSource::DeviceTree(_) | MemoryMapSource::None => {}
     }
+    boot.print_tables(read, text)
 }
 
 /// The consoles worth trying, best first. What cannot be understood on the command line goes to `reject`.

@@ -79,6 +79,8 @@ pub enum Problem {
     },
     /// The whole table is not used, for this reason.
     TableIgnored(&'static str),
+    /// This entry is not used, for this reason.
+    EntryIgnored(&'static str),
 }
 
 /// A fact that was dropped or changed, and why. Its text is one line without a newline.
@@ -121,6 +123,7 @@ impl fmt::Display for Warning {
             Problem::OutOfReach(range) => write!(f, "{source}: {range} is out of the kernel's reach; not used"),
             Problem::TooMany { what, limit } => write!(f, "{source}: more than {limit} {what}; the rest is dropped"),
             Problem::TableIgnored(why) => write!(f, "{source}: {why}; table ignored"),
+            Problem::EntryIgnored(why) => write!(f, "{source}: {why}; entry dropped"),
         }
     }
 }

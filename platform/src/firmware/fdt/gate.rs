@@ -343,6 +343,13 @@ fn token(structure: &[u8], at: usize) -> Result<(Token, usize), Fault> {
     })
 }
 
+/// Whether any property of a checked blob is called `name`, or ends so. Much cheaper than to look at all nodes.
+pub(super) fn names_property(blob: &[u8], name: &str) -> bool {
+    let at = |field| word(blob, field).and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
+    let strings = blob.get(at(12)..).and_then(|rest| rest.get(..at(32))).unwrap_or_default();
+    strings.windows(name.len() + 1).any(|window| window.split_last() == Some((&0, name.as_bytes())))
+}
+
 /// The text at the front of `bytes`, up to a zero byte.
 fn terminated(bytes: &[u8]) -> Option<&str> {
     let end = bytes.iter().position(|&byte| byte == 0)?;

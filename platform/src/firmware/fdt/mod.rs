@@ -12,10 +12,12 @@
 //! Cost: one walk for the gate, one for [`Blob::describe`], O(blob) each, with nothing stored. Linux:
 //! `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`, `arch/arm64/kernel/smp.c`.
 
+mod bus;
 mod chosen;
 mod gate;
 mod memory;
 mod numa;
+mod reserved;
 mod tree;
 
 pub use gate::{Fault, FdtError, MAX_DEPTH, Part, check};
@@ -51,19 +53,24 @@ impl<'a> Blob<'a> {
     pub fn describe(&self, sink: &mut dyn MachineSink) {
         memory::reserve_map(self.reserve_map, sink);
         let Some(root) = self.root() else { return };
-        let cells = tree::Cells::of(root);
+        let cells = tree::Cells::of_root(root);
         let mut entry = 0;
         for node in root.children() {
             if tree::text(node, "device_type") == Some("memory") {
                 entry = memory::memory_node(node, cells, entry, sink);
             }
-            match node.name {
-                "reserved-memory" => memory::reserved_memory(node, cells, sink),
-                "cpus" => numa::cpus(node, sink),
-                "distance-map" => numa::distance_map(node, sink),
-                _ => {}
+            if node.name == "cpus" {
+                numa::cpus(node, cells, sink);
             }
+            numa::distance_map(node, sink);
         }
+        if let Some(chosen) = self.top("chosen") {
+            memory::chosen(chosen, cells, sink);
+        }
+        if let Some(reserved) = self.top("reserved-memory") {
+            reserved::describe(reserved, cells, sink);
+        }
+        bus::dma_limit(self, sink);
     }
 }
 
