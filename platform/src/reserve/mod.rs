@@ -20,9 +20,6 @@ mod place;
 mod usable;
 mod wishes;
 
-#[cfg(test)]
-mod tests;
-
 pub use crash::CrashRanges;
 pub use huge::{HugePages, HugePool};
 pub use wishes::{DefaultPool, Pools};
@@ -71,7 +68,7 @@ pub(crate) fn grant_wishes<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     listener: &mut Listener<'_>,
 ) -> Result<Pools, MemblockError> {
-    wishes::grant(&mut Places::outside_window(memblock, plan.options), plan.machine, listener)
+    wishes::grant(plan, &mut Places::outside_window(memblock, plan.options), listener)
 }
 
 /// Keeps contiguous memory and memory for a crash kernel; all devices reach below `dma_end`.
