@@ -128,7 +128,8 @@ impl<A: PhysMap> Memblock<A> {
     ) -> Result<PhysRange, OutOfMemory> {
         let caller = Location::caller();
         self.tell(PhysRange::ALL, Event::Alloc { request, from, contents, caller });
-        let above = Request { within: PhysRange::new(from, PhysRange::ALL.end()).intersection(request.within), ..request };
+        let above =
+            Request { within: PhysRange::new(from, PhysRange::ALL.end()).intersection(request.within), ..request };
         let range = match self.find(above, &|_| None) {
             Err(OutOfMemory::NoRange { .. }) if above.within != request.within => self.find(request, &|_| None)?,
             found => found?,

@@ -144,7 +144,10 @@ impl fmt::Display for Event {
                 let Request { size, align, within, .. } = request;
                 let (from, node) = (from.max(within.start()), number(node));
                 let end = within.end();
-                write!(f, "{name}: {size} bytes align={align:#x} nid={node} from={from:#018x} max_addr={end:#018x} {caller}")
+                write!(
+                    f,
+                    "{name}: {size} bytes align={align:#x} nid={node} from={from:#018x} max_addr={end:#018x} {caller}"
+                )
             }
             Self::Doubled { table, capacity, range } => {
                 let table = match table {

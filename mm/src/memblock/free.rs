@@ -23,11 +23,8 @@ pub(super) struct Choice {
 
 impl Choice {
     /// All that may be handed out.
-    pub(super) const FREE: Self = Self {
-        node: None,
-        with: RegionFlags::empty(),
-        without: RegionFlags::NOMAP.union(RegionFlags::DRIVER_MANAGED),
-    };
+    pub(super) const FREE: Self =
+        Self { node: None, with: RegionFlags::empty(), without: RegionFlags::NOMAP.union(RegionFlags::DRIVER_MANAGED) };
 
     fn takes(self, traits: Traits) -> bool {
         let flags = RegionFlags::from_bits_truncate(traits.flags);

@@ -66,10 +66,8 @@ impl<A: PhysMap> Memblock<A> {
 
     /// Ends what lies outside of `range`, except memory with one of the flags `keep` and what was handed out.
     fn keep_within(&mut self, range: PhysRange, keep: RegionFlags) -> Result<(), MemblockError> {
-        let outside = [
-            PhysRange::new(PhysRange::ALL.start(), range.start()),
-            PhysRange::new(range.end(), PhysRange::ALL.end()),
-        ];
+        let outside =
+            [PhysRange::new(PhysRange::ALL.start(), range.start()), PhysRange::new(range.end(), PhysRange::ALL.end())];
         // A region of memory is cut once more for each piece of it that is in use; nothing else is cut in two.
         let in_use = |memblock: &Self| {
             let entries = memblock.reserved.items().iter().filter(|entry| is_held(entry));

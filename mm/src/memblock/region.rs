@@ -216,10 +216,8 @@ impl<'a> Regions<'a> {
         page_shift: u32,
     ) -> impl DoubleEndedIterator<Item = Frames> + Clone + use<'a> {
         let chosen = self.entries.iter().filter(move |entry| node.is_none() || entry.traits.node() == node);
-        let frames = chosen.map(move |entry| Frames {
-            range: PfnRange::inside(entry.range(), page_shift),
-            node: entry.traits.node(),
-        });
+        let frames = chosen
+            .map(move |entry| Frames { range: PfnRange::inside(entry.range(), page_shift), node: entry.traits.node() });
         frames.filter(|frames| !frames.range.is_empty())
     }
 
