@@ -5,3 +5,4 @@ mod model;
 mod page_alloc;
 mod slab;
 mod up;
+mod views;
