@@ -9,39 +9,12 @@
 //! Nothing is stored but the text; each look-up walks it, O(length). Linux: `next_arg` and `parse_args` in
 //! `lib/cmdline.c` and `kernel/params.c`.
 
+mod parameters;
+
+pub use parameters::{PARAMETERS, Parameter};
+
 use arrayvec::ArrayString;
 use core::fmt;
-
-/// A parameter that some part of the kernel honours.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Parameter {
-    /// Its name.
-    pub name: &'static str,
-    /// What follows the name, in words; empty for a bare name.
-    pub value: &'static str,
-    /// One line of help.
-    pub help: &'static str,
-}
-
-const fn parameter(name: &'static str, value: &'static str, help: &'static str) -> Parameter {
-    Parameter { name, value, help }
-}
-
-/// Every parameter that is known, in alphabetical order.
-pub const PARAMETERS: &[Parameter] = &[
-    parameter("console", "=ttyS0[,115200]|ttyAMA0|none", "where the log and the monitor are; the last one holds"),
-    parameter(
-        "earlycon",
-        "[=uart8250,io|mmio|mmio32,ADDR|pl011,ADDR]",
-        "console from the first line on; bare: the device tree's",
-    ),
-    parameter("exec", "=\"COMMAND; COMMAND\"", "monitor commands to run at the end of bring-up"),
-    parameter("exit", "=isa-debug|semihosting", "the test device that takes the exit status on power off"),
-    parameter("loglevel", "=0..8", "messages below this level go to the console (7: all but debug)"),
-    parameter("mminit_loglevel", "=0..4", "how much of zones and zonelists is printed (4: all)"),
-    parameter("nokaslr", "", "accepted and without effect: the kernel is not randomised"),
-    parameter("selftest", "", "run the in-kernel tests at the end of bring-up"),
-];
 
 /// One item of the command line.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -275,6 +248,14 @@ mod tests {
         assert_eq!(cmdline.as_str().len(), Cmdline::CAPACITY);
         let odd = format!("a{long}");
         assert_eq!(Cmdline::new(&odd).as_str().len(), Cmdline::CAPACITY - 1);
+    }
+
+    #[test]
+    fn what_linux_reads_is_known() {
+        let line = "mem=1G memmap=1G@2G kernelcore=1G movablecore=1G movable_node numa=off cma=1M cma_pernuma=1M \
+                    crashkernel=1M hugepages=1 hugepagesz=2M mminit_loglevel=4 memblock=debug console=ttyS0 earlycon \
+                    keep_bootcon loglevel=7 panic=-1 nokaslr acpi=off efi=noruntime memhp_default_state=online";
+        assert_eq!(Cmdline::new(line).unknown().count(), 0);
     }
 
     #[test]
