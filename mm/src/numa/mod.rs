@@ -2,7 +2,7 @@
 //!
 //! [`Nodes::assign`] takes memblock over and leaves every memory region with a node. What the firmware says is believed
 //! as a whole or not at all ([`NumaPolicy`]: the two architectures draw the line differently); without it all
-//! memory is node 0. A node with CPUs and no memory is a node like others; a domain with neither is only
+//! memory is node 0. A node with CPUs or initiators and no memory is a node like others; a domain with none is only
 //! *possible*: it is numbered, but nothing is set up for it.
 //!
 //! | file | holds |
@@ -136,7 +136,7 @@ enum State {
     Unknown,
     /// The firmware names it, for memory that may come.
     Possible,
-    /// It has memory or CPUs, or its firmware's word is enough (arm64).
+    /// It has memory, CPUs or initiators, or its firmware's word is enough (arm64).
     Online,
 }
 
@@ -262,8 +262,9 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
             }
         }
         let Topology { table, cpus, .. } = &mut self.topology;
-        for cpu in cpus.iter() {
-            if let Some(entry) = table.get_mut(cpu.node.index()) {
+        let initiators = machine.initiators.iter().filter_map(|initiator| domains?.node(initiator.domain));
+        for node in cpus.iter().map(|cpu| cpu.node).chain(initiators) {
+            if let Some(entry) = table.get_mut(node.index()) {
                 entry.state = State::Online;
             }
         }
@@ -406,6 +407,11 @@ impl<A> fmt::Debug for Nodes<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Nodes").field("memblock", &self.memblock).finish_non_exhaustive()
     }
+}
+
+/// A node's range with its borders moved down to pages: a page with a border inside is whole on the upper node.
+fn whole_pages<A: PageFormat>(range: PhysRange) -> PhysRange {
+    PhysRange::new(range.start().align_down(A::PAGE_SIZE), range.end().align_down(A::PAGE_SIZE))
 }
 
 /// Says what SRAT says, as Linux does while it reads it: CPUs, then memory.

@@ -18,8 +18,8 @@ mod zoneinfo;
 
 pub use buddyinfo::buddyinfo;
 pub use memblock::{memblock, memblock_regions};
-pub use meminfo::meminfo;
+pub use meminfo::{SetAside, meminfo};
 pub use numa::numa;
 pub use slabinfo::slabinfo;
-pub use why::why;
+pub use why::{why, why_zones};
 pub use zoneinfo::zoneinfo;

@@ -1,22 +1,79 @@
 //! What the command line asks of memory, each item as a value of its own type.
 //!
-//! [`Options::read`] walks the command line once. A value that cannot be understood is one warning, and the default
-//! holds. What shapes the firmware's map itself (`mem=`, `memmap=` on x86) is not here: the map's reader applies it.
-//! Linux: `early_param` all over `mm/`, `arch/*/mm`.
+//! [`Options::read`] walks the command line once. A value that cannot be understood is one warning and changes nothing:
+//! what an earlier item said holds, or the default. What changes the firmware's map itself (`mem=`, `memmap=` on x86) is
+//! applied by the map's reader, which warns too.
+//!
+//! | file | items |
+//! |---|---|
+//! | `size` | sizes, as all of them write them |
+//! | `numa` | `numa=` |
+//! | `movable` | `kernelcore=`, `movablecore=` |
+//! | `cma` | `cma=`, `cma_pernuma=` |
+//! | `crash` | `crashkernel=` |
+//! | `huge` | `hugepages=`, `hugepagesz=`, `default_hugepagesz=` |
+//!
+//! Linux: `early_param` and `__setup` all over `mm/`, `kernel/` and `arch/*/mm`.
+
+mod cma;
+mod crash;
+mod huge;
+mod movable;
+mod numa;
+
+pub use cma::{CmaArea, CmaOption, CmaPlace};
+pub use crash::{CrashKernel, CrashOption};
+pub use huge::{HugeOption, HugeRequest};
+
+pub mod size;
 
 use crate::cmdline::Cmdline;
+use mm::memblock::Tell;
 use mm::numa::NumaOption;
-use mm::zone::MovableRequest;
+use mm::zone::{MovableNode, MovableRequest};
+use size::{SizeError, size};
+
+/// How much memblock says of what it does.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum MemblockTrace {
+    /// Nothing.
+    #[default]
+    Off,
+    /// Every change (`memblock=debug`).
+    Changes,
+}
+
+impl MemblockTrace {
+    /// What memblock's listener is told.
+    #[must_use]
+    pub const fn tell(self) -> Tell {
+        match self {
+            Self::Off => Tell::Warnings,
+            Self::Changes => Tell::Everything,
+        }
+    }
+}
 
 /// What the command line asks of memory.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Options {
+    /// How many bytes of memory to use (`mem=`), or why that cannot be understood. For arm64, where the lowest so many
+    /// bytes are used; on x86 the reader of the map has applied it, as an address, and has warned.
+    pub memory_limit: Option<Result<u64, SizeError>>,
     /// Where nodes come from (`numa=`).
     pub numa: NumaOption,
     /// What the Movable zone gets (`kernelcore=`, `movablecore=`, `movable_node`).
     pub movable: MovableRequest,
+    /// Contiguous memory for devices (`cma=`, `cma_pernuma=`).
+    pub cma: CmaOption,
+    /// Memory for a crash kernel (`crashkernel=`).
+    pub crash: CrashOption,
+    /// Large pages set aside (`hugepages=`, `hugepagesz=`, `default_hugepagesz=`).
+    pub huge: HugeOption,
     /// How much of zones and zonelists is told (`mminit_loglevel=`); 4: all.
     pub mminit_loglevel: u32,
+    /// Whether memblock tells its changes (`memblock=debug`).
+    pub memblock: MemblockTrace,
 }
 
 impl Options {
@@ -24,19 +81,108 @@ impl Options {
     #[must_use]
     pub fn read(cmdline: &Cmdline, reject: &mut dyn FnMut(&str, &'static str)) -> Self {
         let mut options = Self::default();
-        for value in cmdline.all("numa").flatten() {
-            match value {
-                "off" => options.numa = NumaOption::Off,
-                "on" => options.numa = NumaOption::Firmware,
-                _ => reject("numa", "neither on nor off"),
-            }
-        }
-        if let Some(level) = cmdline.get("mminit_loglevel") {
-            match level.parse() {
-                Ok(level) => options.mminit_loglevel = level,
-                Err(_) => reject("mminit_loglevel", "not a number"),
+        for item in cmdline.items() {
+            // The table's name, so that dashes are underscores here too.
+            let Some(parameter) = item.parameter() else { continue };
+            if let Err(why) = options.take(parameter.name, item.value) {
+                reject(parameter.name, why);
             }
         }
         options
+    }
+
+    fn take(&mut self, name: &str, value: Option<&str>) -> Result<(), &'static str> {
+        let given = || value.ok_or("it takes a value");
+        let bytes = |value| size(value).map_err(|error| error.reason());
+        match name {
+            "mem" => self.memory_limit = Some(value.ok_or(SizeError::NoNumber).and_then(size)),
+            "numa" => self.numa = numa::parse(given()?)?,
+            "kernelcore" => self.movable.kernelcore = Some(movable::kernelcore(given()?)?),
+            "movablecore" => self.movable.movablecore = Some(movable::movablecore(given()?)?),
+            "movable_node" => self.movable.movable_node = MovableNode::Honour,
+            "cma" => self.cma.area = Some(cma::area(given()?)?),
+            "cma_pernuma" => self.cma.per_node = bytes(given()?)?,
+            "crashkernel" => self.crash.take(given()?)?,
+            "hugepages" => self.huge.take_pages(given()?)?,
+            "hugepagesz" => self.huge.take_size(given()?)?,
+            "default_hugepagesz" => self.huge.take_default_size(given()?)?,
+            "mminit_loglevel" => self.mminit_loglevel = given()?.parse().map_err(|_| "not a number")?,
+            "memblock" if given()? == "debug" => self.memblock = MemblockTrace::Changes,
+            "memblock" => return Err("not debug"),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use mm::zone::Amount;
+
+    fn read(line: &str) -> (Options, Vec<(String, &'static str)>) {
+        let mut rejected = Vec::new();
+        let options = Options::read(&Cmdline::new(line), &mut |item, why| rejected.push((item.to_owned(), why)));
+        (options, rejected)
+    }
+
+    #[test]
+    fn every_item_reaches_its_place() {
+        let (options, rejected) = read(
+            "mem=1G numa=off kernelcore=1G movablecore=30% movable_node cma=64M cma-pernuma=32M crashkernel=256M \
+             hugepagesz=2M hugepages=4 mminit_loglevel=4 memblock=debug root=/dev/vda",
+        );
+        assert_eq!(rejected, []);
+        assert_eq!(options.memory_limit, Some(Ok(1 << 30)));
+        assert_eq!(options.numa, NumaOption::Off);
+        let movable = MovableRequest {
+            kernelcore: Some(Amount::Bytes(1 << 30)),
+            movablecore: Some(Amount::Percent(30)),
+            movable_node: MovableNode::Honour,
+        };
+        assert_eq!(options.movable, movable);
+        let area = CmaArea { size: 64 << 20, place: CmaPlace::Anywhere };
+        assert_eq!(options.cma, CmaOption { area: Some(area), per_node: 32 << 20 });
+        assert_eq!(options.crash.plain.and_then(|plain| plain.size(1 << 30)), Some(256 << 20));
+        assert_eq!(options.huge.requests().len(), 2);
+        assert_eq!((options.mminit_loglevel, options.memblock), (4, MemblockTrace::Changes));
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_one_warning_and_the_default() {
+        for line in [
+            "numa",
+            "numa=fake",
+            "kernelcore",
+            "kernelcore=200%",
+            "movablecore=mirror",
+            "cma=x",
+            "cma",
+            "cma_pernuma=",
+            "crashkernel",
+            "crashkernel=1-2",
+            "hugepages=x",
+            "mminit_loglevel=-1",
+            "mminit_loglevel=x",
+            "memblock",
+            "memblock=on",
+        ] {
+            let (options, rejected) = read(line);
+            assert_eq!(rejected.len(), 1, "{line}");
+            assert_eq!(Options { huge: HugeOption::default(), ..options }, Options::default(), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_bad_item_leaves_what_an_earlier_one_said() {
+        let (options, rejected) = read("cma_pernuma=8M cma_pernuma=8X numa=off numa=maybe");
+        assert_eq!((options.cma.per_node, options.numa, rejected.len()), (8 << 20, NumaOption::Off, 2));
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_understood_is_kept_for_who_applies_it() {
+        assert_eq!(read("mem=1GB").0.memory_limit, Some(Err(SizeError::Trailing)));
+        assert_eq!(read("mem").0.memory_limit, Some(Err(SizeError::NoNumber)));
+        assert_eq!(read("").0.memory_limit, None);
     }
 }

@@ -16,7 +16,6 @@ pub(crate) mod as_tests;
 mod host;
 mod junit;
 mod machines;
-mod progress;
 
 /// How one test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -141,7 +140,8 @@ pub(crate) fn needs(machines: &[Machine]) -> Vec<Need> {
     needs
 }
 
-fn jobs(asked: Option<u16>) -> usize {
+/// How many machines run at once.
+pub(crate) fn jobs(asked: Option<u16>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     asked.map_or_else(cores, usize::from)
 }
