@@ -112,6 +112,9 @@ impl fmt::Display for MemblockError {
 
 impl core::error::Error for MemblockError {}
 
+/// Who is told what happens, and how much of it.
+type Listener<A> = (fn(A, Event), Tell);
+
 /// Memory and what is reserved of it.
 pub struct Memblock<A> {
     access: A,
@@ -121,7 +124,7 @@ pub struct Memblock<A> {
     direction: Direction,
     movable_node: MovableNode,
     mapped: PhysRange,
-    listener: Option<(fn(A, Event), Tell)>,
+    listener: Option<Listener<A>>,
     /// Whether somebody was told that mirrored memory has run out.
     mirror_warned: bool,
 }

@@ -4,6 +4,7 @@
 
 use crate::addr::NodeId;
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::page_alloc::PageAllocator;
 use core::fmt::{self, Write};
 
@@ -11,7 +12,7 @@ use core::fmt::{self, Write};
 ///
 /// # Errors
 /// When `out` does.
-pub fn numa<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Result {
+pub fn numa<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, pages: &PageAllocator<A, M>) -> fmt::Result {
     let nodes = pages.nodes();
     let count = nodes.node_count();
     write!(out, "available: {count} nodes (")?;
