@@ -36,8 +36,8 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
     if boot.rsdp.is_none() {
         boot.rsdp = acpi::search_bios(read);
     }
-    boot.find_console(read);
     boot.mtrr = cpu::range_registers();
+    boot.find_console(read);
     exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
 }

@@ -112,8 +112,8 @@ impl fmt::Display for MemblockError {
 
 impl core::error::Error for MemblockError {}
 
-/// Who is told what happens, and how much of it.
-type Listener<A> = (fn(A, Event), Tell);
+/// Who hears of changes.
+type Listener<A> = fn(A, Event);
 
 /// Memory and what is reserved of it.
 pub struct Memblock<A> {
@@ -124,7 +124,7 @@ pub struct Memblock<A> {
     direction: Direction,
     movable_node: MovableNode,
     mapped: PhysRange,
-    listener: Option<Listener<A>>,
+    listener: Option<(Listener<A>, Tell)>,
     /// Whether somebody was told that mirrored memory has run out.
     mirror_warned: bool,
 }

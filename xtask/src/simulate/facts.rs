@@ -57,12 +57,7 @@ fn node_list(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink
     // A node without memory is there for its CPUs, of which one is enough.
     for (&node, entry) in subject.memoryless.iter().zip(0..).filter(|_| several) {
         let source = Source::entry(Table::Kernel, entry);
-        sink.cpu(CpuEntry {
-            hardware_id: node.into(),
-            domain: Some(node.into()),
-            start: StartMethod::Unstated,
-            source,
-        });
+        sink.cpu(CpuEntry { hardware_id: node.into(), domain: Some(node.into()), start: StartMethod::Unknown, source });
     }
     for span in unmapped(ranges, &subject.held) {
         let (owner, source) = (Owner::new("not in the direct map"), Source::whole(Table::ReservedMemory));
@@ -74,7 +69,7 @@ fn node_list(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink
 fn srat(subject: &Subject, sink: &mut dyn MachineSink) {
     for (cpu, entry) in subject.srat_cpus.iter().zip(0..) {
         let source = Source::entry(Table::Srat, entry);
-        sink.cpu(CpuEntry { hardware_id: cpu.hardware_id, domain: None, start: StartMethod::Unstated, source });
+        sink.cpu(CpuEntry { hardware_id: cpu.hardware_id, domain: None, start: StartMethod::Unknown, source });
         sink.cpu_affinity(CpuAffinity { hardware_id: cpu.hardware_id, domain: cpu.domain, source });
     }
     let first = u32::try_from(subject.srat_cpus.len()).unwrap_or(u32::MAX);
