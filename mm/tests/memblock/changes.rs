@@ -3,8 +3,9 @@
 use crate::ram::Ram;
 use crate::{memory, range, request, reserved};
 use mm::addr::{NodeId, PhysRange};
+use mm::arch::PhysMap;
 use mm::machine::Owner;
-use mm::memblock::{Direction, Memblock, MemblockError, NodeWish, OutOfMemory, RegionFlags, Request};
+use mm::memblock::{Direction, Memblock, MemblockError, NodeWish, OutOfMemory, RegionFlags, Request, Which};
 
 #[test]
 fn neighbours_of_one_kind_are_one_region() {
@@ -140,4 +141,76 @@ fn slices_are_zeroed_separate_and_held() {
     assert!(memblock.alloc_slice::<u64>(0, NodeWish::Any, Owner::new("t")).unwrap().is_empty());
     let too_much = memblock.alloc_slice::<u8>(0x2000, NodeWish::Any, Owner::new("t"));
     assert!(too_much.is_err(), "only mapped memory may back a slice");
+}
+
+#[test]
+fn errors_say_which_range_and_why() {
+    let text = |error: &dyn std::fmt::Display| error.to_string();
+    let full = |table| text(&MemblockError::Full { table, capacity: 128 });
+    assert_eq!(full(Which::Memory), "no free mapped memory for more than 128 memory regions");
+    assert_eq!(full(Which::Reserved), "no free mapped memory for more than 128 reserved regions");
+    assert_eq!(full(Which::Owners), "no free mapped memory for more than 128 owners");
+    let held = "[mem 0x0000000000001000-0x0000000000001fff] was handed out and may be in use";
+    assert_eq!(text(&MemblockError::InUse(range(0x1000, 0x2000))), held);
+    let none = |node| text(&OutOfMemory::NoRange { size: 0x10, align: 8, within: range(0, 0x100), node });
+    let sentence = "no free range of 0x10 bytes aligned to 0x8 in [mem 0x0000000000000000-0x00000000000000ff]";
+    assert_eq!(none(NodeWish::Any), sentence);
+    assert_eq!(none(NodeWish::Prefer(NodeId::new(3))), sentence);
+    assert_eq!(none(NodeWish::Only(NodeId::new(3))), format!("{sentence} on node 3"));
+    assert_eq!(text(&OutOfMemory::Empty), "a request for no memory");
+    assert_eq!(text(&OutOfMemory::Alignment(48)), "an alignment of 0x30 is no power of two");
+    let large = OutOfMemory::TooLarge { items: 3, each: 8 };
+    assert_eq!(text(&large), "3 items of 8 bytes are more than there can be");
+    let booking = OutOfMemory::Booking(MemblockError::InUse(range(0x1000, 0x2000)));
+    assert_eq!(text(&booking), format!("memory was found but could not be booked: {held}"));
+}
+
+#[test]
+fn values_print_for_debugging() {
+    let ram = Ram::new(0x1_0000, 0x1000);
+    let mut memblock = Memblock::new(ram.access());
+    assert_eq!(memblock.mapped(), PhysRange::EMPTY);
+    assert!(memblock.memory().is_empty());
+    memblock.add_on(ram.range(), Some(NodeId::new(2)), RegionFlags::HOTPLUG).unwrap();
+    memblock.add(range(0x2_0000, 0x2_1000)).unwrap();
+    assert!(!memblock.memory().is_empty());
+    memblock.reserve(range(0x2_0000, 0x2_0800), Owner::new("one")).unwrap();
+    let text = "memory: [0x10000..0x11000 on node 2 flags 0x1, 0x20000..0x21000], reserved: [0x20000..0x20800 by one]";
+    assert_eq!(format!("{memblock:?}"), format!("Memblock {{ {text}, .. }}"));
+    // SAFETY: all memory here is RAM that only this test uses.
+    unsafe { memblock.set_mapped(ram.range()) };
+    assert_eq!(memblock.mapped(), ram.range());
+    let slice = memblock.alloc_slice::<u16>(2, NodeWish::Any, Owner::new("two")).unwrap();
+    assert_eq!(format!("{slice:?}"), "[0, 0]");
+    assert_eq!(slice.access().phys_ptr(ram.range().start()), memblock.access().phys_ptr(ram.range().start()));
+    // SAFETY: the slice is not used below.
+    unsafe { memblock.free_allocated(slice.range()).unwrap() };
+    let record = memblock.freeze();
+    assert_eq!(format!("{record:?}"), format!("Record {{ {text} }}"));
+}
+
+#[test]
+fn items_without_a_byte_need_no_memory_and_are_counted() {
+    let ram = Ram::new(0, 4096);
+    let mut memblock = Memblock::new(ram.access());
+    let owner = Owner::new("test");
+    assert_eq!(memblock.alloc_slice::<[u8; 0]>(5, NodeWish::Any, owner).unwrap().len(), 5);
+    assert_eq!(memblock.alloc_raw::<()>(6, NodeWish::Any, owner).unwrap().len(), 6);
+    assert_eq!(memblock.alloc_filled(7, (), NodeWish::Any, owner).unwrap().len(), 7);
+    assert!(memblock.reserved().is_empty());
+}
+
+#[test]
+fn an_empty_part_of_what_was_handed_out_may_be_freed() {
+    let ram = Ram::new(0, 4096);
+    let mut memblock = Memblock::new(ram.access());
+    memblock.add(range(0, 0x3000)).unwrap();
+    memblock.alloc(Request { within: range(0x1000, 0x2000), ..request(0x1000, 1) }).unwrap();
+    for at in [0x1000, 0x1800, 0x2000] {
+        memblock.free(range(at, at)).unwrap();
+    }
+    memblock.free(range(0, 0x1000)).unwrap();
+    memblock.free(range(0x2000, 0x3000)).unwrap();
+    assert_eq!(memblock.free(range(0, 0x1001)), Err(MemblockError::InUse(range(0x1000, 0x1001))));
+    assert_eq!(memblock.free(range(0x1fff, 0x3000)), Err(MemblockError::InUse(range(0x1fff, 0x2000))));
 }
