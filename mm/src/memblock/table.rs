@@ -59,12 +59,10 @@ impl<A, T: Copy, const N: usize> Table<A, T, N> {
     pub(super) fn insert(&mut self, at: usize, item: T) {
         let length = self.length;
         debug_assert!(at <= length && length < self.capacity(), "room was not made before inserting");
-        if at > length || length >= self.capacity() {
-            return;
-        }
-        let storage = self.storage();
-        storage.copy_within(at..length, at + 1);
-        if let Some(slot) = storage.get_mut(at) {
+        let Some(behind) = self.storage().get_mut(at..=length) else { return };
+        let Some(moved) = behind.len().checked_sub(1) else { return };
+        behind.copy_within(..moved, 1);
+        if let Some(slot) = behind.first_mut() {
             *slot = item;
         }
         self.length += 1;
@@ -72,12 +70,11 @@ impl<A, T: Copy, const N: usize> Table<A, T, N> {
 
     /// Takes items `from..to` out.
     pub(super) fn remove(&mut self, from: usize, to: usize) {
-        let length = self.length;
-        if from >= to || to > length {
-            return;
+        let Some(gone) = to.checked_sub(from) else { return };
+        if let Some(behind) = self.items_mut().get_mut(from..).filter(|behind| gone <= behind.len()) {
+            behind.copy_within(gone.., 0);
+            self.length -= gone;
         }
-        self.storage().copy_within(to..length, from);
-        self.length -= to - from;
     }
 
     /// Moves into `larger`. Returns where the items lay before, `None` when that was inside.
@@ -271,9 +268,7 @@ impl<A, const N: usize> Table<A, Entry, N> {
                 }
             }
         }
-        if to > kept + 1 {
-            self.remove(kept + 1, to);
-        }
+        self.remove(kept + 1, to);
     }
 
     /// Cuts every entry inward to multiples of `align`, a power of two; what is left without a byte goes.

@@ -39,7 +39,9 @@ fn every_request(cells: usize) {
         }
         let mut memblock = Memblock::new(ram.access());
         let mut made = Oracle::new(cells, 0, 1);
-        make.iter().for_each(|op| made.step(&mut memblock, *op));
+        for op in make {
+            made.step(&mut memblock, op);
+        }
         for direction in [Direction::TopDown, Direction::BottomUp] {
             for movable in [MovableNode::Ignore, MovableNode::Honour] {
                 made.step(&mut memblock, Op::Direction(direction));

@@ -1,10 +1,11 @@
 //! Arrays that grow into the memory that they describe, while it is being changed.
 
+use crate::oracle::{Op, Oracle};
 use crate::ram::{Access, Ram};
 use crate::{memory, range};
-use mm::addr::PhysRange;
+use mm::addr::{NodeId, PhysRange};
 use mm::machine::Owner;
-use mm::memblock::{Direction, INLINE_REGIONS, Memblock, MemblockError, Which};
+use mm::memblock::{Direction, INLINE_REGIONS, Memblock, MemblockError, RegionFlags, Which};
 
 /// Where arrays lie that have grown.
 fn tables(memblock: &Memblock<Access<'_>>) -> Vec<PhysRange> {
@@ -114,4 +115,46 @@ fn a_huge_map_in_random_order() {
     assert!(found.iter().map(|region| region.range()).eq((0..count).map(slot)));
     let found = memblock.reserved().overlapping(range(0x1000_0000, u64::MAX));
     assert!(found.iter().map(|region| region.range()).eq((0..count).map(slot)));
+}
+
+/// With room for none, one or two regions more, every change is made exactly when that is enough, and else not at all.
+#[test]
+fn the_last_places_go_to_changes_that_need_no_more() {
+    // Each array is filled with regions of one cell; the last four lie in the window in which changes are made.
+    let window = 4 * INLINE_REGIONS;
+    let cells = window + 12;
+    let reach = if cfg!(miri) { 0..2 } else { 0..12 };
+    let spans = reach.clone().flat_map(|start| (start..=reach.end).map(move |end| (window + start, window + end)));
+    let mut ops = Vec::new();
+    for (a, b) in spans {
+        ops.extend([Op::Add(a, b), Op::AddOn(a, b, Some(1), 1), Op::Remove(a, b), Op::Node(a, b, 1)]);
+        ops.extend([Op::Mark(a, b, 1), Op::Clear(a, b, 1), Op::Reserve(a, b, 1), Op::Reserve(a, b, 2), Op::Free(a, b)]);
+    }
+    let ram = Ram::new(0, 4096);
+    let build = |room: usize| {
+        let mut memblock = Memblock::new(ram.access());
+        for (start, end, node, flags) in [(1, 4, Some(1), 1), (4, 6, None, 0), (7, 8, None, 0), (9, 11, Some(1), 0)] {
+            let part = range(window as u64 + start, window as u64 + end);
+            memblock.add_on(part, node.map(NodeId::new), RegionFlags::from_bits_retain(flags)).unwrap();
+            memblock.reserve(part, Owner::new(if node.is_some() { "1" } else { "2" })).unwrap();
+        }
+        let mut slots = (0..).map(|index| range(index * 4, index * 4 + 1));
+        while memblock.memory().len() + room < INLINE_REGIONS {
+            memblock.add(slots.next().unwrap()).unwrap();
+        }
+        // Six entries are spare.
+        let mut slots = (0..).map(|index| range(index * 4, index * 4 + 1));
+        while memblock.reserved().len() + room < INLINE_REGIONS - 6 {
+            memblock.reserve(slots.next().unwrap(), Owner::new("2")).unwrap();
+        }
+        memblock
+    };
+    for room in 0..3 {
+        let mut oracle = Oracle::new(cells, 0, 1);
+        oracle.adopt(&build(room));
+        for op in &ops {
+            let done = oracle.clone().step(&mut build(room), *op);
+            assert_eq!(done, oracle.need(*op) <= room, "{op:?} with room for {room}");
+        }
+    }
 }

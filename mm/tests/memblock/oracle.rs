@@ -100,8 +100,23 @@ impl Oracle {
         (cell(range.start()), cell(range.end()))
     }
 
-    /// Does `op` here and in `memblock`, and looks whether both are the same afterwards.
-    pub(crate) fn step<A: PhysMap>(&mut self, memblock: &mut Memblock<A>, op: Op) {
+    /// Takes what `memblock` says for true.
+    pub(crate) fn adopt<A: PhysMap>(&mut self, memblock: &Memblock<A>) {
+        for region in memblock.memory() {
+            let (start, end) = self.cells_of(region.range());
+            let traits = (region.node().map(NodeId::as_u16), region.flags().bits());
+            self.each(start, end, |cell| cell.memory = Some(traits));
+        }
+        for region in memblock.reserved() {
+            let (start, end) = self.cells_of(region.range());
+            self.each(start, end, |cell| cell.owner = Some(region.owner().as_str().parse().unwrap()));
+        }
+        self.check(memblock);
+    }
+
+    /// Does `op` here and in `memblock`, and looks whether both are the same afterwards. Returns whether there was room
+    /// for it.
+    pub(crate) fn step<A: PhysMap>(&mut self, memblock: &mut Memblock<A>, op: Op) -> bool {
         let expected = self.clone().apply(op, None);
         let touched = match op {
             Op::Add(a, b) | Op::AddOn(a, b, ..) | Op::Remove(a, b) | Op::Reserve(a, b, _) | Op::Free(a, b) => (a, b),
@@ -112,7 +127,8 @@ impl Oracle {
         let result = self.perform(memblock, op);
         // Room is made first, so arrays move before anything else changes.
         self.follow_tables(memblock, touched);
-        if matches!(result, Err(MemblockError::Full { .. })) {
+        let is_full = matches!(result, Err(MemblockError::Full { .. }));
+        if is_full {
             assert!(self.cells.len() > 200, "{op:?} needs no larger array");
         } else {
             let place = expected.place.map(|place| self.range(place, place).start());
@@ -121,6 +137,7 @@ impl Oracle {
             self.apply(op, expected.place);
         }
         self.check(memblock);
+        !is_full
     }
 
     /// Arrays move as they please, but only to where nothing was and nothing is to be.
@@ -202,6 +219,26 @@ impl Oracle {
             }
         }?;
         Ok(None)
+    }
+
+    /// How many regions more a change may need while it is made: those of memory, or of reservations.
+    pub(crate) fn need(&self, op: Op) -> usize {
+        let kinds: Vec<_> = self.cells.iter().map(|cell| (cell.memory, cell.owner)).collect();
+        let memory = |at: usize| kinds.get(at).and_then(|kind| kind.0);
+        let owner = |at: usize| kinds.get(at).and_then(|kind| kind.1);
+        let before = |at: usize| at.wrapping_sub(1);
+        let cut = |at: usize| usize::from(memory(at).is_some() && memory(before(at)) == memory(at));
+        match op {
+            Op::Add(a, b) => gaps(a, b, memory, (None, 0)),
+            Op::AddOn(a, b, node, flags) => gaps(a, b, memory, (node, flags)),
+            Op::Reserve(a, b, name) => gaps(a, b, owner, name),
+            Op::Remove(a, b) if a < b => usize::from((a..=b).all(|at| cut(at) == 1)),
+            Op::Free(a, b) if a < b => {
+                usize::from(owner(a).is_some() && (before(a)..=b).all(|at| owner(at) == owner(a)))
+            }
+            Op::Node(a, b, _) | Op::Mark(a, b, _) | Op::Clear(a, b, _) if a < b => cut(a) + cut(b),
+            _ => 0,
+        }
     }
 
     /// Makes the change. An allocation takes `place`, or the best one when none is given.
@@ -389,6 +426,15 @@ impl Oracle {
         }
         assert_eq!((ranges.next(), ranges.next_back()), (None, None));
     }
+}
+
+/// How many uncovered runs in `start..end` have no neighbour of this kind.
+fn gaps<T: PartialEq>(start: usize, end: usize, covered: impl Fn(usize) -> Option<T>, kind: T) -> usize {
+    let kind = Some(kind);
+    let first = |at: &usize| covered(*at).is_none() && (*at == start || covered(*at - 1).is_some());
+    let ends = |at: usize| (at..end).find(|at| covered(*at).is_some()).unwrap_or(end);
+    let lonely = |at: &usize| (*at == 0 || covered(*at - 1) != kind) && covered(ends(*at)) != kind;
+    (start..end).filter(first).filter(lonely).count()
 }
 
 /// What a change should answer.
