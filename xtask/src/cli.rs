@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::arch::Arch;
+use crate::fuzz::FuzzArgs;
 use crate::memory::MemorySize;
 use crate::missing::Consent;
+use crate::mutants::MutantsArgs;
 use crate::numa::{Distances, Numa};
 
 #[derive(Parser)]
@@ -30,6 +32,10 @@ pub(crate) enum Verb {
     Build(BuildArgs),
     /// Run the host tests, then boot every machine of ci/matrix.toml
     Test(TestArgs),
+    /// Run the fuzz targets of ci/fuzz for some minutes
+    Fuzz(FuzzArgs),
+    /// Change the policy modules and see whether a test notices
+    Mutants(MutantsArgs),
     /// Say what is needed and whether it is there
     Doctor(DoctorArgs),
     /// Do exactly what CI does: format, lints, documentation, `test --yes`

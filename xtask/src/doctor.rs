@@ -16,8 +16,13 @@ fn required() -> Vec<Need> {
 }
 
 /// What single verbs need.
-const OPTIONAL: [(Need, &str); 3] =
-    [(Need::Rustfmt, "for ci"), (Need::Clippy, "for ci"), (Need::Miri, "for test --miri")];
+const OPTIONAL: [(Need, &str); 5] = [
+    (Need::Rustfmt, "for ci"),
+    (Need::Clippy, "for ci"),
+    (Need::Miri, "for test --miri"),
+    (Need::CargoFuzz, "for fuzz"),
+    (Need::CargoMutants, "for mutants"),
+];
 
 /// Lists what is needed, and installs what is missing when that was agreed to.
 pub(crate) fn doctor(consent: Consent) -> Result<Exit> {

@@ -30,6 +30,8 @@ pub(crate) enum Remedy {
     Package(&'static str),
     /// What rustup brings, and the arguments that make it do so.
     Rustup(&'static str, &'static str),
+    /// A program that cargo builds and installs.
+    Cargo(&'static str),
     /// A command that is left to the user.
     Advice(&'static str),
 }
@@ -40,6 +42,7 @@ impl fmt::Display for Remedy {
         match self {
             Self::Package(package) => write!(f, "install the package {package}: {sudo}apt-get install {package}"),
             Self::Rustup(what, arguments) => write!(f, "install {what}: rustup {arguments}"),
+            Self::Cargo(program) => write!(f, "install it: cargo install --locked {program}"),
             Self::Advice(command) => write!(f, "install it: {command}"),
         }
     }
@@ -114,6 +117,7 @@ fn install(missing: &[Missing]) -> Result<()> {
                 };
                 carry_out(Command::new(rustup).args(arguments.split(' ')).current_dir(workspace::root()))?;
             }
+            Remedy::Cargo(program) => carry_out(workspace::cargo().args(["install", "--locked", program]))?,
             Remedy::Advice(_) => return Err(Failure::Missing(vec![thing.clone()]).into()),
         }
     }

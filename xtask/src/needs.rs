@@ -29,6 +29,12 @@ pub(crate) enum Need {
     Clippy,
     /// A nightly toolchain with Miri, and the sources it builds the core library from.
     Miri,
+    /// A nightly toolchain, for what cargo-fuzz builds.
+    Nightly,
+    /// `cargo fuzz`.
+    CargoFuzz,
+    /// `cargo mutants`.
+    CargoMutants,
 }
 
 impl Need {
@@ -53,6 +59,9 @@ impl Need {
             Self::Rustfmt => "rustfmt".into(),
             Self::Clippy => "clippy".into(),
             Self::Miri => "Miri on the nightly toolchain".into(),
+            Self::Nightly => "the nightly toolchain".into(),
+            Self::CargoFuzz => "cargo-fuzz".into(),
+            Self::CargoMutants => "cargo-mutants".into(),
         }
     }
 
@@ -86,6 +95,12 @@ impl Need {
                 sources.is_file().then_some(())?;
                 first_line(rustup()?.args(["run", NIGHTLY, "cargo", "miri", "--version"]))
             }
+            Self::Nightly => {
+                let rustup = workspace::find_program("rustup")?;
+                first_line(Command::new(rustup).args(["run", NIGHTLY, "rustc", "--version"]))
+            }
+            Self::CargoFuzz => first_line(workspace::cargo().args(["fuzz", "--version"])),
+            Self::CargoMutants => first_line(workspace::cargo().args(["mutants", "--version"])),
         }
     }
 
@@ -105,6 +120,9 @@ impl Need {
                 "the toolchain",
                 "toolchain install nightly --profile minimal --component miri --component rust-src",
             ),
+            Self::Nightly => Remedy::Rustup("the toolchain", "toolchain install nightly --profile minimal"),
+            Self::CargoFuzz => Remedy::Cargo("cargo-fuzz"),
+            Self::CargoMutants => Remedy::Cargo("cargo-mutants"),
         }
     }
 }
@@ -132,12 +150,17 @@ mod tests {
     #[test]
     fn every_need_names_a_command_that_installs_it() {
         let per_arch = Arch::ALL.into_iter().flat_map(|arch| [Need::RustTarget(arch), Need::Qemu(arch)]);
-        let fixed = [Need::Rustup, Need::Toolchain, Need::Linker, Need::Rustfmt, Need::Clippy, Need::Miri];
+        let fixed =
+            [Need::Rustup, Need::Toolchain, Need::Linker, Need::Rustfmt, Need::Clippy, Need::Miri, Need::Nightly];
+        let fixed = fixed.into_iter().chain([Need::CargoFuzz, Need::CargoMutants]);
         for need in per_arch.chain(fixed) {
             let missing = Missing { what: need.name(), remedy: need.remedy() };
             let line = missing.to_string();
             assert_eq!(line.lines().count(), 1, "{line}");
-            assert!(["apt-get install ", "rustup ", "curl "].iter().any(|command| line.contains(command)), "{line}");
+            assert!(
+                ["apt-get install ", "rustup ", "curl ", "cargo install "].iter().any(|command| line.contains(command)),
+                "{line}"
+            );
         }
     }
 

@@ -8,7 +8,7 @@ use crate::cli::{BuildArgs, Cli, Verb};
 use crate::exit::Exit;
 use crate::image::{self, Report};
 use crate::needs::Need;
-use crate::{ci, doctor, missing, run, test};
+use crate::{ci, doctor, fuzz, missing, mutants, run, test};
 
 /// Does what the command line asks for.
 pub(crate) fn perform() -> Result<Exit> {
@@ -16,6 +16,8 @@ pub(crate) fn perform() -> Result<Exit> {
         Verb::Run(args) => run::run(&args),
         Verb::Build(args) => build(&args),
         Verb::Test(args) => test::test(&args),
+        Verb::Fuzz(args) => fuzz::fuzz(&args),
+        Verb::Mutants(args) => mutants::mutants(&args),
         Verb::Doctor(args) => doctor::doctor(args.installing.consent()),
         Verb::Ci(args) => ci::ci(&args),
     }

@@ -6,16 +6,16 @@
 
 #![forbid(unsafe_code)]
 
-use super::NumaError;
 use super::domains::Domains;
+use super::{NumaError, whole_pages};
 use crate::addr::NodeId;
-use crate::arch::PhysMap;
+use crate::arch::{PageFormat, PhysMap};
 use crate::machine::{MachineMemory, Plug, Problem, Source, Warning};
 use crate::memblock::{Memblock, RegionFlags};
 use core::fmt;
 
 /// Puts memory on nodes. `false` when the affinities cannot be used.
-pub(super) fn place_memory<A: PhysMap>(
+pub(super) fn place_memory<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     machine: &MachineMemory<'_>,
     domains: &Domains<A>,
@@ -32,9 +32,10 @@ pub(super) fn place_memory<A: PhysMap>(
             let problem = Problem::Overlaps(region.range().intersection(affinity.range));
             warn(Warning { source: affinity.source, problem });
         }
-        memblock.set_node(affinity.range, node)?;
+        let pages = whole_pages::<A>(affinity.range);
+        memblock.set_node(pages, node)?;
         if affinity.plug == Plug::HotPluggable {
-            memblock.mark(affinity.range, RegionFlags::HOTPLUG)?;
+            memblock.mark(pages, RegionFlags::HOTPLUG)?;
         }
     }
     let Some(region) = memblock.memory().iter().find(|region| region.node().is_none()) else { return Ok(true) };

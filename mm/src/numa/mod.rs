@@ -408,6 +408,11 @@ impl<A> fmt::Debug for Nodes<A> {
     }
 }
 
+/// A node's range with its borders moved down to pages: a page with a border inside is whole on the upper node.
+fn whole_pages<A: PageFormat>(range: PhysRange) -> PhysRange {
+    PhysRange::new(range.start().align_down(A::PAGE_SIZE), range.end().align_down(A::PAGE_SIZE))
+}
+
 /// Says what SRAT says, as Linux does while it reads it: CPUs, then memory.
 fn print_affinities<A>(machine: &MachineMemory<'_>, rules: Rules, domains: &Domains<A>, text: &mut dyn fmt::Write) {
     let node = |domain| domains.node(domain).unwrap_or_default();

@@ -9,9 +9,9 @@
 #![forbid(unsafe_code)]
 
 use super::domains::Domains;
-use super::{Hex8, NumaError};
+use super::{Hex8, NumaError, whole_pages};
 use crate::addr::{NodeId, PhysAddr, PhysRange};
-use crate::arch::PhysMap;
+use crate::arch::{PageFormat, PhysMap};
 use crate::machine::{MachineMemory, Owner, Plug, Problem, Source, Table, Warning};
 use crate::memblock::{Memblock, NodeWish, RegionFlags};
 use core::fmt;
@@ -41,7 +41,7 @@ impl Block {
 }
 
 /// Puts memory on nodes. `false` when the affinities cannot be used; memory is then as it was.
-pub(super) fn place_memory<A: PhysMap>(
+pub(super) fn place_memory<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     machine: &MachineMemory<'_>,
     domains: &Domains<A>,
@@ -195,18 +195,18 @@ fn covers<A: PhysMap>(
     false
 }
 
-fn apply<A: PhysMap>(
+fn apply<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     machine: &MachineMemory<'_>,
     blocks: &mut [Block],
 ) -> Result<(), NumaError> {
     let mut hot_pluggable = false;
     for affinity in machine.affinities.iter().filter(|affinity| affinity.plug == Plug::HotPluggable) {
-        memblock.mark(affinity.range, RegionFlags::HOTPLUG)?;
+        memblock.mark(whole_pages::<A>(affinity.range), RegionFlags::HOTPLUG)?;
         hot_pluggable = true;
     }
     for block in merged(blocks) {
-        memblock.set_node(block.range(), block.node)?;
+        memblock.set_node(whole_pages::<A>(block.range()), block.node)?;
     }
     if hot_pluggable {
         keep_kernel_nodes(memblock, blocks)?;
@@ -215,12 +215,12 @@ fn apply<A: PhysMap>(
 }
 
 /// A node on which something is reserved already cannot go, so nothing of it is hot-pluggable.
-fn keep_kernel_nodes<A: PhysMap>(memblock: &mut Memblock<A>, blocks: &[Block]) -> Result<(), NumaError> {
+fn keep_kernel_nodes<A: PhysMap + PageFormat>(memblock: &mut Memblock<A>, blocks: &[Block]) -> Result<(), NumaError> {
     for node in merged(blocks).map(|block| block.node) {
         let mut ranges = merged(blocks).filter(|block| block.node == node).map(Block::range);
         if ranges.any(|range| !memblock.reserved().overlapping(range).is_empty()) {
             for block in merged(blocks).filter(|block| block.node == node) {
-                memblock.clear(block.range(), RegionFlags::HOTPLUG)?;
+                memblock.clear(whole_pages::<A>(block.range()), RegionFlags::HOTPLUG)?;
             }
         }
     }

@@ -16,6 +16,8 @@
 //! RAM is allocated from the host range by range, zeroed lazily: a machine of 4 GiB costs what is touched. Pointers
 //! derive from these allocations, so tests run under Miri, which checks what the machine cannot.
 //!
+//! [`Told`] is what firmware says of a machine that is not there, and brings its memory up as a kernel does.
+//!
 //! The entry format and the walker share no code with `mm::paging`.
 #![expect(clippy::panic, reason = "an emulated machine answers misuse with a failed test")]
 
@@ -26,6 +28,7 @@ mod emulated;
 mod format;
 mod machine;
 mod survey;
+mod told;
 mod translate;
 
 pub use boot::{Boot, RangeFrames};
@@ -34,4 +37,5 @@ pub use describe::Description;
 pub use emulated::Emulated;
 pub use machine::{Builder, Machine};
 pub use survey::{Mapped, TableFrame};
+pub use told::{Refused, Told};
 pub use translate::{Fault, Intent};

@@ -10,8 +10,8 @@ use std::thread;
 
 use anyhow::{Context as _, Result, anyhow};
 
-use super::progress::Progress;
 use super::{Case, Outcome, Results, machines};
+use crate::progress::Progress;
 use crate::workspace;
 
 /// The library crates: what Miri can run. The first has about half of the work.

@@ -10,12 +10,12 @@ use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::progress::Progress;
 use super::{Case, Outcome, Results};
 use crate::arch::Arch;
 use crate::image::{self, Report};
 use crate::instructions;
 use crate::matrix::Machine;
+use crate::progress::Progress;
 use crate::run;
 use crate::verdict::{self, Verdict};
 use crate::workspace;

@@ -16,7 +16,6 @@ pub(crate) mod as_tests;
 mod host;
 mod junit;
 mod machines;
-mod progress;
 
 /// How one test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What a person sees while tests run: a bar on a terminal, plain lines elsewhere.
+//! What a person sees while much is run: a bar on a terminal, plain lines elsewhere.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 
 /// A bar, or nothing.
-pub(super) struct Progress(Option<ProgressBar>);
+pub(crate) struct Progress(Option<ProgressBar>);
 
 impl Progress {
     /// A bar of so many steps.
-    pub(super) fn of_steps(count: usize) -> Self {
+    pub(crate) fn of_steps(count: usize) -> Self {
         Self::new("{bar:32} {pos}/{len}  {elapsed}  {wide_msg}", Some(count as u64))
     }
 
     /// A sign of life for something whose number of steps nobody knows.
-    pub(super) fn spinner() -> Self {
+    pub(crate) fn spinner() -> Self {
         Self::new("{spinner} {pos} tests  {elapsed}  {wide_msg}", None)
     }
 
@@ -31,7 +31,7 @@ impl Progress {
     }
 
     /// A line that stays, on stdout.
-    pub(super) fn line(&self, line: &str) {
+    pub(crate) fn line(&self, line: &str) {
         match &self.0 {
             Some(bar) => bar.suspend(|| println!("{line}")),
             None => println!("{line}"),
@@ -39,14 +39,14 @@ impl Progress {
     }
 
     /// What goes on just now; only a bar shows it.
-    pub(super) fn note(&self, text: &str) {
+    pub(crate) fn note(&self, text: &str) {
         if let Some(bar) = &self.0 {
             bar.set_message(text.to_owned());
         }
     }
 
     /// One more is done.
-    pub(super) fn step(&self) {
+    pub(crate) fn step(&self) {
         if let Some(bar) = &self.0 {
             bar.inc(1);
         }
