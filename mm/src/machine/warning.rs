@@ -55,6 +55,13 @@ pub enum Problem {
         /// Its value.
         value: u64,
     },
+    /// What somebody asked for cannot be understood, and is not done.
+    Ignored {
+        /// What was asked for.
+        what: &'static str,
+        /// Why it cannot be.
+        why: &'static str,
+    },
     /// A range does not lie in RAM.
     NotRam(PhysRange),
     /// The kernel's image lies here, where the table names no RAM.
@@ -103,6 +110,7 @@ impl fmt::Display for Warning {
             Problem::Unreadable(address) => write!(f, "{source}: cannot be read at {address:#x}; ignored"),
             Problem::Malformed { offset, what } => write!(f, "{source}: {what} at offset {offset:#x}"),
             Problem::Value { what, value } => write!(f, "{source}: {what} cannot be {value:#x}; dropped"),
+            Problem::Ignored { what, why } => write!(f, "{source}: {what}: {why}; ignored"),
             Problem::NotRam(range) => write!(f, "{source}: {range} does not lie in RAM"),
             Problem::ImageNotRam(range) => {
                 write!(f, "{source}: the kernel's image at {range} does not lie in RAM; taken as RAM")

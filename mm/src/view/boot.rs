@@ -88,18 +88,14 @@ pub fn early_node_ranges<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dy
 /// # Errors
 /// Those of `out`.
 pub fn init_memory<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
-    let mut possible = zones.nodes().possible().peekable();
-    for node in zones.nodes().iter() {
-        while let Some(other) = possible.next_if(|other| *other < node.id) {
-            writeln!(out, "Initializing node {other} as memoryless")?;
-        }
-        if node.has_memory {
-            writeln!(out, "Initmem setup node {} {}", node.id, bytes::<A>(node.span))?;
-        } else {
-            writeln!(out, "Initmem setup node {} as memoryless", node.id)?;
+    for id in zones.nodes().possible().iter() {
+        match zones.nodes().node(id) {
+            Some(node) if node.has_memory => writeln!(out, "Initmem setup node {id} {}", bytes::<A>(node.span))?,
+            Some(_) => writeln!(out, "Initmem setup node {id} as memoryless")?,
+            None => writeln!(out, "Initializing node {id} as memoryless")?,
         }
     }
-    possible.try_for_each(|other| writeln!(out, "Initializing node {other} as memoryless"))
+    Ok(())
 }
 
 /// Pages without memory that are described nevertheless.
