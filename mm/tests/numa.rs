@@ -177,9 +177,7 @@ fn one_range_without_a_node_spoils_a_device_tree() {
     assert_eq!(nodes.node_count(), 1);
     assert_eq!(nodes.memblock().memory().len(), 1, "no trace of the nodes is left");
     assert_eq!(warnings.len(), 1);
-    assert!(
-        printed.starts_with("NUMA: Warning: invalid memblk node 16 [mem 0x00000000c0000000-0x00000000c0000fff]\n")
-    );
+    assert!(printed.starts_with("NUMA: Warning: invalid memblk node 16 [mem 0x00000000c0000000-0x00000000c0000fff]\n"));
     assert!(printed.ends_with("NUMA: Faking a node at [mem 0x0000000040000000-0x00000000c0000fff]\n"));
 }
 

@@ -136,7 +136,7 @@ pub fn zones<A: PhysMap + PageFormat>(
         Rules::X86 => ZoneLimits::x86(A::PAGE_SHIFT),
         Rules::Arm64 => ZoneLimits::arm64(ram, plan.machine.dma_limit.map(|limit| limit.end)),
     };
-    let mut zones = Zones::lay_out(nodes, limits)?;
+    let mut zones = Zones::lay_out(nodes, limits, plan.options.movable)?;
     zones.build_zonelists()?;
     // Text that cannot be written is no reason to stop.
     let _ = zone_text(plan, &zones, struct_page_bytes, listener.text);

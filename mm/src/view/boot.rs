@@ -8,7 +8,7 @@
 
 use crate::addr::{Pfn, PfnRange, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
-use crate::zone::{ZoneIndex, ZoneKind, ZoneTable, Zones};
+use crate::zone::{Mirroring, ZoneIndex, ZoneKind, ZoneTable, Zones};
 use core::fmt::{Result, Write};
 
 /// Everything from 'Zone ranges:' to the unavailable pages.
@@ -16,6 +16,7 @@ use core::fmt::{Result, Write};
 /// # Errors
 /// Those of `out`.
 pub fn zone_layout<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
+    mirroring(zones, out)?;
     zone_ranges(zones, out)?;
     movable_starts(zones, out)?;
     early_node_ranges(zones, out)?;
@@ -36,6 +37,18 @@ pub fn zonelists<A: PhysMap + PageFormat>(
     fallback_orders(zones, out)?;
     zonelist_entries(zones, out)?;
     built(zones, page_struct_bytes, mobility, out)
+}
+
+/// What there is to say of a kernel that is to keep to mirrored memory.
+///
+/// # Errors
+/// Those of `out`.
+pub fn mirroring<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
+    match zones.mirroring() {
+        Mirroring::NotAsked | Mirroring::Whole => Ok(()),
+        Mirroring::Impossible => writeln!(out, "The system has no mirror memory, ignore kernelcore=mirror."),
+        Mirroring::Partial => writeln!(out, "This configuration results in unmirrored kernel memory."),
+    }
 }
 
 /// The limits of each kind of zone.
