@@ -9,10 +9,10 @@ use core::fmt;
 use mm::addr::PhysRange;
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{MachineMemory, Rules, Warning};
-use mm::memblock::{Memblock, MemblockError};
+use mm::memblock::{Memblock, MemblockError, RegionFlags};
 use mm::numa::{Nodes, NumaError, NumaPolicy};
 use mm::view::boot;
-use mm::zone::{ZoneError, ZoneLimits, Zones};
+use mm::zone::{Amount, ZoneError, ZoneLimits, Zones};
 
 /// What is known before the first stage.
 #[derive(Clone, Copy, Debug)]
@@ -90,6 +90,10 @@ pub fn memory<A: PhysMap + PageFormat>(
 ) -> Result<(), BringUpError> {
     memblock.populate(plan.machine, listener.warn)?;
     memblock.limit(plan.reach, plan.machine, listener.warn)?;
+    if plan.options.movable.kernelcore != Some(Amount::Mirror) {
+        // Unless the kernel is to keep to mirrored memory, it is memory like any other.
+        memblock.clear(PhysRange::ALL, RegionFlags::MIRROR)?;
+    }
     if memblock.memory_size() == 0 {
         return Err(BringUpError::NoMemory);
     }

@@ -275,12 +275,12 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         let mut tried = None;
         loop {
             let keys = self.iter().filter(|other| other.has_memory);
-            let keys = keys.map(|other| (self.distance(node, other.id), other.id));
+            let keys = keys.map(|other| (other.id != node, self.distance(node, other.id), other.id));
             let Some(next) = keys.filter(|key| tried.is_none_or(|tried| *key > tried)).min() else {
                 return Ok(self.memblock.alloc(request(NodeWish::Any))?);
             };
             tried = Some(next);
-            match self.memblock.alloc(request(NodeWish::Only(next.1))) {
+            match self.memblock.alloc(request(NodeWish::Only(next.2))) {
                 Err(OutOfMemory::NoRange { .. }) => {}
                 result => return Ok(result?),
             }
