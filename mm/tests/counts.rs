@@ -172,8 +172,12 @@ fn what_is_kept_free() {
         let huge = watermark::min_free_kib_for_huge_pages(zones, pages, HUGE, PAGE_SHIFT);
         // With less than 512 MiB Linux makes no huge pages.
         let managed: u64 = boot.zones.iter().map(|zone| zone.managed).sum();
-        let kept = if managed < 512 << 8 { machine.root } else { machine.root.max(huge) };
-        assert_eq!(kept, boot.min_free_kib, "{name}");
+        if managed < 512 << 8 {
+            // Said at boot, when the memory of init code was not yet back.
+            assert!(machine.root.abs_diff(boot.min_free_kib) < boot.min_free_kib / 100, "{name}");
+        } else {
+            assert_eq!(machine.root.max(huge), boot.min_free_kib, "{name}");
+        }
     });
     assert_eq!(watermark::min_free_kib_for_huge_pages(3, 1 << 30, HUGE, PAGE_SHIFT), 67_584);
     assert_eq!(watermark::min_free_kib_for_huge_pages(2, 2000, HUGE, PAGE_SHIFT), 400);
