@@ -9,15 +9,13 @@ use crate::log::{self, BootText, warning};
 use crate::monitor::Monitor;
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
-use crate::system::{MM, System};
+use crate::system::{MM, Mm, Pages, System};
 use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::Display;
-use mm::Mm;
 use mm::memblock::Memblock;
-use mm::page_alloc::PageAllocator;
 use platform::bring_up::{self, Listener, Plan};
 use platform::handover::BootInfo;
 use platform::options::Options;
@@ -61,7 +59,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let tables = tables::build(nodes.memblock_mut());
 
     // Data of each node, and zones.
-    or_stop(bring_up::node_data(&mut nodes, PageAllocator::<Native>::NODE_DATA_BYTES, listener));
+    or_stop(bring_up::node_data(&mut nodes, Pages::NODE_DATA_BYTES, listener));
     let mut zones = or_stop(bring_up::zones(&plan, nodes, LAYOUT.struct_page_bytes, listener));
     let resources = or_stop(describe::resources(&machine, &mut zones));
 

@@ -5,8 +5,8 @@ mod facts;
 mod ram;
 
 use facts::{Facts, Machine, lines, machines, span};
-use mm::addr::NodeId;
-use mm::machine::{Owner, Problem, Source, Table, Warning};
+use mm::addr::{NodeId, PhysRange};
+use mm::machine::{Affinity, Owner, Problem, Source, Table, Warning};
 use mm::memblock::{NodeWish, RegionFlags};
 use mm::numa::{LOCAL, REMOTE};
 use proptest::prelude::*;
@@ -69,6 +69,31 @@ fn domains_are_numbered_as_cpus_name_them_and_cpus_find_their_node() {
     assert_eq!(cpus, [(0, 0, 1), (1, 8, 1), (2, 2, 0)], "a CPU that SRAT does not name is dealt to a node");
     assert!(printed.contains("SRAT: PXM 3 -> APIC 0x02 -> Node 0\n"));
     assert_eq!((nodes.node_count(), nodes.id_limit()), (2, 2));
+}
+
+/// Initiators are numbered behind CPUs and before memory, and are nodes without either.
+#[test]
+fn a_domain_with_nothing_but_an_initiator_is_a_node() {
+    let mut boot = Boot::new(&format!("{TWO_NODES}initiator 9\nsrat 7 0x100000000 0x13fffffff hotplug\n"));
+    assign!(boot, nodes, _printed, warnings);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let online: Vec<_> = nodes.iter().map(|node| (node.id.as_u16(), node.domain, node.has_memory)).collect();
+    assert_eq!(online, [(0, 3, true), (1, 5, true), (2, 9, false)]);
+    assert_eq!(nodes.id_limit(), 4, "memory that is absent makes its domain possible, no more");
+}
+
+/// A memory node that nobody filled, or that is disabled, names its domain all the same.
+#[test]
+fn an_empty_range_of_a_device_tree_makes_a_node() {
+    let mut boot = Boot::new("arch arm64\nbank 0x40000000 0x7fffffff usable\nnode 0 0x40000000 0x7fffffff\n");
+    let filled = boot.machine.affinities[0].unwrap();
+    boot.machine.affinities.push(Some(Affinity { range: PhysRange::EMPTY, domain: 1, ..filled }));
+    assign!(boot, nodes, _printed, warnings);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert_eq!(
+        nodes.iter().map(|node| (node.id.as_u16(), node.has_memory)).collect::<Vec<_>>(),
+        [(0, true), (1, false)]
+    );
 }
 
 #[test]

@@ -142,6 +142,11 @@ fn arm64_draws_its_borders_where_linux_does() {
     let empty = |at| (at, at);
     // A Raspberry Pi 4: devices that reach 1 GiB.
     assert_eq!(arm64(0, 8 * GIB, Some(GIB)), [(0, GIB), (GIB, 4 * GIB), (4 * GIB, 8 * GIB)]);
+    // A Raspberry Pi's devices reach 0x3c000000 or 0x3f000000; they drive 30 bits.
+    assert_eq!(arm64(0, 8 * GIB, Some(0x3c00_0000)), arm64(0, 8 * GIB, Some(GIB)));
+    // A limit above 4 GiB, even that of everything, makes no zone larger.
+    assert_eq!(arm64(0, 8 * GIB, Some(64 * GIB)), arm64(0, 8 * GIB, None));
+    assert_eq!(arm64(0, 8 * GIB, Some(u64::MAX)), arm64(0, 8 * GIB, None));
     // No memory below the limit: such devices cannot be served, so they do not count.
     assert_eq!(arm64(2 * GIB, 8 * GIB, Some(GIB)), [(2 * GIB, 4 * GIB), empty(4 * GIB), (4 * GIB, 8 * GIB)]);
     // Memory ends below the limit.

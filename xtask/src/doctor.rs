@@ -16,10 +16,13 @@ fn required() -> Vec<Need> {
 }
 
 /// What single verbs need.
-const OPTIONAL: [(Need, &str); 5] = [
+const OPTIONAL: [(Need, &str); 8] = [
     (Need::Rustfmt, "for ci"),
     (Need::Clippy, "for ci"),
     (Need::Miri, "for test --miri"),
+    (Need::Apt, "for oracle record"),
+    (Need::DpkgDeb, "for oracle record"),
+    (Need::DebianKeys, "for oracle record"),
     (Need::CargoFuzz, "for fuzz"),
     (Need::CargoMutants, "for mutants"),
 ];

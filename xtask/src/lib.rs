@@ -3,7 +3,8 @@
 //! The way of a boot: `cli` reads the command line, `missing` sees to it that the tools are there, `image`
 //! builds what QEMU loads, `firmware` makes the firmware of machines that do not take QEMU's, `qemu` writes QEMU's
 //! command line, `process` runs it under a time limit, `serial` turns its bytes into lines (names of functions from
-//! `symbols`), and `verdict` says how it went. The verbs `run`, `test`, `doctor` and `ci` put these together.
+//! `symbols`), and `verdict` says how it went. The verbs `run`, `test`, `doctor` and `ci` put these together;
+//! `oracle` boots Linux in place of our kernel.
 //!
 //! It is a library so that `tests/machines.rs` can boot the machines of `ci/matrix.toml` as ordinary tests, by the
 //! same code that `cargo xtask test` uses.
@@ -19,17 +20,21 @@ mod firmware;
 mod fuzz;
 mod image;
 mod instructions;
+mod jobs;
+mod kernel;
 mod matrix;
 mod memory;
 mod missing;
 mod mutants;
 mod needs;
 mod numa;
+mod oracle;
 mod process;
 mod progress;
 mod qemu;
 mod run;
 mod serial;
+mod simulate;
 mod symbols;
 mod test;
 mod verbs;

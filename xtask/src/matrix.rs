@@ -11,10 +11,13 @@ use crate::arch::Arch;
 use crate::exit::usage;
 use crate::firmware::Firmware;
 use crate::firmware::bios::Bios;
+use crate::firmware::edited::Edits;
+use crate::firmware::tables::Tables;
 use crate::firmware::tree::Tree;
+use crate::kernel::{Kernel, Model};
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
-use crate::qemu::TestDevice;
+use crate::qemu::{Room, TestDevice};
 use crate::serial::without_time;
 use crate::workspace;
 
@@ -29,17 +32,25 @@ const WARNING: &str = "warning: ";
 pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) arch: Arch,
+    /// The memory model of the kernel that boots.
+    pub(crate) model: Model,
     pub(crate) machine: String,
     pub(crate) cpu: Option<String>,
     pub(crate) memory: MemorySize,
+    pub(crate) room: Option<Room>,
     pub(crate) smp: u32,
     pub(crate) numa: Option<Numa>,
     pub(crate) distances: Distances,
+    /// Options of QEMU that nothing else here stands for.
+    pub(crate) extra: Vec<String>,
     /// A file of the workspace that is loaded as initial RAM disk.
     pub(crate) initrd: Option<String>,
-    /// What the firmware says, where it is not QEMU's.
+    /// What the firmware says, where it is not QEMU's alone.
     pub(crate) firmware: Option<Firmware>,
-    pub(crate) append: String,
+    /// What of the kernel command line is for our kernel alone.
+    append: String,
+    /// What of the kernel command line shapes memory, and is for Linux too.
+    pub(crate) options: String,
     pub(crate) exec: String,
     pub(crate) test_device: TestDevice,
     /// Instructions from entry to prompt that are not to be exceeded; the clock counts them then.
@@ -79,18 +90,29 @@ struct Defaults {
 struct Entry {
     name: String,
     arch: Arch,
+    #[serde(default)]
+    model: Model,
     machine: String,
     cpu: Option<String>,
     memory: Option<MemorySize>,
+    room: Option<Room>,
     smp: Option<u32>,
     numa: Option<Numa>,
     #[serde(default, rename = "numa-dist")]
     numa_dist: Distances,
+    #[serde(default)]
+    qemu: Vec<String>,
     initrd: Option<String>,
     bios: Option<Bios>,
+    #[serde(rename = "acpi-tables")]
+    acpi_tables: Option<Tables>,
     #[serde(rename = "device-tree")]
     device_tree: Option<Tree>,
+    #[serde(rename = "edited-tree")]
+    edited_tree: Option<Edits>,
     append: Option<String>,
+    #[serde(default)]
+    options: String,
     exec: Option<String>,
     #[serde(default, rename = "no-test-device")]
     no_test_device: bool,
@@ -140,13 +162,23 @@ impl Machine {
         if entry.name.is_empty() || !entry.name.bytes().all(plain) {
             bail!("a name has lower-case letters, digits and `-`: it becomes the name of a log file");
         }
-        let firmware = match (entry.bios, entry.device_tree, entry.arch) {
-            (None, None, _) => None,
-            (Some(bios), None, Arch::X86_64) => Some(Firmware::Bios(bios)),
-            (None, Some(tree), Arch::Aarch64) => Some(Firmware::Tree(tree)),
-            _ => bail!("a bios is for x86_64, a device-tree for aarch64"),
-        };
-        if firmware.is_some() && entry.initrd.is_some() {
+        let mut given = [
+            entry.bios.map(Firmware::Bios),
+            entry.acpi_tables.map(Firmware::Tables),
+            entry.device_tree.map(Firmware::Tree),
+            entry.edited_tree.map(Firmware::Edited),
+        ]
+        .into_iter()
+        .flatten();
+        let firmware = given.next();
+        let arch = firmware.as_ref().map(|firmware| match firmware {
+            Firmware::Bios(_) | Firmware::Tables(_) => Arch::X86_64,
+            Firmware::Tree(_) | Firmware::Edited(_) => Arch::Aarch64,
+        });
+        if given.next().is_some() || arch.is_some_and(|arch| arch != entry.arch) {
+            bail!("one of these: a bios or acpi-tables for x86_64, a device-tree or edited-tree for aarch64");
+        }
+        if firmware.as_ref().is_some_and(Firmware::lies) && entry.initrd.is_some() {
             bail!("no initrd goes with a bios or device-tree");
         }
         let stops = entry.stops.is_some();
@@ -160,15 +192,19 @@ impl Machine {
         Ok(Self {
             name: entry.name,
             arch: entry.arch,
+            model: entry.model,
             machine: entry.machine,
             cpu: entry.cpu,
             memory,
+            room: entry.room,
             smp: entry.smp.unwrap_or_else(|| entry.numa.as_ref().map_or(1, Numa::cpu_count)),
             numa: entry.numa,
             distances: entry.numa_dist,
+            extra: entry.qemu,
             initrd: entry.initrd,
             firmware,
             append: entry.append.unwrap_or_else(|| defaults.append.clone()),
+            options: entry.options,
             exec: entry.exec.unwrap_or_else(|| defaults.exec.clone()),
             test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
             max_instructions: entry.max_instructions,
@@ -176,6 +212,17 @@ impl Machine {
             stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })
+    }
+
+    /// The kernel that boots on it.
+    pub(crate) fn kernel(&self) -> Kernel {
+        Kernel { arch: self.arch, model: self.model }
+    }
+
+    /// The kernel command line, without what xtask adds.
+    pub(crate) fn command_line(&self) -> String {
+        let parts = [self.append.as_str(), self.options.as_str()];
+        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
     }
 
     /// The first expectation that the log does not meet. They are met in their order, each by a line after the one
@@ -186,10 +233,10 @@ impl Machine {
         unmet.map(|expectation| expectation.written.as_str())
     }
 
-    /// The first warning of the kernel that nothing expects, on a machine whose firmware the matrix gives: there each is
-    /// the answer to something.
+    /// The first warning of the kernel that nothing expects, on a machine whose firmware is all the matrix's: there
+    /// each is the answer to something.
     pub(crate) fn unexpected<'l>(&self, log: &'l [String]) -> Option<&'l str> {
-        self.firmware.as_ref()?;
+        self.firmware.as_ref().filter(|firmware| firmware.lies())?;
         let expected = |line: &&str| self.expect.iter().any(|expectation| expectation.pattern.is_match(line));
         let mut warnings =
             log.iter().map(|line| without_time(line).trim_end()).filter(|line| line.starts_with(WARNING));
@@ -241,12 +288,22 @@ mod tests {
     #[test]
     fn the_matrix_covers_what_it_promises() {
         let machines = read().unwrap();
-        assert!(machines.len() >= 14);
+        let of_kind = |kind: fn(&Firmware) -> bool| {
+            machines.iter().filter(|machine| machine.firmware.as_ref().is_some_and(kind)).count()
+        };
+        assert!(of_kind(|firmware| matches!(firmware, Firmware::Tables(_))) >= 5);
+        assert!(of_kind(|firmware| matches!(firmware, Firmware::Edited(_))) >= 2);
+        for option in
+            ["mem=", "memmap=", "kernelcore=", "movablecore=", "movable_node", "numa=", "cma=", "crashkernel="]
+        {
+            assert!(machines.iter().any(|machine| machine.options.starts_with(option)), "{option}");
+        }
         for arch in Arch::ALL {
             let of_arch = || machines.iter().filter(move |machine| machine.arch == arch);
             assert!(of_arch().any(|machine| machine.numa.is_some()));
             assert!(of_arch().any(|machine| machine.memory == MemorySize::gib(256)));
             assert!(of_arch().any(|machine| machine.cpu.as_deref() == Some("max")));
+            assert!(of_arch().any(|machine| machine.model == Model::Flat));
         }
         for kind in ["pc", "q35", "microvm", "virt"] {
             let powers_off = |machine: &&Machine| {
@@ -259,11 +316,18 @@ mod tests {
     #[test]
     fn defaults_fill_what_a_machine_leaves_out() {
         let machine = one("name = 'a'\narch = 'x86_64'\nmachine = 'pc'\nmemory = '1G'\nexpect = ['first']").unwrap();
-        assert_eq!((machine.append.as_str(), machine.exec.as_str()), ("selftest", "verify; poweroff"));
+        assert_eq!((machine.command_line().as_str(), machine.exec.as_str()), ("selftest", "verify; poweroff"));
         assert_eq!((machine.smp, machine.timeout), (1, Duration::from_secs(60)));
         assert_eq!(machine.test_device, TestDevice::Present);
         let written: Vec<&str> = machine.expect.iter().map(|expectation| expectation.written.as_str()).collect();
         assert_eq!(written, ["first", "last"]);
+    }
+
+    #[test]
+    fn options_stand_behind_what_is_for_our_kernel_alone() {
+        let entry = "name = 'a'\narch = 'x86_64'\nmachine = 'pc'\nmemory = '1G'\noptions = 'mem=512M'";
+        assert_eq!(one(entry).unwrap().command_line(), "selftest mem=512M");
+        assert_eq!(one(&format!("{entry}\nappend = ''")).unwrap().command_line(), "mem=512M");
     }
 
     #[test]
@@ -284,7 +348,8 @@ mod tests {
             (good.replace("[]", "['(']"), "expect `(`"),
             (good.to_owned() + "colour = 'red'", "colour"),
             (good.to_owned() + "numa = '1G'", "either memory or numa"),
-            (good.to_owned() + "device-tree = { memory = [] }", "a device-tree for aarch64"),
+            (good.to_owned() + "device-tree = { memory = [] }", "a device-tree or edited-tree for aarch64"),
+            (good.to_owned() + "bios = { e820 = [] }\nacpi-tables = { srat = [] }", "one of these"),
             (good.to_owned() + "initrd = 'a'\nbios = { e820 = [] }", "no initrd"),
             (good.to_owned() + "bios = { e820 = ['0 1 odd'] }", "`0 1 odd`"),
             (good.to_owned() + "[[machine]]\n" + good, "two of this name"),

@@ -1,6 +1,6 @@
 //! What the verbs need from the machine they run on, and how to see whether it is there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::arch::Arch;
@@ -23,6 +23,12 @@ pub(crate) enum Need {
     RustTarget(Arch),
     /// The emulator.
     Qemu(Arch),
+    /// What fetches Debian's packages.
+    Apt,
+    /// What unpacks them.
+    DpkgDeb,
+    /// The keys that Debian signs its lists of packages with.
+    DebianKeys,
     /// `cargo fmt`.
     Rustfmt,
     /// `cargo clippy`.
@@ -48,6 +54,11 @@ impl Need {
         vec![Self::Linker, Self::RustTarget(arch), Self::Qemu(arch)]
     }
 
+    /// What asking Linux needs beside the emulator.
+    pub(crate) fn of_oracle() -> [Self; 3] {
+        [Self::Apt, Self::DpkgDeb, Self::DebianKeys]
+    }
+
     /// The name under which the thing is known.
     pub(crate) fn name(self) -> String {
         match self {
@@ -56,6 +67,9 @@ impl Need {
             Self::Linker => "the C linker cc".into(),
             Self::RustTarget(arch) => format!("the Rust target {}", arch.target()),
             Self::Qemu(arch) => arch.qemu().into(),
+            Self::Apt => "apt-get".into(),
+            Self::DpkgDeb => "dpkg-deb".into(),
+            Self::DebianKeys => workspace::DEBIAN_KEYS.into(),
             Self::Rustfmt => "rustfmt".into(),
             Self::Clippy => "clippy".into(),
             Self::Miri => "Miri on the nightly toolchain".into(),
@@ -86,6 +100,9 @@ impl Need {
                 PathBuf::from(&libraries).is_dir().then_some(libraries)
             }
             Self::Qemu(arch) => first_line(Command::new(workspace::find_program(arch.qemu())?).arg("--version")),
+            Self::Apt => first_line(Command::new(workspace::find_program("apt-get")?).arg("--version")),
+            Self::DpkgDeb => first_line(Command::new(workspace::find_program("dpkg-deb")?).arg("--version")),
+            Self::DebianKeys => Path::new(workspace::DEBIAN_KEYS).is_file().then(|| workspace::DEBIAN_KEYS.to_owned()),
             Self::Rustfmt => first_line(workspace::cargo().args(["fmt", "--version"])),
             Self::Clippy => first_line(workspace::cargo().args(["clippy", "--version"])),
             Self::Miri => {
@@ -114,6 +131,9 @@ impl Need {
                 Remedy::Rustup("the target", "target add aarch64-unknown-none-softfloat")
             }
             Self::Qemu(arch) => Remedy::Package(arch.qemu_package()),
+            Self::Apt => Remedy::Package("apt"),
+            Self::DpkgDeb => Remedy::Package("dpkg"),
+            Self::DebianKeys => Remedy::Package("debian-archive-keyring"),
             Self::Rustfmt => Remedy::Rustup("the component", "component add rustfmt"),
             Self::Clippy => Remedy::Rustup("the component", "component add clippy"),
             Self::Miri => Remedy::Rustup(
@@ -153,7 +173,7 @@ mod tests {
         let fixed =
             [Need::Rustup, Need::Toolchain, Need::Linker, Need::Rustfmt, Need::Clippy, Need::Miri, Need::Nightly];
         let fixed = fixed.into_iter().chain([Need::CargoFuzz, Need::CargoMutants]);
-        for need in per_arch.chain(fixed) {
+        for need in per_arch.chain(fixed).chain(Need::of_oracle()) {
             let missing = Missing { what: need.name(), remedy: need.remedy() };
             let line = missing.to_string();
             assert_eq!(line.lines().count(), 1, "{line}");

@@ -3,16 +3,25 @@
 //! Always without default devices, display and reboot, with the serial line on stdio. Memory of nodes, and memory
 //! so large that the host may not have it, is reserved by nobody (`reserve=off`): the guest pays for what it touches.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Result, bail};
+use serde::Deserialize;
 
 use crate::arch::Arch;
-use crate::firmware::Loaded;
+use crate::firmware::{Loaded, Payload};
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
+use crate::process::{self, Ending, Input, Next, Piece};
+use crate::workspace;
 
 /// From here on even a single node's memory is not reserved on the host.
 const UNRESERVED_FROM: MemorySize = MemorySize::gib(16);
+
+/// How long QEMU may take to write a machine's device tree; it boots nothing for that.
+const DESCRIBE_LIMIT: Duration = Duration::from_secs(30);
 
 /// Who reads and writes the serial line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +59,14 @@ pub(crate) enum Clock {
     Instructions,
 }
 
+/// Room for memory that is plugged in later.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub(crate) struct Room {
+    slots: u32,
+    max_memory: MemorySize,
+}
+
 /// A machine, and what it boots.
 #[derive(Clone, Debug)]
 pub(crate) struct Qemu {
@@ -58,12 +75,15 @@ pub(crate) struct Qemu {
     pub(crate) machine: String,
     pub(crate) cpu: Option<String>,
     pub(crate) memory: MemorySize,
+    pub(crate) room: Option<Room>,
     pub(crate) smp: u32,
     pub(crate) numa: Option<Numa>,
     pub(crate) distances: Distances,
+    /// Options of QEMU that nothing else here stands for.
+    pub(crate) extra: Vec<String>,
     pub(crate) image: PathBuf,
     pub(crate) initrd: Option<PathBuf>,
-    /// Firmware that is not QEMU's, with the kernel it enters: in place of `image`, `initrd` and the command line.
+    /// Firmware that is not QEMU's alone.
     pub(crate) firmware: Option<Loaded>,
     /// The kernel command line, without `exec=` and `exit=`.
     pub(crate) append: String,
@@ -101,20 +121,68 @@ impl Qemu {
         [append, exec, exit].into_iter().flatten().collect::<Vec<_>>().join(" ")
     }
 
+    /// Writes the files that the command names beside the kernel's.
+    ///
+    /// # Errors
+    /// When one cannot be written.
+    pub(crate) fn prepare(&self) -> Result<()> {
+        let Some(firmware) = &self.firmware else { return Ok(()) };
+        let command_line = self.kernel_command_line();
+        firmware.write(&workspace::elf_of(&self.image), self.payload(&command_line), |file| self.describe(file))
+    }
+
+    /// Makes QEMU write the device tree that it makes for this machine.
+    fn describe(&self, file: &Path) -> Result<()> {
+        let escaped = file.to_string_lossy().replace(',', ",,");
+        let mut list = Arguments(Vec::new());
+        self.hardware(&mut list, &format!(",dumpdtb={escaped}"));
+        let mut complaint = String::new();
+        let mut command = Command::new(self.arch.qemu());
+        command.args(list.0);
+        let ending = process::watch(&mut command, Input::Nothing, Some(DESCRIBE_LIMIT), &mut |piece| {
+            if let Piece::Diagnostic(bytes) = piece {
+                complaint.push_str(&String::from_utf8_lossy(&bytes));
+            }
+            Ok(Next::GoOn)
+        })?;
+        match ending {
+            Ending::Exited(status) if status.success() && file.is_file() => Ok(()),
+            _ => bail!("{} does not write the machine's device tree: {}", self.arch.qemu(), complaint.trim()),
+        }
+    }
+
+    fn payload<'a>(&'a self, command_line: &'a str) -> Payload<'a> {
+        Payload { image: &self.image, initrd: self.initrd.as_deref(), command_line }
+    }
+
     fn arguments(&self) -> Vec<String> {
         let mut list = Arguments(Vec::new());
+        self.hardware(&mut list, "");
+        if self.debugger == Debugger::Waiting {
+            list.flag("-s").flag("-S");
+        }
+        if self.clock == Clock::Instructions {
+            list.option("-icount", "shift=0,sleep=off");
+        }
+        self.kernel(&mut list);
+        list.0
+    }
+
+    /// The machine, without what it boots. `properties` stand behind the machine's own.
+    fn hardware(&self, list: &mut Arguments, properties: &str) {
         let unreserved = self.numa.is_none() && self.memory >= UNRESERVED_FROM;
         let backend = if unreserved { ",memory-backend=ram" } else { "" };
-        list.option("-machine", format!("{}{backend}", self.machine));
+        list.option("-machine", format!("{}{backend}{properties}", self.machine));
         if let Some(cpu) = self.cpu.as_deref().or(self.arch.default_cpu()) {
             list.option("-cpu", cpu);
         }
-        list.option("-m", self.memory.to_string());
+        let room = self.room.map(|room| format!(",slots={},maxmem={}", room.slots, room.max_memory));
+        list.option("-m", format!("{}{}", self.memory, room.unwrap_or_default()));
         list.option("-smp", self.smp.to_string());
         if unreserved {
             list.option("-object", format!("memory-backend-ram,id=ram,size={},reserve=off", self.memory));
         }
-        self.nodes(&mut list);
+        self.nodes(list);
         list.flag("-nodefaults").option("-display", "none").flag("-no-reboot");
         list.option("-serial", if self.console == Console::Interactive { "mon:stdio" } else { "stdio" });
         match (self.test_device, self.arch) {
@@ -126,28 +194,23 @@ impl Qemu {
                 list.option("-semihosting-config", "enable=on,target=native");
             }
         }
-        if self.debugger == Debugger::Waiting {
-            list.flag("-s").flag("-S");
-        }
-        if self.clock == Clock::Instructions {
-            list.option("-icount", "shift=0,sleep=off");
-        }
-        self.kernel(&mut list);
-        list.0
+        list.0.extend(self.extra.iter().cloned());
     }
 
     fn kernel(&self, list: &mut Arguments) {
+        let append = self.kernel_command_line();
         if let Some(firmware) = &self.firmware {
-            for [option, value] in firmware.options() {
+            for [option, value] in firmware.options(self.payload(&append)) {
                 list.option(&option, value);
             }
-            return;
+            if firmware.loads_kernel() {
+                return;
+            }
         }
         list.option("-kernel", self.image.to_string_lossy());
         if let Some(initrd) = &self.initrd {
             list.option("-initrd", initrd.to_string_lossy());
         }
-        let append = self.kernel_command_line();
         if !append.is_empty() {
             list.option("-append", append);
         }
@@ -206,9 +269,11 @@ pub(crate) mod tests {
             machine: arch.default_machine().to_owned(),
             cpu: None,
             memory: MemorySize::gib(1),
+            room: None,
             smp: 1,
             numa: None,
             distances: Distances::default(),
+            extra: Vec::new(),
             image: PathBuf::from("/kernel"),
             initrd: None,
             firmware: None,
@@ -303,6 +368,30 @@ pub(crate) mod tests {
         for word in ["-kernel", "-append", "selftest"] {
             assert!(!line.contains(word), "{line}");
         }
+    }
+
+    #[test]
+    fn tables_stand_beside_the_kernel_and_an_edited_tree_enters_it() {
+        let loaded = |firmware| Some(Loaded { firmware, folder: "/folder".into() });
+        let tables = crate::firmware::Firmware::Tables(toml::from_str("srat = ['0 1G domain 0']").unwrap());
+        let line = Qemu { firmware: loaded(tables), ..plain(Arch::X86_64) }.shell_line();
+        assert!(line.ends_with("-acpitable file=/folder/srat.bin -kernel /kernel -append exit=isa-debug"), "{line}");
+        let edits = crate::firmware::Firmware::Edited(toml::from_str("memory = ['1G 1G']").unwrap());
+        let qemu = Qemu { firmware: loaded(edits), initrd: Some("/initrd".into()), ..plain(Arch::Aarch64) };
+        let line = qemu.shell_line();
+        for part in ["file=/kernel,addr=0x40200000", "file=/folder/tree.dtb,", "file=/initrd,addr=0x4a000000"] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(!line.contains("-kernel") && !line.contains("-append"), "{line}");
+    }
+
+    #[test]
+    fn room_and_other_options_are_part_of_the_machine() {
+        let room = toml::from_str("slots = 4\nmax-memory = '16G'").ok();
+        let extra = vec!["-device".to_owned(), "pc-dimm,memdev=d".to_owned()];
+        let line = Qemu { room, extra, ..plain(Arch::X86_64) }.shell_line();
+        assert!(line.contains(" -m 1G,slots=4,maxmem=16G "), "{line}");
+        assert!(line.contains(" -device pc-dimm,memdev=d -kernel"), "{line}");
     }
 
     #[test]

@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure, usage};
 use crate::firmware::Loaded;
 use crate::image::{self, Report};
 use crate::instructions;
+use crate::kernel::Kernel;
 use crate::matrix::{self, Machine};
 use crate::memory::MemorySize;
 use crate::missing;
@@ -38,9 +39,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
         return Ok(Exit::Right);
     }
     missing::require(&Need::of_boot(qemu.arch), args.consent())?;
-    image::build(qemu.arch, Report::Progress)?;
+    image::build(kernel(args, config.as_ref(), qemu.arch), Report::Progress)?;
     if qemu.debugger == Debugger::Waiting {
-        let elf = workspace::kernel_elf(qemu.arch)?;
+        let elf = workspace::elf_of(&qemu.image);
         eprintln!("xtask: waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'", elf.display());
     }
     let limit = time_limit(args, config.as_ref(), &qemu);
@@ -74,6 +75,12 @@ fn time_limit(args: &RunArgs, config: Option<&Machine>, qemu: &Qemu) -> Option<D
     let watched = qemu.console == Console::Interactive || qemu.debugger == Debugger::Waiting;
     let default = config.map_or(TIME_LIMIT, |machine| machine.timeout);
     args.timeout.map(Duration::from_secs).or((!watched).then_some(default))
+}
+
+/// The kernel that the options ask for, on top of the machine of the matrix that they name.
+fn kernel(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Kernel {
+    let model = args.model.or_else(|| config.map(|machine| machine.kernel().model));
+    Kernel { arch, model: model.unwrap_or_default() }
 }
 
 /// Whether somebody sits in front of us.
@@ -126,7 +133,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         return Err(Failure::NoFile(format!("--initrd: there is no file {}", initrd.display())).into());
     }
     let firmware = config.and_then(|machine| Some((machine, machine.firmware.clone()?)));
-    if let Some((machine, _)) = firmware.as_ref().filter(|_| initrd.is_some()) {
+    if let Some((machine, _)) = firmware.as_ref().filter(|(_, firmware)| firmware.lies() && initrd.is_some()) {
         return Err(usage(format!("--initrd: the firmware of {} loads none", machine.name)));
     }
     let firmware = firmware.map(|(machine, firmware)| {
@@ -142,13 +149,15 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
             .unwrap_or_else(|| arch.default_machine().to_owned()),
         cpu: args.cpu.clone().or_else(|| config.and_then(|machine| machine.cpu.clone())),
         memory,
+        room: config.filter(|_| args.memory.is_none()).and_then(|machine| machine.room),
         smp,
         numa,
         distances,
-        image: workspace::kernel_image(arch)?,
+        extra: config.map(|machine| machine.extra.clone()).unwrap_or_default(),
+        image: workspace::kernel_image(kernel(args, config, arch))?,
         initrd,
         firmware: firmware.transpose()?,
-        append: args.append.clone().or_else(|| config.map(|machine| machine.append.clone())).unwrap_or_default(),
+        append: args.append.clone().or_else(|| config.map(Machine::command_line)).unwrap_or_default(),
         exec,
         test_device: if absent { TestDevice::Absent } else { TestDevice::Present },
         console,
@@ -195,12 +204,10 @@ pub(crate) struct Boot {
 /// # Errors
 /// When QEMU cannot be started, `out` not be written to, or a file of the machine's own firmware not be made.
 pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) -> Result<Boot> {
-    if let Some(firmware) = &qemu.firmware {
-        firmware.write(&workspace::kernel_elf(qemu.arch)?, &qemu.image, &qemu.kernel_command_line())?;
-    }
+    qemu.prepare()?;
     let interactive = qemu.console == Console::Interactive;
     let input = if interactive { Input::Terminal } else { Input::Nothing };
-    let mut serial = Serial::new(workspace::kernel_elf(qemu.arch)?);
+    let mut serial = Serial::new(workspace::elf_of(&qemu.image));
     let ending = process::watch(&mut qemu.command(), input, limit, &mut |piece| {
         match piece {
             Piece::Output(bytes) => serial.feed(&bytes, out).context("writing the serial line")?,
@@ -304,7 +311,7 @@ mod tests {
         let config = matrix::read().unwrap().into_iter().find(|machine| machine.numa.is_some()).unwrap();
         let qemu = described(&[], Some(&config), Terminal::There).unwrap();
         assert_eq!(qemu.exec.as_deref(), Some(config.exec.as_str()));
-        assert_eq!((qemu.smp, qemu.memory, &qemu.append), (config.smp, config.memory, &config.append));
+        assert_eq!((qemu.smp, qemu.memory, &qemu.append), (config.smp, config.memory, &config.command_line()));
         let qemu = described(&["--exec", "", "--numa", "2G:0/2G:1"], Some(&config), Terminal::There).unwrap();
         assert_eq!((qemu.console, qemu.smp, qemu.memory), (Console::Interactive, 2, MemorySize::gib(4)));
         let other = if config.arch == Arch::X86_64 { "aarch64" } else { "x86_64" };

@@ -7,8 +7,9 @@ use crate::arch::Arch;
 use crate::cli::{BuildArgs, Cli, Verb};
 use crate::exit::Exit;
 use crate::image::{self, Report};
+use crate::kernel::Kernel;
 use crate::needs::Need;
-use crate::{ci, doctor, fuzz, missing, mutants, run, test};
+use crate::{ci, doctor, fuzz, missing, mutants, oracle, run, simulate, test};
 
 /// Does what the command line asks for.
 pub(crate) fn perform() -> Result<Exit> {
@@ -16,9 +17,11 @@ pub(crate) fn perform() -> Result<Exit> {
         Verb::Run(args) => run::run(&args),
         Verb::Build(args) => build(&args),
         Verb::Test(args) => test::test(&args),
+        Verb::Oracle(args) => oracle::oracle(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Mutants(args) => mutants::mutants(&args),
         Verb::Doctor(args) => doctor::doctor(args.installing.consent()),
+        Verb::Simulate(args) => simulate::simulate(&args),
         Verb::Ci(args) => ci::ci(&args),
     }
 }
@@ -26,6 +29,7 @@ pub(crate) fn perform() -> Result<Exit> {
 fn build(args: &BuildArgs) -> Result<Exit> {
     let arch = args.arch.map_or_else(Arch::host, Ok)?;
     missing::require(&Need::of_build(arch), args.installing.consent())?;
-    println!("{}", image::build(arch, Report::Progress)?.display());
+    let kernel = Kernel { arch, model: args.model };
+    println!("{}", image::build(kernel, Report::Progress)?.display());
     Ok(Exit::Right)
 }

@@ -56,7 +56,8 @@ impl core::error::Error for DiscoverError {}
 pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
     let at = PhysAddr::new(handover);
     let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
-    let boot = image::read(at, blob).map_err(DiscoverError::BadTree)?;
+    let mut boot = image::read(at, blob).map_err(DiscoverError::BadTree)?;
+    boot.find_console(read);
     exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
 }
@@ -66,19 +67,20 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
-/// Prints what the machine calls itself. Memory is not listed here: of a device tree Linux shows the memory nodes only
-/// as what becomes of them.
+/// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux
+/// shows the memory nodes only as what becomes of them.
 ///
 /// # Errors
 /// When `text` refuses.
-pub fn print_map(boot: &BootInfo<'_>, _read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
+pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
     match &boot.map {
         MemoryMapSource::DeviceTree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
-            Some(model) => writeln!(text, "Machine model: {model}"),
-            None => Ok(()),
+            Some(model) => writeln!(text, "Machine model: {model}")?,
+            None => {}
         },
-        MemoryMapSource::E820(_) | MemoryMapSource::None => Ok(()),
+        MemoryMapSource::E820(_) | MemoryMapSource::None => {}
     }
+    boot.print_tables(read, text)
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.

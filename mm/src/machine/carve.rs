@@ -16,6 +16,7 @@ impl Count {
         layout.take::<super::Affinity>(self.affinities);
         layout.take::<super::CpuEntry>(self.cpus);
         layout.take::<super::CpuAffinity>(self.cpu_affinities);
+        layout.take::<super::Initiator>(self.initiators);
         layout.take::<super::Distance>(self.distances);
         layout.take::<super::Wish>(self.wishes);
         layout.take::<super::Usable>(self.usable);
@@ -65,10 +66,12 @@ pub unsafe fn carve<'a, A: PhysMap>(access: A, range: PhysRange, count: Count) -
             affinities: list(base, &mut cursor, count.affinities),
             cpus: list(base, &mut cursor, count.cpus),
             cpu_affinities: list(base, &mut cursor, count.cpu_affinities),
+            initiators: list(base, &mut cursor, count.initiators),
             distances: list(base, &mut cursor, count.distances),
             wishes: list(base, &mut cursor, count.wishes),
             usable: list(base, &mut cursor, count.usable),
             dma_limit: None,
+            default_pool: None,
         })
     }
 }

@@ -39,6 +39,12 @@ pub enum Rules {
 pub enum Table {
     /// The PC BIOS memory map.
     E820,
+    /// The memory map of EFI firmware.
+    EfiMap,
+    /// The boot loader's list of `setup_data`.
+    SetupData,
+    /// The memory types that the CPU's range registers give (x86).
+    Mtrr,
     /// The boot loader's `hvm_start_info` and the modules it lists.
     StartInfo,
     /// The flattened device tree as a whole, its header or its structure.
@@ -53,6 +59,10 @@ pub enum Table {
     CpuNode,
     /// The device tree's distance map.
     DistanceMap,
+    /// What `/chosen` of the device tree says of memory.
+    Chosen,
+    /// A `dma-ranges` of the device tree.
+    DmaRanges,
     /// ACPI's root pointer.
     Rsdp,
     /// ACPI's list of tables with 32-bit addresses.
@@ -67,6 +77,10 @@ pub enum Table {
     Slit,
     /// ACPI's fixed hardware description.
     Fadt,
+    /// ACPI's serial console.
+    Spcr,
+    /// ACPI's description of what lies between Arm devices and memory.
+    Iort,
     /// Any other ACPI table.
     Acpi,
     /// The kernel command line.
@@ -83,6 +97,9 @@ impl Table {
     pub const fn name(self) -> &'static str {
         match self {
             Self::E820 => "E820",
+            Self::EfiMap => "EFI map",
+            Self::SetupData => "setup_data",
+            Self::Mtrr => "MTRR",
             Self::StartInfo => "start_info",
             Self::DeviceTree => "device tree",
             Self::MemoryNode => "device tree memory",
@@ -90,6 +107,8 @@ impl Table {
             Self::ReservedMemory => "device tree reserved-memory",
             Self::CpuNode => "device tree cpus",
             Self::DistanceMap => "device tree distance-map",
+            Self::Chosen => "device tree chosen",
+            Self::DmaRanges => "device tree dma-ranges",
             Self::Rsdp => "RSDP",
             Self::Rsdt => "RSDT",
             Self::Xsdt => "XSDT",
@@ -97,6 +116,8 @@ impl Table {
             Self::Srat => "SRAT",
             Self::Slit => "SLIT",
             Self::Fadt => "FADT",
+            Self::Spcr => "SPCR",
+            Self::Iort => "IORT",
             Self::Acpi => "ACPI table",
             Self::CommandLine => "command line",
             Self::Architecture => "architecture",
@@ -154,6 +175,8 @@ pub enum MemoryKind {
     Persistent,
     /// Persistent memory by the older, unofficial number (E820 type 12).
     LegacyPersistent,
+    /// Memory that the firmware set aside for a special purpose; a driver may take it later.
+    SoftReserved,
     /// An E820 type without a name here.
     Other(u32),
 }
@@ -169,6 +192,7 @@ impl fmt::Display for MemoryKind {
             Self::Unusable => f.write_str("unusable"),
             Self::Persistent => f.write_str("persistent (type 7)"),
             Self::LegacyPersistent => f.write_str("persistent (type 12)"),
+            Self::SoftReserved => f.write_str("soft reserved"),
             Self::Other(kind) => write!(f, "type {kind}"),
         }
     }
@@ -295,7 +319,8 @@ pub enum Plug {
     HotPluggable,
 }
 
-/// A range of address space that belongs to a proximity domain. It may hold RAM, holes, or nothing yet.
+/// A range of address space that belongs to a proximity domain. It may hold RAM, holes, or nothing yet; an empty one
+/// says that there is such a domain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Affinity {
     /// Its bytes.
@@ -308,6 +333,30 @@ pub struct Affinity {
     pub source: Source,
 }
 
+/// How a CPU that the firmware has not started is started.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum StartMethod {
+    /// The firmware does not say: as the architecture has it (INIT and SIPI on x86), or as a machine-wide table says.
+    #[default]
+    Unstated,
+    /// By a call to the firmware's PSCI.
+    Psci,
+    /// It waits for an address to appear here: the entry point, 64 bits.
+    SpinTable {
+        /// Where it looks.
+        release: PhysAddr,
+    },
+    /// It waits in ACPI's parking protocol.
+    Parked {
+        /// Its mailbox, a page.
+        mailbox: PhysAddr,
+    },
+    /// It is not there yet: it can be plugged into the running machine.
+    Plugged,
+    /// In a way that is not known here.
+    Unknown,
+}
+
 /// A CPU as the firmware lists it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct CpuEntry {
@@ -315,6 +364,8 @@ pub struct CpuEntry {
     pub hardware_id: u64,
     /// The firmware's domain number, where the table that lists the CPU gives one.
     pub domain: Option<u32>,
+    /// How it is started.
+    pub start: StartMethod,
     /// Who says so.
     pub source: Source,
 }
@@ -324,6 +375,16 @@ pub struct CpuEntry {
 pub struct CpuAffinity {
     /// The number by which the hardware knows the CPU.
     pub hardware_id: u64,
+    /// The firmware's domain number.
+    pub domain: u32,
+    /// Who says so.
+    pub source: Source,
+}
+
+/// A domain that has a device which starts work of its own, such as an accelerator; it is a domain even without memory
+/// and CPUs (SRAT's generic initiators).
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Initiator {
     /// The firmware's domain number.
     pub domain: u32,
     /// Who says so.

@@ -2,7 +2,10 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Problem, Reservation, Usable, Warning, Wish};
+use super::{
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Initiator, Problem, Reservation, Source, Usable,
+    Warning, Wish,
+};
 use core::fmt;
 
 /// One fact, or a warning about one.
@@ -20,12 +23,16 @@ pub enum Fact {
     Cpu(CpuEntry),
     /// The domain of a CPU.
     CpuAffinity(CpuAffinity),
+    /// A domain that has neither memory nor CPUs, perhaps.
+    Initiator(Initiator),
     /// A distance.
     Distance(Distance),
     /// What may be used at all.
     Usable(Usable),
     /// What every device reaches.
     DmaLimit(DmaLimit),
+    /// The pool of this source serves every device that has none of its own (`linux,cma-default`).
+    DefaultPool(Source),
     /// Something that was dropped or changed.
     Warning(Warning),
 }
@@ -86,6 +93,8 @@ pub struct Count {
     pub cpus: usize,
     /// CPU affinities.
     pub cpu_affinities: usize,
+    /// Initiators.
+    pub initiators: usize,
     /// Distances.
     pub distances: usize,
     /// Usable ranges.
@@ -101,9 +110,10 @@ impl MachineSink for Count {
             Fact::Affinity(_) => &mut self.affinities,
             Fact::Cpu(_) => &mut self.cpus,
             Fact::CpuAffinity(_) => &mut self.cpu_affinities,
+            Fact::Initiator(_) => &mut self.initiators,
             Fact::Distance(_) => &mut self.distances,
             Fact::Usable(_) => &mut self.usable,
-            Fact::DmaLimit(_) | Fact::Warning(_) => return,
+            Fact::DmaLimit(_) | Fact::DefaultPool(_) | Fact::Warning(_) => return,
         };
         *count += 1;
     }
@@ -180,12 +190,16 @@ pub struct MachineMemory<'a> {
     pub cpus: List<'a, CpuEntry>,
     /// Domains of CPUs.
     pub cpu_affinities: List<'a, CpuAffinity>,
+    /// Domains by their initiators.
+    pub initiators: List<'a, Initiator>,
     /// Distances between domains.
     pub distances: List<'a, Distance>,
     /// What may be used at all; nothing here: everything.
     pub usable: List<'a, Usable>,
     /// What every device reaches: the least that was stated.
     pub dma_limit: Option<DmaLimit>,
+    /// Which of the contiguous pools, by its source, serves every device that has none of its own: the last stated.
+    pub default_pool: Option<Source>,
 }
 
 /// The second run: every fact goes into `machine`, every warning to `warn`.
@@ -206,12 +220,17 @@ impl<W: FnMut(Warning)> MachineSink for Fill<'_, '_, W> {
             Fact::Affinity(affinity) => (affinity.source, "affinities", machine.affinities.try_push(affinity)),
             Fact::Cpu(cpu) => (cpu.source, "CPUs", machine.cpus.try_push(cpu)),
             Fact::CpuAffinity(cpu) => (cpu.source, "CPU affinities", machine.cpu_affinities.try_push(cpu)),
+            Fact::Initiator(device) => (device.source, "initiators", machine.initiators.try_push(device)),
             Fact::Distance(distance) => (distance.source, "distances", machine.distances.try_push(distance)),
             Fact::Usable(usable) => (usable.source, "usable ranges", machine.usable.try_push(usable)),
             Fact::DmaLimit(limit) => {
                 if machine.dma_limit.is_none_or(|least| limit.end < least.end) {
                     machine.dma_limit = Some(limit);
                 }
+                return;
+            }
+            Fact::DefaultPool(source) => {
+                machine.default_pool = Some(source);
                 return;
             }
             Fact::Warning(warning) => return (self.warn)(warning),

@@ -25,6 +25,8 @@ pub enum Problem {
     Duplicate(PhysRange),
     /// The entry stands before one with a lower address.
     Unsorted(PhysRange),
+    /// The range does not begin with a page.
+    Unaligned(PhysRange),
     /// There is nothing in it.
     Empty {
         /// Its start.
@@ -79,6 +81,8 @@ pub enum Problem {
     },
     /// The whole table is not used, for this reason.
     TableIgnored(&'static str),
+    /// This entry is not used, for this reason.
+    EntryIgnored(&'static str),
 }
 
 /// A fact that was dropped or changed, and why. Its text is one line without a newline.
@@ -103,6 +107,7 @@ impl fmt::Display for Warning {
             Problem::Overlaps(range) => write!(f, "{source}: {range} overlaps an earlier entry"),
             Problem::Duplicate(range) => write!(f, "{source}: {range} was stated before; entry dropped"),
             Problem::Unsorted(range) => write!(f, "{source}: {range} is out of order"),
+            Problem::Unaligned(range) => write!(f, "{source}: {range} does not begin with a page"),
             Problem::Empty { start } => write!(f, "{source}: nothing at {start:#x}; entry dropped"),
             Problem::Checksum => write!(f, "{source}: wrong checksum; table ignored"),
             Problem::Length { stated } => write!(f, "{source}: a length of {stated} bytes cannot be; dropped"),
@@ -121,6 +126,7 @@ impl fmt::Display for Warning {
             Problem::OutOfReach(range) => write!(f, "{source}: {range} is out of the kernel's reach; not used"),
             Problem::TooMany { what, limit } => write!(f, "{source}: more than {limit} {what}; the rest is dropped"),
             Problem::TableIgnored(why) => write!(f, "{source}: {why}; table ignored"),
+            Problem::EntryIgnored(why) => write!(f, "{source}: {why}; entry dropped"),
         }
     }
 }

@@ -13,6 +13,9 @@ use core::fmt;
 /// Set in a reserved entry that an allocation made: somebody may use what lies there, so it is not simply freed.
 pub(super) const HELD: u32 = 1 << 31;
 
+/// Set in a reserved entry that ends with memblock: what lies there is needed no longer than that.
+pub(super) const TEMPORARY: u32 = 1 << 30;
+
 /// The number that stands for "on no node yet".
 const NO_NODE: u16 = u16::MAX;
 

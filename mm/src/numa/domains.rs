@@ -53,7 +53,8 @@ impl<A: PhysMap> Domains<A> {
         if !is_srat(machine) {
             return Ok(Self::Direct { limit: 0 });
         }
-        let most = (machine.cpu_affinities.len() + machine.affinities.len()).min(NodeId::MAX_COUNT);
+        let stated = machine.cpu_affinities.len() + machine.initiators.len() + machine.affinities.len();
+        let most = stated.min(NodeId::MAX_COUNT);
         let domains = memblock.alloc_filled(most, 0, NodeWish::Any, Owner::new("NUMA domains"))?;
         Ok(Self::Numbered { domains, count: 0 })
     }
@@ -112,10 +113,11 @@ pub(super) fn is_srat(machine: &MachineMemory<'_>) -> bool {
     machine.affinities.iter().next().is_some_and(|affinity| affinity.source.table == Table::Srat)
 }
 
-/// Every domain that has a CPU or memory, as often as it is named, in the order that numbers nodes.
+/// Every domain that has a CPU, an initiator or memory, as often as it is named, in the order that numbers nodes.
 pub(super) fn named<'m>(machine: &'m MachineMemory<'_>) -> impl Iterator<Item = (u32, Source)> + 'm {
     let listed = machine.cpus.iter().filter_map(|cpu| cpu.domain.map(|domain| (domain, cpu.source)));
     let cpus = machine.cpu_affinities.iter().map(|affinity| (affinity.domain, affinity.source));
     let memory = machine.affinities.iter().map(|affinity| (affinity.domain, affinity.source));
-    listed.chain(cpus).chain(memory)
+    let initiators = machine.initiators.iter().map(|initiator| (initiator.domain, initiator.source));
+    listed.chain(cpus).chain(initiators).chain(memory)
 }

@@ -2,7 +2,7 @@
 //!
 //! [`Nodes::assign`] takes memblock over and leaves every memory region with a node. What the firmware says is believed
 //! as a whole or not at all ([`NumaPolicy`]: the two architectures draw the line differently); without it all
-//! memory is node 0. A node with CPUs and no memory is a node like others; a domain with neither is only
+//! memory is node 0. A node with CPUs or initiators and no memory is a node like others; a domain with none is only
 //! *possible*: it is numbered, but nothing is set up for it.
 //!
 //! | file | holds |
@@ -235,9 +235,12 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
                 entry.state = State::Online;
             }
         }
-        let Topology { table, cpus, .. } = &mut self.topology;
-        for cpu in cpus.iter() {
-            if let Some(entry) = table.get_mut(cpu.node.index()) {
+        let Topology { table, cpus, emulated, .. } = &mut self.topology;
+        // Emulated nodes are made of memory alone.
+        let domains = domains.filter(|_| emulated.is_none());
+        let initiators = machine.initiators.iter().filter_map(|initiator| domains?.node(initiator.domain));
+        for node in cpus.iter().map(|cpu| cpu.node).chain(initiators) {
+            if let Some(entry) = table.get_mut(node.index()) {
                 entry.state = State::Online;
             }
         }

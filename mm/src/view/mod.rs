@@ -21,5 +21,5 @@ pub use memblock::memblock;
 pub use meminfo::meminfo;
 pub use numa::numa;
 pub use slabinfo::slabinfo;
-pub use why::why;
+pub use why::{why, why_zones};
 pub use zoneinfo::zoneinfo;

@@ -77,11 +77,13 @@ impl ZoneLimits {
     }
 
     /// arm64: DMA below `dma_limit` (what the firmware says of its most limited device; 4 GiB without a word), DMA32
-    /// from there to 4 GiB. `ram` reaches from the first to the last byte of memory: where it begins above 4 GiB no
-    /// device can be so limited, and DMA is all of it.
+    /// from there to 4 GiB. A device drives whole address bits, so the limit is rounded up to a power of two, and none
+    /// drives fewer than 32 because of a limit above 4 GiB. `ram` reaches from the first to the last byte of memory:
+    /// where it begins above 4 GiB no device can be so limited, and DMA is all of it.
     #[must_use]
     pub fn arm64(ram: PhysRange, dma_limit: Option<PhysAddr>) -> Self {
-        let dma = arm64_end(ram, dma_limit.map_or(FOUR_GIB, PhysAddr::as_u64));
+        let bits = dma_limit.and_then(|end| end.as_u64().checked_next_power_of_two());
+        let dma = arm64_end(ram, bits.map_or(FOUR_GIB, |end| end.min(FOUR_GIB)));
         Self { ends: [dma, arm64_end(ram, FOUR_GIB), PhysAddr::new(u64::MAX)], deducts_low_reservations: false }
     }
 

@@ -2,8 +2,8 @@
 
 use crate::machine::Machine;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, List, MachineMemory, MemoryKind, Plug, RegionFlags,
-    Reservation, Source, Table, Usable, Wish,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Initiator, List, MachineMemory, MemoryKind, Plug,
+    RegionFlags, Reservation, Source, StartMethod, Table, Usable, Wish,
 };
 
 /// The facts of a machine, to be changed as a test likes, then lent.
@@ -19,6 +19,8 @@ pub struct Description {
     pub cpus: Vec<CpuEntry>,
     /// Affinities of CPUs from a second table; none at first.
     pub cpu_affinities: Vec<CpuAffinity>,
+    /// Domains by their initiators; none at first.
+    pub initiators: Vec<Initiator>,
     /// Distances; none on a machine of one domain, else 10 and 20.
     pub distances: Vec<Distance>,
     /// Memory that must be kept somewhere; none at first.
@@ -27,6 +29,8 @@ pub struct Description {
     pub usable: Vec<Usable>,
     /// What every device reaches; not stated at first.
     pub dma_limit: Option<DmaLimit>,
+    /// Which contiguous pool serves every device; not stated at first.
+    pub default_pool: Option<Source>,
     storage: Storage,
 }
 
@@ -37,6 +41,7 @@ struct Storage {
     affinities: Vec<Option<Affinity>>,
     cpus: Vec<Option<CpuEntry>>,
     cpu_affinities: Vec<Option<CpuAffinity>>,
+    initiators: Vec<Option<Initiator>>,
     distances: Vec<Option<Distance>>,
     wishes: Vec<Option<Wish>>,
     usable: Vec<Option<Usable>>,
@@ -51,10 +56,12 @@ impl Description {
             affinities: fill(&mut self.storage.affinities, &self.affinities),
             cpus: fill(&mut self.storage.cpus, &self.cpus),
             cpu_affinities: fill(&mut self.storage.cpu_affinities, &self.cpu_affinities),
+            initiators: fill(&mut self.storage.initiators, &self.initiators),
             distances: fill(&mut self.storage.distances, &self.distances),
             wishes: fill(&mut self.storage.wishes, &self.wishes),
             usable: fill(&mut self.storage.usable, &self.usable),
             dma_limit: self.dma_limit,
+            default_pool: self.default_pool,
         }
     }
 }
@@ -88,7 +95,12 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         for (entry, &domain) in (0..self.cpus.len() as u32).zip(domains.iter().cycle()) {
             let source = Source::entry(Table::CpuNode, entry);
             let domain = (domains.len() > 1).then_some(domain);
-            description.cpus.push(CpuEntry { hardware_id: u64::from(entry), domain, source });
+            description.cpus.push(CpuEntry {
+                hardware_id: u64::from(entry),
+                domain,
+                start: StartMethod::Unstated,
+                source,
+            });
         }
         if domains.len() > 1 {
             let source = Source::whole(Table::DistanceMap);

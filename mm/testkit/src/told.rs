@@ -55,6 +55,7 @@ impl MachineSink for Told {
             Fact::Affinity(affinity) => to.affinities.push(affinity),
             Fact::Cpu(cpu) => to.cpus.push(cpu),
             Fact::CpuAffinity(affinity) => to.cpu_affinities.push(affinity),
+            Fact::Initiator(initiator) => to.initiators.push(initiator),
             Fact::Distance(distance) => to.distances.push(distance),
             Fact::Usable(usable) => to.usable.push(usable),
             Fact::DmaLimit(limit) => {
@@ -62,6 +63,7 @@ impl MachineSink for Told {
                     to.dma_limit = Some(limit);
                 }
             }
+            Fact::DefaultPool(source) => to.default_pool = Some(source),
             Fact::Warning(warning) => self.warnings.push(warning),
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A file of `linux_facts/` is read line by line. Before the first `= section`: `arch`, `bank START LAST KIND [mirror] [hotplug]`,
 //! `reserve START LAST OWNER`, `srat DOMAIN START LAST [hotplug]`, `node NUMBER START LAST [hotplug]` (a memory node of
-//! a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `distance FROM TO VALUE`, and what the command line said:
+//! a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `initiator DOMAIN`, `distance FROM TO VALUE`, and what the command line said:
 //! `numa off`, `fake count|size|each NUMBER`, `kernelcore AMOUNT`, `movablecore AMOUNT` (bytes, `N%` or `mirror`),
 //! `movable_node`. A section is what Linux printed, with the blanks at the ends of lines cut.
 
@@ -11,8 +11,8 @@ mod all;
 use crate::ram::{Access, Ram};
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
-    RegionFlags, Reservation, Rules, Source, Table, Warning,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, Initiator, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
+    RegionFlags, Reservation, Rules, Source, StartMethod, Table, Warning,
 };
 use mm::memblock::Memblock;
 use mm::numa::{Fake, Nodes, NumaOption, NumaPolicy};
@@ -27,6 +27,7 @@ pub(crate) struct Machine {
     pub(crate) affinities: Vec<Option<Affinity>>,
     pub(crate) cpus: Vec<Option<CpuEntry>>,
     pub(crate) cpu_affinities: Vec<Option<CpuAffinity>>,
+    pub(crate) initiators: Vec<Option<Initiator>>,
     pub(crate) distances: Vec<Option<Distance>>,
     pub(crate) numa: NumaOption,
     pub(crate) movable: MovableRequest,
@@ -114,12 +115,21 @@ impl Machine {
                 let table = if self.arm64 { Table::CpuNode } else { Table::Madt };
                 let source = Source::entry(table, entry(self.cpus.len()));
                 let domain = words.get(2).map(|domain| domain.parse().unwrap());
-                self.cpus.push(Some(CpuEntry { hardware_id: number(words[1]), domain, source }));
+                self.cpus.push(Some(CpuEntry {
+                    hardware_id: number(words[1]),
+                    domain,
+                    start: StartMethod::Unstated,
+                    source,
+                }));
             }
             "cpudomain" => {
                 let source = Source::entry(Table::Srat, entry(self.cpu_affinities.len()));
                 let domain = words[2].parse().unwrap();
                 self.cpu_affinities.push(Some(CpuAffinity { hardware_id: number(words[1]), domain, source }));
+            }
+            "initiator" => {
+                let source = Source::whole(Table::Srat);
+                self.initiators.push(Some(Initiator { domain: words[1].parse().unwrap(), source }));
             }
             "distance" => {
                 let table = if self.arm64 { Table::DistanceMap } else { Table::Slit };
@@ -167,6 +177,7 @@ impl Machine {
             affinities: list(&mut self.affinities),
             cpus: list(&mut self.cpus),
             cpu_affinities: list(&mut self.cpu_affinities),
+            initiators: list(&mut self.initiators),
             distances: list(&mut self.distances),
             ..MachineMemory::default()
         };

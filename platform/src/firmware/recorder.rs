@@ -2,8 +2,8 @@
 
 use mm::addr::PhysRange;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Fact, MachineSink, MemoryKind, Problem, Reservation,
-    Usable, Warning, Wish,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Fact, Initiator, MachineSink, MemoryKind, Problem,
+    Reservation, Source, Usable, Warning, Wish,
 };
 
 #[derive(Default, PartialEq, Debug)]
@@ -13,10 +13,12 @@ pub(crate) struct Recorder {
     pub(crate) affinities: Vec<Affinity>,
     pub(crate) cpus: Vec<CpuEntry>,
     pub(crate) cpu_affinities: Vec<CpuAffinity>,
+    pub(crate) initiators: Vec<Initiator>,
     pub(crate) distances: Vec<Distance>,
     pub(crate) wishes: Vec<Wish>,
     pub(crate) usable: Vec<Usable>,
     pub(crate) dma_limits: Vec<DmaLimit>,
+    pub(crate) default_pools: Vec<Source>,
     pub(crate) warnings: Vec<Warning>,
 }
 
@@ -32,6 +34,7 @@ impl Recorder {
         assert_eq!(count.affinities, this.affinities.len());
         assert_eq!(count.cpus, this.cpus.len());
         assert_eq!(count.cpu_affinities, this.cpu_affinities.len());
+        assert_eq!(count.initiators, this.initiators.len());
         assert_eq!(count.distances, this.distances.len());
         assert_eq!(count.wishes, this.wishes.len());
         assert_eq!(count.usable, this.usable.len());
@@ -88,9 +91,11 @@ impl MachineSink for Recorder {
             Fact::Affinity(affinity) => self.affinities.push(affinity),
             Fact::Cpu(cpu) => self.cpus.push(cpu),
             Fact::CpuAffinity(cpu) => self.cpu_affinities.push(cpu),
+            Fact::Initiator(device) => self.initiators.push(device),
             Fact::Distance(distance) => self.distances.push(distance),
             Fact::Usable(usable) => self.usable.push(usable),
             Fact::DmaLimit(limit) => self.dma_limits.push(limit),
+            Fact::DefaultPool(source) => self.default_pools.push(source),
             Fact::Warning(warning) => {
                 assert!(!warning.to_string().contains('\n'));
                 self.warnings.push(warning);

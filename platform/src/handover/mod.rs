@@ -13,9 +13,10 @@ pub mod pvh;
 use crate::cmdline::Cmdline;
 use crate::console::ConsoleSpec;
 use crate::firmware::acpi;
-use crate::firmware::e820::E820;
+use crate::firmware::e820::{E820, FirmwareMap, PcMap};
 use crate::firmware::fdt::{Blob, FdtError};
-use crate::power::PowerOff;
+use crate::firmware::mtrr::Mtrr;
+use crate::power::{Conduit, PowerOff};
 use crate::read::{PhysRead, Unreadable};
 use arrayvec::ArrayVec;
 use core::fmt;
@@ -91,12 +92,16 @@ pub struct BootInfo<'a> {
     pub cmdline: Cmdline,
     /// The table that says where memory is.
     pub map: MemoryMapSource<'a>,
+    /// What the CPU's range registers say of memory, on x86.
+    pub mtrr: Option<Mtrr>,
     /// ACPI's root pointer.
     pub rsdp: Option<PhysAddr>,
     /// The device tree blob.
     pub dtb: Option<PhysRange>,
     /// The initial RAM disk.
     pub initrd: Option<PhysRange>,
+    /// The console that ACPI names, once [`BootInfo::find_console`] has asked.
+    pub spcr: Option<ConsoleSpec>,
     /// What the loader put into memory and the kernel may still need, by owner.
     pub reserved: ArrayVec<Reservation, MAX_RESERVED>,
     /// What was dropped on the way here.
@@ -108,9 +113,11 @@ impl BootInfo<'_> {
         Self {
             cmdline: Cmdline::empty(),
             map: MemoryMapSource::None,
+            mtrr: None,
             rsdp: None,
             dtb: None,
             initrd: None,
+            spcr: None,
             reserved: ArrayVec::new(),
             warnings: ArrayVec::new(),
         }
@@ -142,11 +149,23 @@ impl BootInfo<'_> {
                 source: Source::whole(Table::StartInfo),
                 problem: Problem::TableIgnored("there is no memory map"),
             }),
-            MemoryMapSource::E820(map) => map.describe(read, sink),
+            MemoryMapSource::E820(map) => self.pc_map(*map).describe(read, sink),
             MemoryMapSource::DeviceTree(blob) => blob.describe(sink),
         }
         if let Some(rsdp) = self.rsdp {
             acpi::describe(rsdp, read, sink);
+        }
+    }
+
+    /// The memory map of a PC that begins with `map`, and what else is known here that shapes it.
+    #[must_use]
+    pub const fn pc_map(&self, map: E820) -> PcMap<'_> {
+        PcMap {
+            firmware: FirmwareMap::E820(map),
+            cmdline: Some(&self.cmdline),
+            setup_data: None,
+            edits: &[],
+            mtrr: self.mtrr.as_ref(),
         }
     }
 
@@ -159,12 +178,34 @@ impl BootInfo<'_> {
         }
     }
 
-    /// The console that the device tree's `stdout-path` names.
+    /// How the firmware's PSCI is called, where there is one: by ACPI, or else by the device tree.
+    pub fn psci(&self, read: &mut dyn PhysRead) -> Option<Conduit> {
+        self.rsdp.and_then(|rsdp| acpi::psci(rsdp, read)).or_else(|| match &self.map {
+            MemoryMapSource::DeviceTree(blob) => blob.psci(),
+            _ => None,
+        })
+    }
+
+    /// Asks ACPI which console it names. For when the root pointer is known.
+    pub fn find_console(&mut self, read: &mut dyn PhysRead) {
+        self.spcr = self.rsdp.and_then(|rsdp| acpi::console(rsdp, read));
+    }
+
+    /// The console that the machine names: the device tree by its `stdout-path`, or else ACPI.
     #[must_use]
     pub fn stdout(&self) -> Option<ConsoleSpec> {
-        match &self.map {
+        let by_tree = match &self.map {
             MemoryMapSource::DeviceTree(blob) => blob.stdout(),
             _ => None,
-        }
+        };
+        by_tree.or(self.spcr)
+    }
+
+    /// Prints a line for each of ACPI's tables.
+    ///
+    /// # Errors
+    /// When `text` refuses.
+    pub fn print_tables(&self, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
+        self.rsdp.map_or(Ok(()), |rsdp| acpi::print_tables(rsdp, read, text))
     }
 }

@@ -2,8 +2,8 @@
 
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, CpuAffinity, CpuEntry, Distance, MachineSink, Owner, Plug, Purpose, Reservation, Rules, Source, Table,
-    Warning,
+    Affinity, CpuAffinity, CpuEntry, Distance, MachineSink, Owner, Plug, Purpose, Reservation, Rules, Source,
+    StartMethod, Table, Warning,
 };
 use mm::zone::Zones;
 use mm_testkit::{Emulated, Refused, Told};
@@ -76,7 +76,7 @@ pub(crate) fn affinity_by(table: Table, told: &mut Told, domain: u32, start: u64
 /// Lists a CPU, and its domain where SRAT gives it.
 pub(crate) fn cpu(told: &mut Told, hardware_id: u64, domain: u32) {
     let source = Source::entry(Table::Madt, told.description.cpus.len() as u32);
-    told.cpu(CpuEntry { hardware_id, domain: None, source });
+    told.cpu(CpuEntry { hardware_id, domain: None, start: StartMethod::Unstated, source });
     let source = Source::entry(Table::Srat, told.description.cpu_affinities.len() as u32);
     told.cpu_affinity(CpuAffinity { hardware_id, domain, source });
 }

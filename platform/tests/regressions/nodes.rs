@@ -158,7 +158,7 @@ fn node_borders_inside_pages() {
         affinity(&mut told, 0, GIB, border - GIB, Fixed);
         affinity(&mut told, 1, border, 3 * GIB - border, Fixed);
         let outcome = bring_up_by(Rules::Arm64, told);
-        assert_eq!(outcome.nodes.iter().map(|node| node.1).sum::<u64>(), 2 * GIB >> 12);
+        assert_eq!(outcome.nodes.iter().map(|node| node.1).sum::<u64>(), (2 * GIB) >> 12);
     }
 }
 

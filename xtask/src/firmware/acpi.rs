@@ -9,16 +9,29 @@ use super::ranges::{Ranges, What};
 
 const HEADER: usize = 36;
 
-/// The domain of a memory entry of the SRAT.
+/// The domain of a memory entry of the SRAT, and whether the memory may be taken out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Domain(u32);
+pub(super) struct Domain {
+    number: u32,
+    plug: Plug,
+}
+
+/// Whether memory stays where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Plug {
+    Fixed,
+    HotPluggable,
+}
 
 impl What for Domain {
     fn from_words(words: &[&str]) -> Result<Self, String> {
-        match words {
-            ["domain", number] => number.parse().map(Self).map_err(|_| format!("{number} is no domain")),
-            _ => Err("write `domain NUMBER` behind the size".to_owned()),
-        }
+        let (number, plug) = match words {
+            ["domain", number] => (number, Plug::Fixed),
+            ["domain", number, "hotplug"] => (number, Plug::HotPluggable),
+            _ => return Err("write `domain NUMBER` behind the size, and `hotplug` or nothing behind that".to_owned()),
+        };
+        let number = number.parse().map_err(|_| format!("{number} is no domain"))?;
+        Ok(Self { number, plug })
     }
 }
 
@@ -45,6 +58,8 @@ pub(super) enum Damage {
 /// The tables that the matrix gives.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables<'a> {
+    /// The domain of each CPU, in the order of their APIC ids.
+    pub(super) cpus: &'a [u32],
     pub(super) srat: &'a [Ranges<Domain>],
     pub(super) slit: &'a [Vec<u8>],
     pub(super) damage: Option<Damage>,
@@ -80,17 +95,25 @@ impl Tables<'_> {
         bytes
     }
 
-    fn srat(&self) -> Vec<u8> {
+    pub(super) fn srat(&self) -> Vec<u8> {
         // One, and eight bytes that mean nothing.
         let mut body = [&1u32.to_le_bytes()[..], &[0; 8]].concat();
+        for (apic, domain) in (0u8..).zip(self.cpus) {
+            // Processor affinity, 16 bytes, enabled; the domain's low byte stands before the rest.
+            let [low, high @ ..] = domain.to_le_bytes();
+            body.extend([0, 16, low, apic, 1, 0, 0, 0, 0]);
+            body.extend(high);
+            body.extend([0; 4]);
+        }
         let ranges = self.srat.iter().flat_map(|ranges| ranges.iter().map(|range| (range, ranges.what)));
-        for ((start, size), Domain(domain)) in ranges {
+        for ((start, size), domain) in ranges {
             // Memory affinity, 40 bytes, enabled.
+            let flags = if domain.plug == Plug::HotPluggable { 3 } else { 1 };
             body.extend([1, 40]);
-            body.extend(domain.to_le_bytes());
+            body.extend(domain.number.to_le_bytes());
             body.extend([0; 2]);
             body.extend([start, size].map(u64::to_le_bytes).concat());
-            body.extend([0u32, 1].map(u32::to_le_bytes).concat());
+            body.extend([0u32, flags].map(u32::to_le_bytes).concat());
             body.extend([0; 8]);
         }
         let mut srat = table(b"SRAT", 3, &body);
@@ -109,7 +132,7 @@ impl Tables<'_> {
         srat
     }
 
-    fn slit(&self) -> Vec<u8> {
+    pub(super) fn slit(&self) -> Vec<u8> {
         let missing = u64::from(self.damage == Some(Damage::SlitSmall));
         let domains = self.slit.len() as u64 + missing;
         seal(table(b"SLIT", 1, &[&domains.to_le_bytes()[..], &self.slit.concat()].concat()))
@@ -150,7 +173,7 @@ mod tests {
 
     fn built(damage: Option<Damage>) -> Vec<u8> {
         let srat = ["0x0 16M domain 0", "0x1000000 16M domain 1"].map(|text| text.to_owned().try_into().unwrap());
-        Tables { srat: &srat, slit: &[vec![10, 20], vec![20, 10]], damage }.bytes(0x8000)
+        Tables { cpus: &[], srat: &srat, slit: &[vec![10, 20], vec![20, 10]], damage }.bytes(0x8000)
     }
 
     fn word(bytes: &[u8], at: usize) -> usize {
@@ -180,6 +203,17 @@ mod tests {
         assert_eq!((word(srat, 104), word(srat, 116)), (0x100_0000, 1));
         assert!(adds_up(slit) && slit.starts_with(b"SLIT"));
         assert_eq!((word(slit, 36), &slit[44..]), (2, &[10, 20, 20, 10][..]));
+    }
+
+    #[test]
+    fn cpus_come_first_and_hot_pluggable_memory_says_so() {
+        let srat = ["0x0 16M domain 0 hotplug"].map(|text| text.to_owned().try_into().unwrap());
+        let srat = Tables { cpus: &[7, 0x0102_03c8], srat: &srat, ..Tables::default() }.srat();
+        assert!(adds_up(&srat) && srat.len() == 48 + 2 * 16 + 40);
+        assert_eq!(srat[48..56], [0, 16, 7, 0, 1, 0, 0, 0]);
+        assert_eq!(srat[64..76], [0, 16, 0xc8, 1, 1, 0, 0, 0, 0, 3, 2, 1]);
+        assert_eq!((srat[80], srat[81], word(&srat, 80 + 28)), (1, 40, 3));
+        assert!(Domain::from_words(&["domain", "1", "hot"]).is_err());
     }
 
     #[test]

@@ -94,7 +94,7 @@ impl Bios {
             Some(Damage::Acpi(damage)) => Some(damage),
             _ => None,
         };
-        let acpi = acpi::Tables { srat: &self.srat, slit: &self.slit, damage }.bytes(ACPI);
+        let acpi = acpi::Tables { cpus: &[], srat: &self.srat, slit: &self.slit, damage }.bytes(ACPI);
         let rsdp = if acpi.is_empty() { 0 } else { ACPI };
         let magic = if self.is(StartInfoDamage::StartInfoMagic) { !MAGIC } else { MAGIC };
         let mut start_info = start_info::bytes(START_INFO.into(), magic, command_line, &self.map(), rsdp.into());

@@ -1,7 +1,9 @@
-//! Writes a flattened device tree, also one that no sound writer would.
+//! Writes a flattened device tree, also one that no sound writer would; and reads one back, token by token.
 //!
 //! Format: Devicetree Specification, chapter 5. The kernel reads it with a crate and a gate of its own; neither is used
 //! here.
+
+use anyhow::{Context as _, Result, bail};
 
 const MAGIC: u32 = 0xd00d_feed;
 const HEADER: usize = 40;
@@ -118,6 +120,60 @@ impl Writer {
     }
 }
 
+/// A piece of a tree's structure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Token<'a> {
+    /// A node of this name begins.
+    Begin(&'a str),
+    /// The innermost node ends.
+    End,
+    /// A property of the innermost node, with its value.
+    Property(&'a str, &'a [u8]),
+}
+
+/// The structure of a blob that a sound writer wrote.
+///
+/// # Errors
+/// When it is none.
+pub(super) fn tokens(blob: &[u8]) -> Result<Vec<Token<'_>>> {
+    let word = |at: usize| -> Result<u32> {
+        let bytes = at.checked_add(4).and_then(|end| blob.get(at..end)).and_then(|bytes| bytes.first_chunk());
+        bytes.copied().map(u32::from_be_bytes).with_context(|| format!("it ends before offset {at}"))
+    };
+    let text = |at: usize| -> Result<&str> {
+        let bytes = blob.get(at..).context("a name lies outside")?;
+        let name = bytes.split(|&byte| byte == 0).next().context("a name without end")?;
+        std::str::from_utf8(name).context("a name that is no text")
+    };
+    if word(0)? != MAGIC {
+        bail!("it does not begin as a device tree does");
+    }
+    let strings = word(STRINGS_OFFSET)? as usize;
+    let mut at = word(STRUCTURE_OFFSET)? as usize;
+    let mut list = Vec::new();
+    loop {
+        let token = word(at)?;
+        at += 4;
+        match token {
+            BEGIN_NODE => {
+                let name = text(at)?;
+                list.push(Token::Begin(name));
+                at = (at + name.len() + 1).next_multiple_of(4);
+            }
+            END_NODE => list.push(Token::End),
+            PROPERTY => {
+                let (length, name) = (word(at)? as usize, text(strings + word(at + 4)? as usize)?);
+                let value = blob.get(at + 8..at + 8 + length).context("a property lies outside")?;
+                list.push(Token::Property(name, value));
+                at = (at + 8 + length).next_multiple_of(4);
+            }
+            NOP => {}
+            END => return Ok(list),
+            other => bail!("there is no token {other}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -157,5 +213,24 @@ mod tests {
         let structure = words(&blob[56..blob.len() - 4]);
         assert_eq!(structure[..6], [4, 1, 0, 4, 3, 4]);
         assert_eq!(structure.iter().filter(|&&word| word == 4).count(), 7 + 1, "one is a length");
+    }
+
+    #[test]
+    fn what_was_written_is_read_back() {
+        let expected = [
+            Token::Begin(""),
+            Token::Property("a", &[0, 0, 0, 1]),
+            Token::Begin("child"),
+            Token::Property("b", b"x\0yz\0"),
+            Token::End,
+            Token::End,
+        ];
+        for nops in [Nops::None, Nops::Everywhere] {
+            assert_eq!(tokens(&small(nops)).unwrap(), expected);
+        }
+        let blob = small(Nops::None);
+        for length in 0..blob.len() - 8 {
+            assert!(tokens(&blob[..length]).is_err(), "{length}");
+        }
     }
 }

@@ -6,7 +6,10 @@
 //! ACPI tables; on aarch64 ([`tree`]) a device tree of our own and a trampoline that puts its address into x0. Each
 //! description is sound unless a `damage` is named, and then it is damaged in that one place.
 //!
-//! The command line of QEMU names the files; they are written when the machine is started ([`Firmware::write`]).
+//! Two more kinds do not lie; they say what QEMU's options cannot: QEMU's own firmware with ACPI tables of ours beside
+//! its own ([`tables`]), and QEMU's own device tree with some of it changed ([`edited`]). Linux boots with these, too.
+//!
+//! The command line of QEMU names the files; they are written when the machine is started ([`Loaded::write`]).
 
 use std::path::{Path, PathBuf};
 
@@ -16,10 +19,12 @@ use crate::image;
 
 mod acpi;
 pub(crate) mod bios;
+pub(crate) mod edited;
 mod fdt;
 mod ranges;
 mod start_info;
 mod stub;
+pub(crate) mod tables;
 mod trampoline;
 pub(crate) mod tree;
 
@@ -30,6 +35,25 @@ pub(crate) enum Firmware {
     Bios(bios::Bios),
     /// Of an aarch64 machine.
     Tree(tree::Tree),
+    /// QEMU's own, with these ACPI tables beside its own.
+    Tables(tables::Tables),
+    /// QEMU's own device tree, with these changes.
+    Edited(edited::Edits),
+}
+
+impl Firmware {
+    /// Whether it is made to say what is not so.
+    pub(crate) fn lies(&self) -> bool {
+        matches!(self, Self::Bios(_) | Self::Tree(_))
+    }
+}
+
+/// What the firmware hands the machine over to.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Payload<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) initrd: Option<&'a Path>,
+    pub(crate) command_line: &'a str,
 }
 
 /// A file of the firmware, and where it goes.
@@ -74,26 +98,47 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// QEMU's options that take the place of `-kernel` and `-append`.
-    pub(crate) fn options(&self) -> Vec<[String; 2]> {
+    /// Whether the options load the kernel, and no `-kernel` is needed.
+    pub(crate) fn loads_kernel(&self) -> bool {
+        !matches!(self.firmware, Firmware::Tables(_))
+    }
+
+    /// QEMU's options that take the place of `-kernel`, `-initrd` and `-append`, or stand beside them.
+    pub(crate) fn options(&self, payload: Payload<'_>) -> Vec<[String; 2]> {
         let places = match &self.firmware {
             Firmware::Bios(_) => bios::PLACES.to_vec(),
             Firmware::Tree(tree) => tree.places().to_vec(),
+            Firmware::Tables(tables) => return tables.options(&self.folder),
+            Firmware::Edited(_) => return edited::Edits::options(&self.folder, payload.image, payload.initrd),
         };
         places.iter().flat_map(|(name, place)| place.options(&self.folder.join(name))).collect()
     }
 
-    /// Writes the files that the options name, for the kernel in the ELF file `elf` whose bootable image is `image`.
+    /// Writes the files that the options name. `elf` is our kernel's ELF file, for a BIOS that enters it; `describe`
+    /// makes QEMU write the machine's own device tree.
     ///
     /// # Errors
-    /// When the kernel cannot be read, or a file not be written.
-    pub(crate) fn write(&self, elf: &Path, image: &Path, command_line: &str) -> Result<()> {
+    /// When the kernel cannot be read, QEMU does not describe the machine, or a file cannot be written.
+    pub(crate) fn write(
+        &self,
+        elf: &Path,
+        payload: Payload<'_>,
+        describe: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<()> {
         let read = |path: &Path| std::fs::read(path).with_context(|| path.display().to_string());
-        let pieces = match &self.firmware {
-            Firmware::Bios(bios) => bios.pieces(&read(elf)?, command_line)?,
-            Firmware::Tree(tree) => tree.pieces(read(image)?, command_line),
-        };
         std::fs::create_dir_all(&self.folder).with_context(|| self.folder.display().to_string())?;
+        let pieces = match &self.firmware {
+            Firmware::Bios(bios) => bios.pieces(&read(elf)?, payload.command_line)?,
+            Firmware::Tree(tree) => tree.pieces(read(payload.image)?, payload.command_line),
+            Firmware::Tables(tables) => return tables.write(&self.folder),
+            Firmware::Edited(edits) => {
+                let base = self.folder.join(edited::BASE_FILE);
+                describe(&base)?;
+                let size = |path: &Path| std::fs::metadata(path).with_context(|| path.display().to_string());
+                let initrd_size = payload.initrd.map(size).transpose()?.map(|initrd| initrd.len());
+                edits.pieces(&read(&base)?, payload.command_line, initrd_size)?
+            }
+        };
         pieces.iter().try_for_each(|piece| image::write_whole(&self.folder.join(piece.name), &piece.bytes))
     }
 }

@@ -7,11 +7,11 @@ use super::ranges::{Address, Ranges, What};
 use super::{Piece, Place, trampoline};
 
 /// Where RAM begins on `virt`; the trampoline comes first, 1 MiB behind the tree that QEMU itself leaves there.
-const TRAMPOLINE: u64 = 0x4010_0000;
+pub(super) const TRAMPOLINE: u64 = 0x4010_0000;
 /// Where the kernel is put.
-const KERNEL: u64 = 0x4020_0000;
+pub(super) const KERNEL: u64 = 0x4020_0000;
 /// Where the tree is put, unless the matrix says otherwise.
-const TREE: u64 = 0x4800_0000;
+pub(super) const TREE: u64 = 0x4800_0000;
 
 /// Nodes may be nested 63 deep, by what the kernel says.
 const TOO_DEEP: usize = 100;

@@ -3,17 +3,15 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
-use std::sync::mpsc;
-use std::sync::{Mutex, PoisonError};
-use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, Result, bail};
 
 use super::{Case, Outcome, Results};
-use crate::arch::Arch;
 use crate::image::{self, Report};
 use crate::instructions;
+use crate::jobs::in_parallel;
+use crate::kernel::Kernel;
 use crate::matrix::Machine;
 use crate::progress::Progress;
 use crate::run;
@@ -30,17 +28,20 @@ const LAST_LINES: usize = 12;
 pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     let mut results = Results::default();
     let mut bootable: Vec<&Machine> = Vec::new();
-    for arch in Arch::ALL {
-        let of_arch: Vec<&Machine> = machines.iter().filter(|machine| machine.arch == arch).collect();
-        if of_arch.is_empty() {
-            continue;
+    let mut kernels: Vec<Kernel> = Vec::new();
+    for kernel in machines.iter().map(Machine::kernel) {
+        if !kernels.contains(&kernel) {
+            kernels.push(kernel);
         }
-        match image::build(arch, Report::Progress) {
-            Ok(_) => bootable.extend(of_arch),
+    }
+    for kernel in kernels {
+        let of_kernel: Vec<&Machine> = machines.iter().filter(|machine| machine.kernel() == kernel).collect();
+        match image::build(kernel, Report::Progress) {
+            Ok(_) => bootable.extend(of_kernel),
             Err(error) => {
                 let reason = format!("{error:#}");
-                println!("FAILED {reason}; its {} machines were not booted", of_arch.len());
-                let name = format!("build of the {arch} kernel");
+                println!("FAILED {reason}; its {} machines were not booted", of_kernel.len());
+                let name = format!("build of the {kernel}");
                 let outcome = Outcome::Failed(reason);
                 results.push(Case { suite: SUITE.into(), name, time: None, outcome });
             }
@@ -48,34 +49,20 @@ pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     }
     fs::create_dir_all(workspace::machine_logs()?)?;
     let progress = Progress::of_steps(bootable.len());
-    let waiting = Mutex::new(bootable.into_iter());
-    let (sender, finished) = mpsc::channel();
-    thread::scope(|scope| {
-        for _ in 0..jobs {
-            let (sender, waiting, progress) = (sender.clone(), &waiting, &progress);
-            scope.spawn(move || {
-                let next = || waiting.lock().unwrap_or_else(PoisonError::into_inner).next();
-                while let Some(machine) = next() {
-                    progress.note(&machine.name);
-                    let start = Instant::now();
-                    let outcome =
-                        boot(machine).map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
-                    let (suite, name) = (SUITE.into(), machine.name.clone());
-                    // The receiver lives until every sender is gone.
-                    let _ = sender.send(Case { suite, name, time: Some(start.elapsed()), outcome });
-                }
-            });
+    let work = |machine: &&Machine| {
+        progress.note(&machine.name);
+        let start = Instant::now();
+        let outcome = boot(machine).map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+        Case { suite: SUITE.into(), name: machine.name.clone(), time: Some(start.elapsed()), outcome }
+    };
+    in_parallel(&bootable, jobs, work, |_, case| {
+        let seconds = case.time.unwrap_or_default().as_secs_f64();
+        match &case.outcome {
+            Outcome::Failed(reason) => progress.line(&format!("FAILED {} ({seconds:.1} s): {reason}", case.name)),
+            _ => progress.line(&format!("ok     {} ({seconds:.1} s)", case.name)),
         }
-        drop(sender);
-        for case in finished {
-            let seconds = case.time.unwrap_or_default().as_secs_f64();
-            match &case.outcome {
-                Outcome::Failed(reason) => progress.line(&format!("FAILED {} ({seconds:.1} s): {reason}", case.name)),
-                _ => progress.line(&format!("ok     {} ({seconds:.1} s)", case.name)),
-            }
-            progress.step();
-            results.push(case);
-        }
+        progress.step();
+        results.push(case);
     });
     results.cases.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(results)

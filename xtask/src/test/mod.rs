@@ -140,7 +140,8 @@ pub(crate) fn needs(machines: &[Machine]) -> Vec<Need> {
     needs
 }
 
-fn jobs(asked: Option<u16>) -> usize {
+/// How many machines run at once.
+pub(crate) fn jobs(asked: Option<u16>) -> usize {
     let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
     asked.map_or_else(cores, usize::from)
 }

@@ -1,13 +1,13 @@
 //! FADT: the fixed registers, here those that end the machine; and where the DSDT and the FACS are.
 //!
-//! A machine with fixed hardware goes off by its PM1 control registers, one of reduced hardware (microvm, most servers on
-//! Arm) by its sleep control register; in both cases the value is in the package `\_S5` of the DSDT ([`super::aml`]).
-//! Newer fields count only where the table is long enough to have them. Linux: `acpi_tb_parse_fadt` in
-//! `drivers/acpi/acpica/tbfadt.c`, `hwesleep.c`, `hwxfsleep.c`.
+//! A machine with fixed hardware goes off by its PM1 control registers, one of reduced hardware (microvm, most servers
+//! on Arm without PSCI) by its sleep control register, one with PSCI by that; in the first two cases the value is in
+//! the package `\_S5` of the DSDT ([`super::aml`]). Newer fields count only where the table is long enough to have
+//! them. Linux: `acpi_tb_parse_fadt` in `drivers/acpi/acpica/tbfadt.c`, `hwesleep.c`, `hwxfsleep.c`.
 
 use super::table::Table;
 use super::{aml, reserve, warn};
-use crate::power::{AcpiEnable, Off, PowerOff, Register, Reset};
+use crate::power::{AcpiEnable, Conduit, Off, PowerOff, Register, Reset};
 use crate::read::{PhysRead, u32_at, u64_at};
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{MachineSink, Problem, Source, Table as Name};
@@ -28,6 +28,7 @@ const PM1B_CONTROL: usize = 68;
 const FLAGS: usize = 112;
 const RESET_REGISTER: usize = 116;
 const RESET_VALUE: usize = 128;
+const ARM_BOOT_FLAGS: usize = 129;
 const X_FACS: usize = 132;
 const X_DSDT: usize = 140;
 const X_PM1A_CONTROL: usize = 172;
@@ -36,6 +37,9 @@ const SLEEP_CONTROL: usize = 244;
 
 const RESET_SUPPORTED: u32 = 1 << 10;
 const REDUCED_HARDWARE: u32 = 1 << 20;
+
+const PSCI_COMPLIANT: u8 = 1;
+const PSCI_BY_HVC: u8 = 1 << 1;
 
 /// The table's bytes, zero where it has none.
 struct Fields([u8; LONGEST]);
@@ -74,11 +78,42 @@ impl Fields {
         }
     }
 
+    /// How PSCI is called, if it is there.
+    fn psci(&self) -> Option<Conduit> {
+        let (flags, arm) = (u32_at(&self.0, FLAGS), self.byte(ARM_BOOT_FLAGS));
+        let there = flags & REDUCED_HARDWARE != 0 && arm & PSCI_COMPLIANT != 0;
+        there.then_some(if arm & PSCI_BY_HVC != 0 { Conduit::Hvc } else { Conduit::Smc })
+    }
+
     /// The register of the generic address at `long`, or else the port at `short`.
     fn fixed(&self, long: usize, short: usize) -> Option<Register> {
         let port = || u16::try_from(u32_at(&self.0, short)).ok().filter(|&port| port != 0).map(Register::Io);
         self.register(long).or_else(port)
     }
+}
+
+/// How PSCI is called. Only an Arm machine has it, and only one of reduced hardware.
+pub(super) fn psci(fadt: &Table, read: &mut dyn PhysRead) -> Result<Option<Conduit>, Problem> {
+    fadt.verify(read)?;
+    Ok(Fields::read(fadt, read)?.psci())
+}
+
+/// The tables that only the FADT points to.
+pub(super) struct Pointers {
+    pub(super) dsdt: Option<PhysAddr>,
+    /// By the short pointer, and by the long one.
+    pub(super) facs: [Option<PhysAddr>; 2],
+}
+
+/// Where the tables are that only the FADT points to. Reduced hardware has no FACS.
+pub(super) fn pointers(fadt: &Table, read: &mut dyn PhysRead) -> Result<Pointers, Problem> {
+    let fields = Fields::read(fadt, read)?;
+    let address = |value: u64| (value != 0).then_some(PhysAddr::new(value));
+    let facs = match u32_at(&fields.0, FLAGS) & REDUCED_HARDWARE {
+        0 => [address(u32_at(&fields.0, FACS).into()), address(u64_at(&fields.0, X_FACS))],
+        _ => [None; 2],
+    };
+    Ok(Pointers { dsdt: fields.pointer(X_DSDT, DSDT), facs })
 }
 
 /// Reserves the tables that only the FADT points to.
@@ -110,6 +145,9 @@ pub(super) fn power_off(fadt: &Table, read: &mut dyn PhysRead) -> Result<PowerOf
     let flags = u32_at(&fields.0, FLAGS);
     let reset = fields.register(RESET_REGISTER).filter(|_| flags & RESET_SUPPORTED != 0);
     let reset = reset.map(|register| Reset { register, value: fields.byte(RESET_VALUE) });
+    if let Some(conduit) = fields.psci() {
+        return Ok(PowerOff { off: Some(Off::Psci(conduit)), reset });
+    }
     let sleep_types = fields.pointer(X_DSDT, DSDT).and_then(|at| aml::soft_off(&Table::open(read, at).ok()?, read));
     let off = sleep_types.and_then(|(sleep_type_a, sleep_type_b)| {
         if flags & REDUCED_HARDWARE != 0 {

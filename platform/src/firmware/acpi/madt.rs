@@ -1,12 +1,15 @@
 //! MADT: the CPUs, as a list of their interrupt controllers.
 //!
 //! Types 0 (local APIC) and 9 (local x2APIC) give x86 CPUs by APIC id, type 11 (GICC) Arm CPUs by MPIDR. One that is
-//! enabled, or that the firmware can bring online, counts; an entry with neither flag is a socket that is empty. Other
-//! types say nothing about CPUs. Linux: `acpi_parse_lapic`, `acpi_parse_x2apic`, `acpi_parse_gic_cpu_interface`.
+//! enabled is there. One that is not, but that the firmware can bring online, may be plugged in: from revision 5 of the
+//! table on, x86 has a flag for that, which before was reserved. An entry with neither flag is a socket that is empty.
+//! Other types say nothing about CPUs; of those that are known only the length is looked at. Linux: `acpi_parse_lapic`,
+//! `acpi_parse_x2apic`, `acpi_is_processor_usable`, `acpi_parse_gic_cpu_interface`.
 
 use super::table::{Entry, Table};
 use crate::read::{PhysRead, u32_at, u64_at};
-use mm::machine::{CpuEntry, MachineSink, Problem, Source};
+use mm::addr::PhysAddr;
+use mm::machine::{CpuEntry, MachineSink, Problem, Source, StartMethod};
 
 pub(super) const SIGNATURE: [u8; 4] = *b"APIC";
 
@@ -16,8 +19,29 @@ const LOCAL_APIC: u8 = 0;
 const LOCAL_X2APIC: u8 = 9;
 const GICC: u8 = 11;
 
+/// The types without a CPU, and the bytes that one has at least: I/O APIC, interrupt override, NMI source, local APIC's
+/// NMI, its address, I/O SAPIC, local SAPIC, platform interrupts, x2APIC's NMI; GIC distributor, MSI frame,
+/// redistributors, ITS.
+const OTHERS: [(u8, usize); 13] = [
+    (1, 12),
+    (2, 10),
+    (3, 8),
+    (4, 6),
+    (5, 12),
+    (6, 16),
+    (7, 16),
+    (8, 16),
+    (10, 12),
+    (12, 24),
+    (13, 24),
+    (14, 16),
+    (15, 20),
+];
+
 const ENABLED: u32 = 1;
 const ONLINE_CAPABLE: u32 = 1 << 1;
+/// The first revision in which x86 has [`ONLINE_CAPABLE`].
+const ONLINE_CAPABLE_REVISION: u8 = 5;
 const GICC_ONLINE_CAPABLE: u32 = 1 << 3;
 
 /// A CPU interface of an Arm machine.
@@ -27,7 +51,8 @@ pub(super) struct Gicc {
     /// The hardware's.
     pub(super) mpidr: u64,
     source: Source,
-    usable: bool,
+    /// How the CPU is started; `None` where there can be no CPU.
+    start: Option<StartMethod>,
 }
 
 pub(super) fn describe(madt: &Table, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) -> Result<(), Problem> {
@@ -35,6 +60,7 @@ pub(super) fn describe(madt: &Table, read: &mut dyn PhysRead, sink: &mut dyn Mac
     if madt.length() < ENTRIES {
         return Err(Problem::Length { stated: madt.length().into() });
     }
+    let pluggable = if madt.revision() >= ONLINE_CAPABLE_REVISION { ONLINE_CAPABLE } else { 0 };
     madt.entries(ENTRIES, read, sink, &mut |entry, sink| {
         let (id, flags) = match entry.kind {
             LOCAL_APIC if entry.has(8, sink) => {
@@ -46,30 +72,44 @@ pub(super) fn describe(madt: &Table, read: &mut dyn PhysRead, sink: &mut dyn Mac
                 (Some(u32_at(entry.bytes, 4)).filter(|&id| id != u32::MAX), u32_at(entry.bytes, 8))
             }
             GICC if entry.has(76, sink) => {
-                let gicc = gicc(&entry);
-                if gicc.usable {
-                    sink.cpu(CpuEntry { hardware_id: gicc.mpidr, domain: None, source: gicc.source });
+                let Gicc { mpidr, source, start, .. } = gicc(&entry);
+                if let Some(start) = start {
+                    sink.cpu(CpuEntry { hardware_id: mpidr, domain: None, start, source });
                 }
                 return;
             }
-            _ => return,
+            kind => {
+                if let Some(&(_, least)) = OTHERS.iter().find(|(other, _)| *other == kind) {
+                    entry.has(least, sink);
+                }
+                return;
+            }
         };
-        if let Some(id) = id
-            && flags & (ENABLED | ONLINE_CAPABLE) != 0
-        {
-            sink.cpu(CpuEntry { hardware_id: id.into(), domain: None, source: entry.source });
+        if let Some((id, start)) = id.zip(start(flags, pluggable, StartMethod::Unstated)) {
+            sink.cpu(CpuEntry { hardware_id: id.into(), domain: None, start, source: entry.source });
         }
     });
     Ok(())
 }
 
+/// How a CPU with these flags is started, if there is or can be one.
+fn start(flags: u32, pluggable: u32, when_there: StartMethod) -> Option<StartMethod> {
+    if flags & ENABLED != 0 {
+        return Some(when_there);
+    }
+    (flags & pluggable != 0).then_some(StartMethod::Plugged)
+}
+
 fn gicc(entry: &Entry<'_>) -> Gicc {
     let flags = u32_at(entry.bytes, 12);
+    let (protocol, mailbox) = (u32_at(entry.bytes, 16), u64_at(entry.bytes, 24));
+    let parked = StartMethod::Parked { mailbox: PhysAddr::new(mailbox) };
+    let when_there = if protocol != 0 && mailbox != 0 { parked } else { StartMethod::Unstated };
     Gicc {
         uid: u32_at(entry.bytes, 8),
         mpidr: u64_at(entry.bytes, 68),
         source: entry.source,
-        usable: flags & (ENABLED | GICC_ONLINE_CAPABLE) != 0,
+        start: start(flags, GICC_ONLINE_CAPABLE, when_there),
     }
 }
 
@@ -81,7 +121,7 @@ pub(super) fn giccs(madt: &Table, read: &mut dyn PhysRead, each: &mut dyn FnMut(
     madt.entries(ENTRIES, read, &mut mm::machine::Count::default(), &mut |entry, _| {
         if entry.kind == GICC && entry.bytes.len() >= 76 {
             let gicc = gicc(&entry);
-            if gicc.usable {
+            if gicc.start.is_some() {
                 each(gicc);
             }
         }

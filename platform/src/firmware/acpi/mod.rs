@@ -1,4 +1,5 @@
-//! ACPI tables: CPUs (MADT), domains (SRAT), distances (SLIT), and how to power off (FADT).
+//! ACPI tables: CPUs (MADT), domains (SRAT), distances (SLIT), what devices reach (IORT), the console (SPCR), and how
+//! to power off (FADT).
 //!
 //! The way in is the root pointer (RSDP), which leads to the XSDT, or to the RSDT where there is no sound XSDT, and
 //! these list all tables. A table is used when its header is readable, its length is at least a header's and at most
@@ -12,14 +13,19 @@
 
 mod aml;
 mod fadt;
+mod iort;
+mod list;
 mod madt;
 mod root;
 mod slit;
+mod spcr;
 mod srat;
 mod table;
 
-use crate::power::PowerOff;
+use crate::console::ConsoleSpec;
+use crate::power::{Conduit, PowerOff};
 use crate::read::PhysRead;
+use core::fmt;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{MachineSink, Owner, Problem, Purpose, Reservation, Source, Warning};
 use root::Root;
@@ -30,6 +36,7 @@ pub use root::search_bios;
 /// Hands to `sink` what the tables under the root pointer at `rsdp` say of memory, CPUs and domains.
 pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
     let Some(root) = Root::open(rsdp, read, sink) else { return };
+    let mut seen = Seen::default();
     for index in 0..root.count() {
         let table = root.entry(read, index).and_then(|at| Table::open(read, at));
         let table = match table {
@@ -42,15 +49,52 @@ pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineS
                 continue;
             }
         };
-        reserve(sink, &table.name(), table.range(), table.source());
-        match table.signature() {
-            madt::SIGNATURE => used(madt::describe(&table, read, sink), &table, sink),
-            srat::SIGNATURE => used(srat::describe(&table, &root, read, sink), &table, sink),
-            slit::SIGNATURE => used(slit::describe(&table, read, sink), &table, sink),
-            fadt::SIGNATURE => used(fadt::describe(&table, read, sink), &table, sink),
-            _ => {}
+        match seen.meet(&table) {
+            Meeting::SameTable => {
+                warn(sink, Source::entry(root.kind(), index), Problem::Duplicate(table.range()));
+                continue;
+            }
+            Meeting::SameKind => {
+                reserve(sink, &table.name(), table.range(), table.source());
+                warn(
+                    sink,
+                    Source::entry(root.kind(), index),
+                    Problem::TableIgnored("an earlier table is of this kind"),
+                );
+                continue;
+            }
+            Meeting::First => reserve(sink, &table.name(), table.range(), table.source()),
+        }
+        let told = match table.signature() {
+            madt::SIGNATURE => madt::describe(&table, read, sink),
+            srat::SIGNATURE => srat::describe(&table, &root, read, sink),
+            slit::SIGNATURE => slit::describe(&table, read, sink),
+            fadt::SIGNATURE => fadt::describe(&table, read, sink),
+            iort::SIGNATURE => iort::describe(&table, read, sink),
+            spcr::SIGNATURE => spcr::describe(&table, read),
+            _ => Ok(()),
+        };
+        // What kept a table from being used.
+        if let Err(problem) = told {
+            warn(sink, table.source(), problem);
         }
     }
+}
+
+/// Prints a line for each table under the root pointer at `rsdp`.
+///
+/// # Errors
+/// When `text` refuses.
+pub fn print_tables(rsdp: PhysAddr, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
+    let silent = &mut mm::machine::Count::default();
+    Root::open(rsdp, read, silent).map_or(Ok(()), |root| list::print(&root, read, text))
+}
+
+/// The serial console that the tables under the root pointer at `rsdp` name, where a driver here knows it.
+pub fn console(rsdp: PhysAddr, read: &mut dyn PhysRead) -> Option<ConsoleSpec> {
+    let silent = &mut mm::machine::Count::default();
+    let spcr = Root::open(rsdp, read, silent)?.find(read, spcr::SIGNATURE)?;
+    spcr::console(&spcr, read).ok().flatten()
 }
 
 /// How the machine ends, according to the tables under the root pointer at `rsdp`.
@@ -60,14 +104,46 @@ pub fn power_off(rsdp: PhysAddr, read: &mut dyn PhysRead) -> PowerOff {
     fadt.and_then(|fadt| fadt::power_off(&fadt, read).ok()).unwrap_or(PowerOff::UNKNOWN)
 }
 
+/// How the firmware's PSCI is called, according to the tables under the root pointer at `rsdp`.
+pub fn psci(rsdp: PhysAddr, read: &mut dyn PhysRead) -> Option<Conduit> {
+    let silent = &mut mm::machine::Count::default();
+    let fadt = Root::open(rsdp, read, silent)?.find(read, fadt::SIGNATURE)?;
+    fadt::psci(&fadt, read).ok().flatten()
+}
+
 fn warn(sink: &mut dyn MachineSink, source: Source, problem: Problem) {
     sink.warning(Warning { source, problem });
 }
 
-/// Tells what kept a table from being used.
-fn used(result: Result<(), Problem>, table: &Table, sink: &mut dyn MachineSink) {
-    if let Err(problem) = result {
-        warn(sink, table.source(), problem);
+/// Where the first table of each kind is that is read here: of several, firmware means the first.
+#[derive(Default)]
+struct Seen([Option<PhysAddr>; KINDS.len()]);
+
+const KINDS: [[u8; 4]; 6] =
+    [madt::SIGNATURE, srat::SIGNATURE, slit::SIGNATURE, fadt::SIGNATURE, iort::SIGNATURE, spcr::SIGNATURE];
+
+/// How a table stands to those before it.
+enum Meeting {
+    First,
+    /// Another one of its kind came before.
+    SameKind,
+    /// It is listed twice.
+    SameTable,
+}
+
+impl Seen {
+    fn meet(&mut self, table: &Table) -> Meeting {
+        let slot = KINDS.iter().zip(&mut self.0).find(|(kind, _)| **kind == table.signature());
+        let at = table.range().start();
+        match slot {
+            Some((_, Some(first))) if *first == at => Meeting::SameTable,
+            Some((_, Some(_))) => Meeting::SameKind,
+            Some((_, empty)) => {
+                *empty = Some(at);
+                Meeting::First
+            }
+            None => Meeting::First,
+        }
     }
 }
 

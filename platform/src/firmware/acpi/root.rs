@@ -1,7 +1,8 @@
 //! The root pointer (RSDP) and the list of tables that it leads to.
 //!
-//! A root pointer of revision 0 has 20 bytes and a 32-bit pointer to the RSDT; from revision 2 on it has 36 and a 64-bit
-//! pointer to the XSDT too. Each part has its own checksum. Where the XSDT or the way to it is damaged, the RSDT is used.
+//! A root pointer of revision 0 has 20 bytes and a 32-bit pointer to the RSDT; from revision 2 on it has 36 and a
+//! 64-bit pointer to the XSDT too. Each part has its own checksum. Where the XSDT or the way to it is damaged, the
+//! RSDT is used.
 
 use super::table::{HEADER, Table, verify};
 use super::{reserve, warn};
@@ -15,8 +16,17 @@ const SHORT: u32 = 20;
 /// Bytes of a root pointer of revision 2 or later.
 const LONG: usize = 36;
 
+/// The root pointer, as far as it is sound.
+#[derive(Clone, Copy)]
+pub(super) struct RootPointer {
+    pub(super) at: PhysAddr,
+    pub(super) revision: u8,
+    pub(super) length: u32,
+}
+
 /// The list of all tables.
 pub(super) struct Root {
+    found: RootPointer,
     list: Table,
     /// Bytes of a pointer in it.
     pointer: u32,
@@ -53,10 +63,14 @@ impl Root {
         if let Some(range) = PhysRange::from_size(rsdp, length.into()) {
             reserve(sink, "ACPI table RSDP", range, source);
         }
-        Self::list(xsdt, b"XSDT", 8, read, sink).or_else(|| Self::list(rsdt.into(), b"RSDT", 4, read, sink))
+        let found = RootPointer { at: rsdp, revision, length };
+        Self::lead(found, xsdt, b"XSDT", 8, read, sink)
+            .or_else(|| Self::lead(found, rsdt.into(), b"RSDT", 4, read, sink))
     }
 
-    fn list(
+    /// The list at `at`.
+    fn lead(
+        found: RootPointer,
         at: u64,
         signature: &[u8; 4],
         pointer: u32,
@@ -76,13 +90,23 @@ impl Root {
         match opened {
             Ok(list) => {
                 reserve(sink, &list.name(), list.range(), list.source());
-                Some(Self { list, pointer })
+                Some(Self { found, list, pointer })
             }
             Err(problem) => {
                 warn(sink, Source::whole(if pointer == 8 { Name::Xsdt } else { Name::Rsdt }), problem);
                 None
             }
         }
+    }
+
+    /// The root pointer itself.
+    pub(super) const fn pointer(&self) -> RootPointer {
+        self.found
+    }
+
+    /// The list itself.
+    pub(super) const fn list(&self) -> &Table {
+        &self.list
     }
 
     /// Which of the two lists it is.

@@ -1,10 +1,12 @@
 //! SRAT: which memory and which CPUs belong to which proximity domain.
 //!
 //! Types 0 (local APIC) and 2 (x2APIC) place CPUs by APIC id, type 3 (GICC) by ACPI's processor number, which the MADT
-//! turns into an MPIDR; type 1 places memory. Entries that are not enabled are padding and are passed over. Before
-//! revision 2 of the table a domain is a single byte. Memory that is hot-pluggable may not be there; whether it is
-//! volatile changes nothing for its domain. Linux: `acpi_parse_memory_affinity` in `drivers/acpi/numa/srat.c`,
-//! `arch/x86/mm/srat.c`, `arch/arm64/kernel/acpi_numa.c`.
+//! turns into an MPIDR; type 1 places memory; type 5 says that a device which starts work of its own belongs to a
+//! domain, which so is one. Others (4, an interrupt translation service) place neither. Entries that are not enabled
+//! are padding and are passed over. Before revision 2 of the table a domain is a single byte. Memory that is
+//! hot-pluggable may not be there; whether it is volatile changes nothing for its domain. Linux:
+//! `acpi_parse_memory_affinity`, `acpi_parse_gi_affinity` in `drivers/acpi/numa/srat.c`, `arch/x86/mm/srat.c`,
+//! `arch/arm64/kernel/acpi_numa.c`.
 
 use super::root::Root;
 use super::table::{Entry, Table};
@@ -12,7 +14,7 @@ use super::{madt, warn};
 use crate::read::{PhysRead, u32_at, u64_at};
 use arrayvec::ArrayVec;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{Affinity, CpuAffinity, MachineSink, Plug, Problem, Source};
+use mm::machine::{Affinity, CpuAffinity, Fact, Initiator, MachineSink, Plug, Problem, Source};
 
 pub(super) const SIGNATURE: [u8; 4] = *b"SRAT";
 
@@ -22,6 +24,7 @@ const LOCAL_APIC: u8 = 0;
 const MEMORY: u8 = 1;
 const LOCAL_X2APIC: u8 = 2;
 const GICC: u8 = 3;
+const INITIATOR: u8 = 5;
 
 const ENABLED: u32 = 1;
 const HOT_PLUGGABLE: u32 = 1 << 1;
@@ -54,6 +57,10 @@ pub(super) fn describe(
         }
         MEMORY if entry.has(40, sink) => memory(&entry, domain(u32_at(entry.bytes, 2)), sink),
         GICC if entry.has(18, sink) => giccs += 1,
+        INITIATOR if entry.has(32, sink) && u32_at(entry.bytes, 24) & ENABLED != 0 => {
+            let domain = domain(u32_at(entry.bytes, 4));
+            sink.fact(Fact::Initiator(Initiator { domain, source: entry.source }));
+        }
         _ => {}
     });
     if giccs > 0 {

@@ -132,6 +132,8 @@ const fn name(signature: [u8; 4]) -> Name {
         b"SRAT" => Name::Srat,
         b"SLIT" => Name::Slit,
         b"FACP" => Name::Fadt,
+        b"SPCR" => Name::Spcr,
+        b"IORT" => Name::Iort,
         b"XSDT" => Name::Xsdt,
         b"RSDT" => Name::Rsdt,
         _ => Name::Acpi,

@@ -6,7 +6,8 @@
 //! `drivers/of/fdt.c`, `of_setup_earlycon`, `psci_dt_init`.
 
 use super::Blob;
-use super::tree::{Path, address, cell, number, strings, text, value};
+use super::bus::address;
+use super::tree::{Path, cell, has, number, strings, text, value};
 use crate::console::spec::baud;
 use crate::console::{ConsoleSpec, UartKind, Width, Window};
 use crate::power::{Conduit, Off, PowerOff};
@@ -27,6 +28,7 @@ const fn known(compatible: &'static str, kind: UartKind, shift: u8, width: Width
 
 const KNOWN: &[Known] = &[
     known("arm,pl011", UartKind::Pl011, 2, Width::Bits32),
+    known("arm,sbsa-uart", UartKind::Pl011, 2, Width::Bits32),
     known("ns16550a", UartKind::Ns16550, 0, Width::Bits8),
     known("ns16550", UartKind::Ns16550, 0, Width::Bits8),
     known("snps,dw-apb-uart", UartKind::Ns16550, 0, Width::Bits8),
@@ -96,7 +98,7 @@ fn console(nodes: &Path<'_, '_>, options: &str) -> Option<ConsoleSpec> {
     let &node = nodes.last()?;
     let known = strings(node, "compatible")
         .find_map(|string| KNOWN.iter().find(|known| known.compatible == string))
-        .filter(|_| node.property("big-endian").is_none())?;
+        .filter(|_| !has(node, "big-endian"))?;
     let base = address(nodes)?.checked_add(cell(node, "reg-offset").unwrap_or(0).into())?;
     let shift = cell(node, "reg-shift").map_or(Some(known.shift), |shift| u8::try_from(shift).ok())?;
     let width = match cell(node, "reg-io-width") {

@@ -1,16 +1,16 @@
-//! Memory nodes, and memory that must be left alone.
+//! Memory nodes, the header's reservations, and what `/chosen` says of memory.
 //!
 //! A memory node's banks are `linux,usable-memory` where a loader put that there (a crash kernel's), else `reg`; its
-//! domain covers all of `reg`. Ranges of size zero are placeholders that nobody filled, and are passed over. A
-//! reservation below `/reserved-memory` that has a `size` and no `reg` is to be placed by the kernel; that is not done
-//! yet, and said in a warning. Linux: `early_init_dt_scan_memory`, `fdt_scan_reserved_mem`.
+//! domain covers all of `reg`. Ranges of size zero are placeholders that nobody filled: they are no memory, but they
+//! say that there is such a domain, and so does a node that is disabled. Linux: `early_init_dt_scan_memory`,
+//! `early_init_dt_check_for_usable_mem_range`, `of_numa_parse_memory_nodes`.
 
-use super::tree::{Cells, cell, is_okay, number, value};
+use super::tree::{Cells, cell, has, is_okay, value};
 use fdt::node::FdtNode;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
     Affinity, Bank, Fact, MachineSink, MemoryKind, Owner, Plug, Problem, Purpose, RegionFlags, Reservation, Source,
-    Table, Warning,
+    Table, Usable, Warning,
 };
 
 /// The header's reservation block.
@@ -36,17 +36,19 @@ pub(super) fn reserve_map(entries: &[u8], sink: &mut dyn MachineSink) {
 
 /// One memory node. Its ranges are entries `entry` and following; the number after its last one.
 pub(super) fn memory_node(node: FdtNode<'_, '_>, cells: Cells, entry: u32, sink: &mut dyn MachineSink) -> u32 {
-    if !is_okay(node) {
-        return entry;
-    }
     let reg = value(node, "reg");
-    let banks = value(node, "linux,usable-memory").or(reg);
-    let hot_pluggable = node.property("hotpluggable").is_some();
-    let flags = if hot_pluggable { RegionFlags::HOTPLUG } else { RegionFlags::empty() };
-    let next = each_range(banks, cells, Table::MemoryNode, entry, sink, &mut |range, source, sink| {
-        sink.bank(Bank { range, kind: MemoryKind::Usable, flags, source });
-    });
-    match (node.property("numa-node-id"), cell(node, "numa-node-id")) {
+    let hot_pluggable = has(node, "hotpluggable");
+    let mut next = entry;
+    if is_okay(node) {
+        let banks = value(node, "linux,usable-memory").or(reg);
+        let flags = if hot_pluggable { RegionFlags::HOTPLUG } else { RegionFlags::empty() };
+        next = each_range(banks, cells, Table::MemoryNode, entry, sink, &mut |range, source, sink| {
+            if !range.is_empty() {
+                sink.bank(Bank { range, kind: MemoryKind::Usable, flags, source });
+            }
+        });
+    }
+    match (value(node, "numa-node-id"), cell(node, "numa-node-id")) {
         (_, Some(domain)) => {
             let plug = if hot_pluggable { Plug::HotPluggable } else { Plug::Fixed };
             // What is wrong with `reg` is told once, above, unless only here it is read.
@@ -55,8 +57,8 @@ pub(super) fn memory_node(node: FdtNode<'_, '_>, cells: Cells, entry: u32, sink:
                 sink.affinity(Affinity { range, domain, plug, source });
             });
         }
-        (Some(property), None) => {
-            let problem = Problem::Length { stated: property.value.len() as u64 };
+        (Some(value), None) => {
+            let problem = Problem::Length { stated: value.len() as u64 };
             sink.warning(Warning { source: Source::entry(Table::MemoryNode, entry), problem });
         }
         (None, None) => {}
@@ -64,36 +66,33 @@ pub(super) fn memory_node(node: FdtNode<'_, '_>, cells: Cells, entry: u32, sink:
     next
 }
 
-/// The children of `/reserved-memory`.
-pub(super) fn reserved_memory(node: FdtNode<'_, '_>, root: Cells, sink: &mut dyn MachineSink) {
-    // Linux insists that the cells equal the root's; where the node says nothing, the root's are meant.
-    let cells = Cells {
-        address: cell(node, "#address-cells").unwrap_or(root.address),
-        size: cell(node, "#size-cells").unwrap_or(root.size),
-    };
-    for (index, child) in (0..).zip(node.children()) {
-        if !is_okay(child) {
-            continue;
+/// What `/chosen` says of memory: the part that a crash kernel may use, and the core's headers that it must keep.
+pub(super) fn chosen(node: FdtNode<'_, '_>, root: Cells, sink: &mut dyn MachineSink) {
+    const USABLE: &str = "linux,usable-memory-range";
+    const CORE: &str = "linux,elfcorehdr";
+    if let Some(ranges) = value(node, USABLE) {
+        each_range(Some(ranges), root, Table::Chosen, 0, sink, &mut |range, source, sink| {
+            if !range.is_empty() {
+                sink.fact(Fact::Usable(Usable { range, source }));
+            }
+        });
+    }
+    if let Some(headers) = value(node, CORE) {
+        let source = Source::whole(Table::Chosen);
+        let first =
+            root.ranges(headers).and_then(|mut ranges| ranges.next().unwrap_or(Err(Problem::Empty { start: 0 })));
+        match first {
+            Ok(range) if range.is_empty() => {}
+            Ok(range) => {
+                let owner = Owner::new("elfcorehdr");
+                sink.reservation(Reservation { range, owner, purpose: Purpose::Held, source });
+            }
+            Err(problem) => sink.warning(Warning { source, problem }),
         }
-        let reg = value(child, "reg");
-        if reg.is_none()
-            && let Some(size) = number(child, "size")
-        {
-            let problem = Problem::Value { what: "the size of a range without an address", value: size };
-            sink.warning(Warning { source: Source::entry(Table::ReservedMemory, index), problem });
-            continue;
-        }
-        let owner = Owner::new(child.name);
-        let purpose = if child.property("no-map").is_some() { Purpose::NoMap } else { Purpose::Held };
-        let sources = &mut |range, _, sink: &mut dyn MachineSink| {
-            let source = Source::entry(Table::ReservedMemory, index);
-            sink.reservation(Reservation { range, owner, purpose, source });
-        };
-        each_range(reg, cells, Table::ReservedMemory, index, sink, sources);
     }
 }
 
-/// Shows `each` range of a `reg` that is not empty, counting entries from `entry`; the number after the last. What
+/// Shows `each` range of a `reg`, counting entries from `entry`; the number after the last. What
 /// cannot be is told to `sink`.
 fn each_range(
     reg: Option<&[u8]>,
@@ -115,7 +114,6 @@ fn each_range(
     for range in ranges {
         let source = Source::entry(table, next);
         match range {
-            Ok(range) if range.is_empty() => {}
             Ok(range) => each(range, source, sink),
             Err(problem) => sink.warning(Warning { source, problem }),
         }

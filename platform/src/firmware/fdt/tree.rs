@@ -1,13 +1,19 @@
 //! Nodes and the values of their properties, over a checked blob.
 //!
 //! The gate vouches for the tree's shape, not for what a property says: each function here takes any value and gives
-//! `None` for what cannot be.
+//! `None` for what cannot be. Numbers of up to four cells are read whole, into 128 bits: a bus may number its addresses
+//! so (PCI puts the kind of space into a third cell), and what of them must fit a physical address is then checked
+//! instead of cut. A node that does not state the cells of its children has those of the node above it, and a root that
+//! does not, has one and one. Linux: `of_read_number`, `of_bus_n_addr_cells`.
 
 use super::Blob;
 use arrayvec::ArrayVec;
 use fdt::node::FdtNode;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::Problem;
+
+/// Cells of the widest number that is read.
+const MAX_CELLS: u32 = 4;
 
 /// What follows a number in a property's value.
 type Rest<'a> = &'a [u8];
@@ -20,15 +26,31 @@ pub(super) struct Cells {
 }
 
 impl Cells {
-    /// What `node` says of its children; what it does not say is 2 and 1, by the specification.
-    pub(super) fn of(node: FdtNode<'_, '_>) -> Self {
-        Self { address: cell(node, "#address-cells").unwrap_or(2), size: cell(node, "#size-cells").unwrap_or(1) }
+    /// Where nobody states any. The specification would have 2 and 1; Linux's readers have this.
+    const UNSTATED: Self = Self { address: 1, size: 1 };
+
+    /// What the root says of its children.
+    pub(super) fn of_root(root: FdtNode<'_, '_>) -> Self {
+        Self::UNSTATED.of(root)
+    }
+
+    /// What `node` says of its children, where `self` is what the node above it says of its own.
+    pub(super) fn of(self, node: FdtNode<'_, '_>) -> Self {
+        Self {
+            address: cell(node, "#address-cells").unwrap_or(self.address),
+            size: cell(node, "#size-cells").unwrap_or(self.size),
+        }
+    }
+
+    /// Bytes of an address and a size together.
+    pub(super) fn pair_bytes(self) -> u64 {
+        (u64::from(self.address) + u64::from(self.size)) * 4
     }
 
     /// The ranges that `value`, a `reg`, lists; or which cell count makes it unreadable.
     pub(super) fn ranges(self, value: &[u8]) -> Result<Ranges<'_>, Problem> {
         for (what, value) in [("#address-cells", self.address), ("#size-cells", self.size)] {
-            if !(1..=2).contains(&value) {
+            if !(1..=MAX_CELLS).contains(&value) {
                 return Err(Problem::Value { what, value: value.into() });
             }
         }
@@ -57,23 +79,43 @@ impl Iterator for Ranges<'_> {
             return Some(Err(Problem::Length { stated }));
         };
         self.rest = rest;
-        Some(PhysRange::from_size(PhysAddr::new(start), size).ok_or(Problem::Wraps { start, size }))
+        Some(range(start, size))
     }
 }
 
-/// The big-endian number in the first `cells` cells of `bytes` (at most two), and the rest.
-pub(super) fn take(bytes: &[u8], cells: u32) -> Option<(u64, Rest<'_>)> {
-    match cells {
-        0 => Some((0, bytes)),
-        1 => bytes.split_first_chunk().map(|(chunk, rest)| (u32::from_be_bytes(*chunk).into(), rest)),
-        2 => bytes.split_first_chunk().map(|(chunk, rest)| (u64::from_be_bytes(*chunk), rest)),
-        _ => None,
+/// The range of `size` bytes from `start`, if there can be one.
+fn range(start: u128, size: u128) -> Result<PhysRange, Problem> {
+    let start = narrow(start, "the upper half of an address")?;
+    let size = narrow(size, "the upper half of a size")?;
+    PhysRange::from_size(PhysAddr::new(start), size).ok_or(Problem::Wraps { start, size })
+}
+
+/// `number` in 64 bits; otherwise which part of it is too much.
+fn narrow(number: u128, upper_half: &'static str) -> Result<u64, Problem> {
+    let value = u64::try_from(number >> 64).unwrap_or(u64::MAX);
+    u64::try_from(number).map_err(|_| Problem::Value { what: upper_half, value })
+}
+
+/// The big-endian number in the first `cells` cells of `bytes`, and the rest; `None` where there are fewer, or where
+/// that many are in no number.
+pub(super) fn take(bytes: &[u8], cells: u32) -> Option<(u128, Rest<'_>)> {
+    if cells > MAX_CELLS {
+        return None;
     }
+    (0..cells).try_fold((0, bytes), |(number, bytes), _| {
+        let (cell, rest) = bytes.split_first_chunk()?;
+        Some((number << 32 | u128::from(u32::from_be_bytes(*cell)), rest))
+    })
 }
 
 /// The value of a property.
 pub(super) fn value<'a>(node: FdtNode<'_, 'a>, name: &str) -> Option<&'a [u8]> {
     node.property(name).map(|property| property.value)
+}
+
+/// Whether the node has a property of this name, whatever its value.
+pub(super) fn has(node: FdtNode<'_, '_>, name: &str) -> bool {
+    node.property(name).is_some()
 }
 
 /// The number that is the whole value of a property: one cell.
@@ -89,7 +131,17 @@ pub(super) fn cell(node: FdtNode<'_, '_>, name: &str) -> Option<u32> {
 pub(super) fn number(node: FdtNode<'_, '_>, name: &str) -> Option<u64> {
     let value = value(node, name)?;
     let cells = u32::try_from(value.len() / 4).ok()?;
-    take(value, cells).filter(|(_, rest)| cells > 0 && rest.is_empty()).map(|(number, _)| number)
+    let (number, _) = take(value, cells).filter(|(_, rest)| (1..=2).contains(&cells) && rest.is_empty())?;
+    u64::try_from(number).ok()
+}
+
+/// The number of `cells` cells that is the whole value of a property; why it is none. `Ok(None)` without the property.
+pub(super) fn sized_number(node: FdtNode<'_, '_>, name: &'static str, cells: u32) -> Result<Option<u64>, Problem> {
+    let Some(value) = value(node, name) else { return Ok(None) };
+    match take(value, cells) {
+        Some((number, [])) if cells > 0 => narrow(number, "the upper half of a number").map(Some),
+        _ => Err(Problem::Length { stated: value.len() as u64 }),
+    }
 }
 
 /// The strings that are the value of a property.
@@ -102,6 +154,11 @@ pub(super) fn strings<'a>(node: FdtNode<'_, 'a>, name: &str) -> impl Iterator<It
 /// The first string that is the value of a property.
 pub(super) fn text<'a>(node: FdtNode<'_, 'a>, name: &str) -> Option<&'a str> {
     strings(node, name).next().filter(|text| !text.is_empty())
+}
+
+/// Whether `node` is what a driver for `wanted` drives.
+pub(super) fn is_compatible(node: FdtNode<'_, '_>, wanted: &str) -> bool {
+    strings(node, "compatible").any(|string| string == wanted)
 }
 
 /// Whether the node is in use, by its `status`.
@@ -120,9 +177,9 @@ impl<'a> Blob<'a> {
         self.fdt.all_nodes().next()
     }
 
-    /// The child of the root called `name`.
+    /// The first child of the root called `name`, with or without a unit address.
     pub(super) fn top(&self, name: &str) -> Option<FdtNode<'_, 'a>> {
-        self.root()?.children().find(|node| node.name == name)
+        self.root()?.children().find(|node| node.name.split('@').next() == Some(name))
     }
 
     /// The nodes on the way to `path`, which begins with a slash or with an alias.
@@ -153,41 +210,4 @@ fn descend(nodes: &mut Path<'_, '_>, path: &str) -> Option<()> {
         nodes.try_push(child).ok()?;
     }
     Some(())
-}
-
-/// Where the first address of the last node's `reg` is, as the CPU sees it: translated by the `ranges` of every node
-/// between it and the root. `None` where one of them does not say, or more than two cells make an address.
-pub(super) fn address(nodes: &Path<'_, '_>) -> Option<PhysAddr> {
-    let (&node, above) = nodes.split_last()?;
-    let &parent = above.last()?;
-    let mut cells = Cells::of(parent);
-    let (mut address, _) = take(value(node, "reg")?, cells.address).filter(|_| cells.address > 0)?;
-    for pair in above.windows(2).rev() {
-        let &[outer, bus] = pair else { break };
-        let outer_cells = Cells::of(outer);
-        address = translate(value(bus, "ranges")?, cells, outer_cells.address, address)?;
-        cells = outer_cells;
-    }
-    Some(PhysAddr::new(address))
-}
-
-/// `address` on a bus with these `ranges`, as the bus above sees it. No entry at all means that nothing changes.
-fn translate(ranges: &[u8], cells: Cells, outer_address: u32, address: u64) -> Option<u64> {
-    if ranges.is_empty() {
-        return Some(address);
-    }
-    if cells.address == 0 || cells.size == 0 || outer_address == 0 {
-        return None;
-    }
-    let mut rest = ranges;
-    while !rest.is_empty() {
-        let (from, after) = take(rest, cells.address)?;
-        let (to, after) = take(after, outer_address)?;
-        let (size, after) = take(after, cells.size)?;
-        if let Some(offset) = address.checked_sub(from).filter(|&offset| offset < size) {
-            return to.checked_add(offset);
-        }
-        rest = after;
-    }
-    None
 }

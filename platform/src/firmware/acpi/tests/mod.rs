@@ -1,8 +1,11 @@
 //! Real tables of QEMU, tables made by hand, and damage to both.
 
+mod arm;
+mod console;
 mod damage;
 mod nodes;
 mod power;
+mod regression;
 mod tables;
 
 use super::*;
@@ -92,7 +95,11 @@ const fn at(index: u64) -> u64 {
 }
 
 fn madt(entries: &[Vec<u8>]) -> Vec<u8> {
-    table("APIC", 1, &[vec![0; 8], entries.concat()].concat())
+    madt_of(1, entries)
+}
+
+fn madt_of(revision: u8, entries: &[Vec<u8>]) -> Vec<u8> {
+    table("APIC", revision, &[vec![0; 8], entries.concat()].concat())
 }
 
 fn srat(revision: u8, entries: &[Vec<u8>]) -> Vec<u8> {

@@ -1,20 +1,74 @@
 //! CPUs, domains and distances.
 
 use super::*;
-use mm::machine::{Plug, Table as Name};
+use mm::machine::StartMethod;
 
 const GIB: u64 = 1 << 30;
 
 #[test]
 fn cpus_are_those_that_are_enabled_or_can_be() {
     let x2apic = |id: u32, flags: u32| [&[9, 16, 0, 0][..], &id.to_le_bytes(), &flags.to_le_bytes(), &[0; 4]].concat();
-    let entries =
-        [apic(0, 1), apic(1, 0), apic(2, 2), apic(0xff, 1), vec![1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], x2apic(300, 1)];
-    let recorder = Machine::new(&[madt(&[&entries[..], &[x2apic(u32::MAX, 1), x2apic(301, 0)]].concat())]).describe();
-    let cpus: Vec<_> = recorder.cpus.iter().map(|cpu| (cpu.hardware_id, cpu.source)).collect();
-    let source = |entry| Source::entry(Name::Madt, entry);
-    assert_eq!(cpus, [(0, source(0)), (2, source(2)), (300, source(5))]);
+    let address = [&[5, 12, 0, 0][..], &0xfee0_0000u64.to_le_bytes()].concat();
+    let entries = [
+        apic(0, 1),
+        apic(1, 0),
+        apic(2, 2),
+        apic(0xff, 1),
+        vec![1, 12, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0],
+        x2apic(300, 1),
+        address,
+        x2apic(u32::MAX, 1),
+        x2apic(301, 0),
+        x2apic(302, 2),
+    ];
+    let cpus = |revision| {
+        let recorder = Machine::new(&[madt_of(revision, &entries)]).describe();
+        assert!(recorder.warnings.is_empty());
+        recorder.cpus.iter().map(|cpu| (cpu.hardware_id, cpu.start, cpu.source.entry)).collect::<Vec<_>>()
+    };
+    let there = |id, entry| (id, StartMethod::Unstated, Some(entry));
+    let later = |id, entry| (id, StartMethod::Plugged, Some(entry));
+    assert_eq!(cpus(5), [there(0, 0), later(2, 2), there(300, 5), later(302, 9)]);
+    assert_eq!(cpus(4), [there(0, 0), there(300, 5)], "the flag was reserved then");
+}
+
+#[test]
+fn entries_without_a_cpu_are_as_long_as_they_must_be() {
+    for (kind, length) in [(1, 12), (2, 10), (4, 6), (5, 12), (10, 12), (12, 24), (13, 24), (14, 16), (15, 20)] {
+        let entry = |length: u8| [&[kind, length][..], &vec![0; usize::from(length) - 2]].concat();
+        assert!(Machine::new(&[madt(&[entry(length)])]).describe().warnings.is_empty());
+        let recorder = Machine::new(&[madt(&[entry(length - 1), apic(5, 1)])]).describe();
+        assert_eq!(recorder.problems(), [(Some(0), Problem::Length { stated: u64::from(length) - 1 })]);
+        assert_eq!(recorder.cpus.len(), 1);
+    }
+}
+
+#[test]
+fn an_initiator_makes_a_domain() {
+    let initiator = |domain: u32, flags: u32| {
+        [&[5, 32, 0, 1][..], &domain.to_le_bytes(), &[0; 16], &flags.to_le_bytes(), &[0; 4]].concat()
+    };
+    let entries = [memory(0, 0, GIB, 1), initiator(7, 1), initiator(8, 0), initiator(0x1234_5609, 1)];
+    let told = |revision| {
+        let recorder = Machine::new(&[srat(revision, &entries)]).describe();
+        assert!(recorder.warnings.is_empty());
+        recorder.initiators.iter().map(|device| (device.domain, device.source.entry)).collect::<Vec<_>>()
+    };
+    assert_eq!(told(3), [(7, Some(1)), (0x1234_5609, Some(3))]);
+    assert_eq!(told(1), [(7, Some(1)), (9, Some(3))]);
+    let short = Machine::new(&[srat(3, &[vec![5, 8, 0, 0, 7, 0, 0, 0], memory(0, 0, GIB, 1)])]).describe();
+    assert_eq!(short.problems(), [(Some(0), Problem::Length { stated: 8 })]);
+    assert_eq!((short.initiators.len(), short.affinities.len()), (0, 1));
+}
+
+/// Type 4 places an interrupt translation service, the others do not exist.
+#[test]
+fn kinds_that_place_neither_memory_nor_cpus_are_passed_over() {
+    let recorder =
+        Machine::new(&[srat(3, &[vec![4, 12, 1, 0, 0, 0, 9, 9, 9, 9, 0, 0], vec![77, 2], memory(1, 0, GIB, 1)])])
+            .describe();
     assert!(recorder.warnings.is_empty());
+    assert_eq!(recorder.nodes(), [(0, GIB, 1)]);
 }
 
 #[test]
@@ -46,21 +100,6 @@ fn an_entry_that_cannot_be_ends_its_table() {
 }
 
 #[test]
-fn several_ranges_per_node_and_interleaved_nodes() {
-    let ranges = [memory(0, 0, GIB, 1), memory(1, GIB, GIB, 1), memory(0, 2 * GIB, GIB, 1), memory(1, 3 * GIB, GIB, 1)];
-    let recorder = Machine::new(&[srat(3, &ranges)]).describe();
-    assert_eq!(recorder.nodes().iter().map(|node| node.2).collect::<Vec<_>>(), [0, 1, 0, 1]);
-}
-
-#[test]
-fn domain_ids_need_not_be_dense_nor_have_memory() {
-    let cpu = [&[2, 24, 0, 0][..], &200u32.to_le_bytes(), &77u32.to_le_bytes(), &1u32.to_le_bytes(), &[0; 8]].concat();
-    let recorder = Machine::new(&[srat(3, &[memory(0x1234_5678, 0, GIB, 1), cpu])]).describe();
-    assert_eq!(recorder.nodes(), [(0, GIB, 0x1234_5678)]);
-    assert_eq!((recorder.cpu_affinities[0].hardware_id, recorder.cpu_affinities[0].domain), (77, 200));
-}
-
-#[test]
 fn before_revision_2_a_domain_is_one_byte() {
     let cpu = |flags: u32| [&[0, 16, 7, 3][..], &flags.to_le_bytes(), &[0, 1, 2, 3, 0, 0, 0, 0]].concat();
     let of = |revision| {
@@ -73,13 +112,6 @@ fn before_revision_2_a_domain_is_one_byte() {
 }
 
 #[test]
-fn a_hotplug_range_that_is_absent_is_told_as_such() {
-    let recorder =
-        Machine::new(&[srat(3, &[memory(1, 64 * GIB, GIB, 3), memory(1, 0, GIB, 5), memory(2, 0, GIB, 0)])]).describe();
-    assert_eq!(recorder.affinities.iter().map(|a| a.plug).collect::<Vec<_>>(), [Plug::HotPluggable, Plug::Fixed]);
-}
-
-#[test]
 fn srat_ranges_that_cannot_be_are_dropped() {
     let recorder =
         Machine::new(&[srat(3, &[memory(0, u64::MAX, 2, 1), memory(0, GIB, 0, 1), memory(0, 0, GIB, 1)])]).describe();
@@ -88,52 +120,6 @@ fn srat_ranges_that_cannot_be_are_dropped() {
         [(Some(0), Problem::Wraps { start: u64::MAX, size: 2 }), (Some(1), Problem::Empty { start: GIB })]
     );
     assert_eq!(recorder.nodes(), [(0, GIB, 0)]);
-}
-
-#[test]
-fn cpus_of_an_arm_machine_are_joined_by_their_processor_number() {
-    let gicc = |uid: u32, mpidr: u64, flags: u32| {
-        let mut bytes = vec![0; 80];
-        (bytes[0], bytes[1]) = (11, 80);
-        bytes[8..12].copy_from_slice(&uid.to_le_bytes());
-        bytes[12..16].copy_from_slice(&flags.to_le_bytes());
-        bytes[68..76].copy_from_slice(&mpidr.to_le_bytes());
-        bytes
-    };
-    let place = |uid: u32, domain: u32, flags: u32| {
-        [&[3, 18][..], &domain.to_le_bytes(), &uid.to_le_bytes(), &flags.to_le_bytes(), &[0; 4]].concat()
-    };
-    let count = if cfg!(miri) { 70 } else { 150 };
-    let giccs: Vec<_> = (0..count).map(|uid| gicc(uid, u64::from(uid) << 8, u32::from(uid != 9))).collect();
-    let mut places: Vec<_> = (0..count).rev().map(|uid| place(uid, uid % 3, u32::from(uid != 5))).collect();
-    places.push(place(4711, 0, 1));
-    let recorder = Machine::new(&[madt(&giccs), srat(3, &places)]).describe();
-    assert_eq!(recorder.cpus.len(), giccs.len() - 1);
-    let mut joined: Vec<_> = recorder.cpu_affinities.iter().map(|cpu| (cpu.hardware_id, cpu.domain)).collect();
-    joined.sort_unstable();
-    let expected: Vec<_> =
-        (0..count).filter(|uid| ![5, 9].contains(uid)).map(|uid| (u64::from(uid) << 8, uid % 3)).collect();
-    assert_eq!(joined, expected);
-    let unknown: Vec<_> = recorder.problems().iter().map(|&(_, problem)| problem).collect();
-    let processor = |value| Problem::Value { what: "the processor", value };
-    assert_eq!(unknown, [processor(9), processor(4711)]);
-}
-
-#[test]
-fn slit_too_small_is_ignored() {
-    for (domains, cells) in [(2u64, 3), (3, 4), (1 << 16, 4), (1 << 32, 4), (u64::MAX, 4)] {
-        let recorder = Machine::new(&[slit(domains, &vec![10; cells])]).describe();
-        assert_eq!(recorder.problems(), [(None, Problem::Length { stated: 44 + cells as u64 })]);
-        assert!(recorder.distances.is_empty());
-    }
-    assert!(Machine::new(&[slit(0, &[])]).describe().warnings.is_empty());
-}
-
-#[test]
-fn slit_asymmetric_or_below_10_is_handed_on_as_it_is() {
-    let recorder = Machine::new(&[slit(2, &[10, 5, 255, 11])]).describe();
-    assert_eq!(recorder.matrix(), [(0, 0, 10), (0, 1, 5), (1, 0, 255), (1, 1, 11)]);
-    assert_eq!(recorder.distances[2].source, Source::entry(Name::Slit, 2));
 }
 
 #[test]

@@ -147,10 +147,36 @@ fn the_root_pointer_is_found_in_the_bios_area() {
 }
 
 #[test]
-fn tables_may_share_memory_and_names() {
-    let machine =
-        Machine::new(&[madt(&[apic(0, 1)]), table("SSDT", 2, &[]), table("SSDT", 2, &[]), madt(&[apic(1, 1)])]);
-    let recorder = machine.describe();
-    assert_eq!(recorder.cpus.len(), 2);
-    assert_eq!(recorder.reservations.len(), 6);
+fn tables_are_listed_as_linux_does() {
+    let listed = |pieces: &[Piece<'_>]| {
+        let mut text = String::new();
+        with(pieces, |rsdp, image| print_tables(rsdp, image, &mut text)).unwrap();
+        text
+    };
+    assert_eq!(
+        listed(&PC),
+        "\
+ACPI: RSDP 0x00000000000F59D0 000014 (v00 BOCHS )
+ACPI: RSDT 0x0000000007FE1CEC 00003C (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+ACPI: FACP 0x0000000007FE1A48 000074 (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+ACPI: DSDT 0x0000000007FE0040 001A08 (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+ACPI: FACS 0x0000000007FE0000 000040
+ACPI: APIC 0x0000000007FE1ABC 000090 (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+ACPI: HPET 0x0000000007FE1B4C 000038 (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+ACPI: SRAT 0x0000000007FE1B84 000110 (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+ACPI: SLIT 0x0000000007FE1C94 000030 (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+ACPI: WAET 0x0000000007FE1CC4 000028 (v01 BOCHS  BXPC     00000001 BXPC 00000001)
+"
+    );
+    // A root pointer of revision 2, a table that cannot be read, and names that cannot be printed.
+    let mut odd = table("HMAT", 2, &[]);
+    odd[10..28].copy_from_slice(b"A\0BCDE\x01\x80 \xff....\x05\0\0\0");
+    let mut machine = Machine::new(&[odd, slit(0, &[])]);
+    machine.tables.pop();
+    let first = "ACPI: RSDP 0x00000000000E0000 000024 (v02 tables)\n";
+    let xsdt = "ACPI: XSDT 0x0000000000100001 000034 (v01 xxxxxx xxxxxxxx 78787878 xxxx 78787878)\n";
+    let hmat = "ACPI: HMAT 0x0000000000200003 000024 (v02 A      ?? ?.... 00000005 xxxx 78787878)\n";
+    assert_eq!(listed(&machine.pieces()), [first, xsdt, hmat].concat());
+    machine.rsdp[0] ^= 1;
+    assert_eq!(listed(&machine.pieces()), "");
 }

@@ -14,11 +14,13 @@ fn read_all(bytes: &mut [u8]) -> bool {
     let recorder = Recorder::of(|sink| info.describe(&mut MemoryImage::new(&[]), sink));
     assert!(recorder.banks.iter().all(|bank| !bank.range.is_empty()));
     assert!(recorder.reservations.iter().all(|reservation| !reservation.range.is_empty()));
+    assert!(recorder.wishes.iter().all(|wish| wish.size > 0 && wish.align.is_power_of_two()));
+    assert!(recorder.usable.iter().all(|usable| !usable.range.is_empty()));
     let nodes = listing(&blob);
     assert!(!nodes.is_empty());
     let _ = (blob.stdout(), blob.power_off(), blob.model(), blob.compatible().count());
     for (name, _) in nodes.iter().take(8) {
-        let _ = blob.resolve(name).map(|path| tree::address(&path));
+        let _ = blob.resolve(name).map(|path| bus::address(&path));
     }
     true
 }
@@ -41,9 +43,19 @@ fn damage(sound: &[u8], seed: u64, trials: usize) -> usize {
 /// Miri is slow: it gets a tree that has a little of everything, and no more.
 fn small() -> Vec<u8> {
     let memory = Builder::root(1, 1).nop().memory("memory@0", &[0, 0x1000], &[("numa-node-id", &cells(&[1]))]);
-    let reserved = memory.begin("reserved-memory").node("a", &[("reg", &cells(&[0x10, 0x20])), ("no-map", &[])]).end();
-    let chosen = reserved.node("chosen", &[("stdout-path", b"/uart\0"), ("bootargs", b"exec=poweroff\0")]);
-    chosen.node("uart", &[("compatible", b"arm,pl011\0"), ("reg", &cells(&[0x9000, 0x1000]))]).nop().done()
+    let pool = cells(&[0x40]);
+    let pool: [(&str, &[u8]); 3] = [("compatible", b"shared-dma-pool\0"), ("reusable", &[]), ("size", &pool)];
+    let reserved = memory
+        .reserved_memory(1, 1)
+        .node("pool", &pool)
+        .node("a", &[("reg", &cells(&[0x10, 0x20])), ("no-map", &[])])
+        .end();
+    let usable = cells(&[0, 0x1000]);
+    let chosen: [(&str, &[u8]); 3] =
+        [("stdout-path", b"/uart\0"), ("bootargs", b"exec=poweroff\0"), ("linux,usable-memory-range", &usable)];
+    let chosen = reserved.node("chosen", &chosen);
+    let bus = chosen.begin("soc").prop("dma-ranges", &cells(&[0, 0x4000_0000, 0x4000_0000])).end();
+    bus.node("uart", &[("compatible", b"arm,pl011\0"), ("reg", &cells(&[0x9000, 0x1000]))]).nop().done()
 }
 
 #[test]
@@ -58,6 +70,14 @@ fn a_damaged_tree_with_nops_never_panics() {
 fn a_damaged_tree_of_qemu_never_panics() {
     let trials = TRIALS / 5;
     let passed = if cfg!(miri) { damage(&small(), 0x17, trials) } else { damage(VIRT, 0x17, trials) };
+    assert!(passed > trials / 10 && passed < trials, "{passed} passed");
+}
+
+/// Everything that a tree can say of memory, buses and CPUs.
+#[test]
+fn a_damaged_tree_of_all_kinds_never_panics() {
+    let trials = if cfg!(miri) { 10 } else { TRIALS / 2 };
+    let passed = damage(&small(), 0x5317, trials);
     assert!(passed > trials / 10 && passed < trials, "{passed} passed");
 }
 

@@ -1,11 +1,16 @@
 //! The gate, the reader, and both under damage.
 
+mod buses;
+mod cpus;
 mod damage;
 mod gate;
 mod reader;
+mod regression;
+mod reserved;
 
 use super::*;
 use crate::firmware::recorder::{Random, Recorder};
+use mm::addr::{PhysAddr, PhysRange};
 use std::collections::BTreeMap;
 
 const VIRT: &[u8] = include_bytes!("../../../../testdata/virt-numa.dtb");
@@ -89,6 +94,12 @@ impl Builder {
         self.node(name, &properties)
     }
 
+    /// `/reserved-memory` as it must be below a root of these cells, still open.
+    fn reserved_memory(self, address: u32, size: u32) -> Self {
+        let this = self.begin("reserved-memory").prop("#address-cells", &cells(&[address]));
+        this.prop("#size-cells", &cells(&[size])).prop("ranges", &[])
+    }
+
     /// The blob as it stands, without closing anything.
     fn open(self, version: u32) -> Vec<u8> {
         let reserve = [self.reserve, vec![0; 16]].concat();
@@ -115,6 +126,10 @@ impl Builder {
     fn done(self) -> Vec<u8> {
         self.end().token(9).open(17)
     }
+}
+
+fn range(start: u64, end: u64) -> PhysRange {
+    PhysRange::new(PhysAddr::new(start), PhysAddr::new(end))
 }
 
 /// What a blob says.

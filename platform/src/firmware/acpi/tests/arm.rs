@@ -1,0 +1,142 @@
+//! What only Arm machines have: their CPUs' interfaces, and what lies between devices and memory.
+
+use super::*;
+use crate::power::{Conduit, Off};
+use mm::machine::{DmaLimit, StartMethod, Table as Name};
+
+/// MADT type 11.
+fn gicc(uid: u32, mpidr: u64, flags: u32) -> Vec<u8> {
+    let mut bytes = vec![0; 80];
+    (bytes[0], bytes[1]) = (11, 80);
+    bytes[8..12].copy_from_slice(&uid.to_le_bytes());
+    bytes[12..16].copy_from_slice(&flags.to_le_bytes());
+    bytes[68..76].copy_from_slice(&mpidr.to_le_bytes());
+    bytes
+}
+
+#[test]
+fn cpus_of_an_arm_machine_are_joined_by_their_processor_number() {
+    let place = |uid: u32, domain: u32, flags: u32| {
+        [&[3, 18][..], &domain.to_le_bytes(), &uid.to_le_bytes(), &flags.to_le_bytes(), &[0; 4]].concat()
+    };
+    let count = if cfg!(miri) { 70 } else { 150 };
+    let giccs: Vec<_> = (0..count).map(|uid| gicc(uid, u64::from(uid) << 8, u32::from(uid != 9))).collect();
+    let mut places: Vec<_> = (0..count).rev().map(|uid| place(uid, uid % 3, u32::from(uid != 5))).collect();
+    places.push(place(4711, 0, 1));
+    let recorder = Machine::new(&[madt(&giccs), srat(3, &places)]).describe();
+    assert_eq!(recorder.cpus.len(), giccs.len() - 1);
+    let mut joined: Vec<_> = recorder.cpu_affinities.iter().map(|cpu| (cpu.hardware_id, cpu.domain)).collect();
+    joined.sort_unstable();
+    let expected: Vec<_> =
+        (0..count).filter(|uid| ![5, 9].contains(uid)).map(|uid| (u64::from(uid) << 8, uid % 3)).collect();
+    assert_eq!(joined, expected);
+    let unknown: Vec<_> = recorder.problems().iter().map(|&(_, problem)| problem).collect();
+    let processor = |value| Problem::Value { what: "the processor", value };
+    assert_eq!(unknown, [processor(9), processor(4711)]);
+}
+
+#[test]
+fn a_cpu_is_there_or_parked_or_comes_later() {
+    let parked = |protocol: u32, mailbox: u64| {
+        let mut bytes = gicc(2, 2, 1);
+        bytes[16..20].copy_from_slice(&protocol.to_le_bytes());
+        bytes[24..32].copy_from_slice(&mailbox.to_le_bytes());
+        bytes
+    };
+    let entries = [
+        gicc(0, 0, 1),
+        gicc(1, 1, 8),
+        gicc(1, 1, 2),
+        gicc(1, 1, 0),
+        parked(1, 0x8000_0000),
+        parked(1, 0),
+        parked(0, 5),
+    ];
+    let recorder = Machine::new(&[madt(&entries)]).describe();
+    let starts: Vec<_> = recorder.cpus.iter().map(|cpu| cpu.start).collect();
+    let parked = StartMethod::Parked { mailbox: PhysAddr::new(0x8000_0000) };
+    use StartMethod::{Plugged, Unstated};
+    assert_eq!(starts, [Unstated, Plugged, parked, Unstated, Unstated]);
+}
+
+/// A node with so many bytes behind its fixed part, in which the limit stands at `at`.
+fn node(kind: u8, revision: u8, length: usize, at: usize, bits: u8) -> Vec<u8> {
+    let mut bytes = vec![0; length];
+    (bytes[0], bytes[3]) = (kind, revision);
+    bytes[1..3].copy_from_slice(&(length as u16).to_le_bytes());
+    if at > 0 {
+        bytes[at] = bits;
+    }
+    bytes
+}
+
+fn named_component(bits: u8) -> Vec<u8> {
+    node(1, 2, 36, 28, bits)
+}
+
+fn root_complex(revision: u8, bits: u8) -> Vec<u8> {
+    node(2, revision, 36, 32, bits)
+}
+
+fn iort(count: u32, nodes: &[Vec<u8>]) -> Vec<u8> {
+    let fixed = [count, 48, 0].map(u32::to_le_bytes).concat();
+    table("IORT", 0, &[fixed, nodes.concat()].concat())
+}
+
+#[test]
+fn devices_that_drive_fewer_bits_limit_dma() {
+    let its = node(0, 1, 24, 0, 0);
+    let nodes =
+        [its, named_component(44), root_complex(1, 32), root_complex(0, 20), named_component(0), named_component(64)];
+    let recorder = Machine::new(&[iort(6, &nodes)]).describe();
+    let source = |entry| Source::entry(Name::Iort, entry);
+    let limit = |bits: u32, entry| DmaLimit { end: PhysAddr::new(1 << bits), source: source(entry) };
+    assert_eq!(recorder.dma_limits, [limit(44, 1), limit(32, 2)]);
+    assert!(recorder.warnings.is_empty());
+    // Fewer nodes are counted than there are.
+    assert_eq!(Machine::new(&[iort(2, &nodes)]).describe().dma_limits, [limit(44, 1)]);
+}
+
+#[test]
+fn a_node_that_cannot_be_ends_its_table() {
+    for (length, stated) in [(0u16, 0), (15, 15), (28, 28), (37, 37), (u16::MAX, 0xffff)] {
+        let mut bad = named_component(20);
+        bad[1..3].copy_from_slice(&length.to_le_bytes());
+        let recorder = Machine::new(&[iort(2, &[named_component(40), bad])]).describe();
+        assert_eq!(recorder.dma_limits.len(), 1, "{length}");
+        assert_eq!(recorder.problems(), [(Some(1), Problem::Length { stated })]);
+    }
+    // More nodes are counted than there are, as many as can be counted.
+    let recorder = Machine::new(&[iort(u32::MAX, &[named_component(40)])]).describe();
+    assert_eq!(recorder.problems(), [(Some(1), Problem::Length { stated: 0 })]);
+    assert_eq!(
+        Machine::new(&[table("IORT", 0, &[0; 11])]).describe().problems(),
+        [(None, Problem::Length { stated: 47 })]
+    );
+    // The first one begins in the fixed part, or behind the end.
+    for offset in [0u32, 47, 1000, u32::MAX] {
+        let mut bytes = iort(1, &[named_component(40)]);
+        bytes[40..44].copy_from_slice(&offset.to_le_bytes());
+        seal(&mut bytes, 9);
+        let recorder = Machine::new(&[bytes]).describe();
+        assert_eq!((recorder.dma_limits.len(), recorder.warnings.len()), (0, 1), "{offset}");
+    }
+}
+
+#[test]
+fn psci_is_a_flag_of_a_machine_of_reduced_hardware() {
+    let fadt = |flags: u32, arm: u16| {
+        let mut bytes = table("FACP", 6, &[0; 240]);
+        bytes[112..116].copy_from_slice(&flags.to_le_bytes());
+        bytes[129..131].copy_from_slice(&arm.to_le_bytes());
+        seal(&mut bytes, 9);
+        let machine = Machine::new(&[bytes]);
+        with(&machine.pieces(), |rsdp, image| (psci(rsdp, image), power_off(rsdp, image).off))
+    };
+    const REDUCED: u32 = 1 << 20;
+    let is = |conduit| (Some(conduit), Some(Off::Psci(conduit)));
+    assert_eq!(fadt(REDUCED, 1), is(Conduit::Smc));
+    assert_eq!(fadt(REDUCED, 3), is(Conduit::Hvc));
+    assert_eq!(fadt(REDUCED, 2), (None, None));
+    assert_eq!(fadt(0, 3), (None, None));
+}
