@@ -21,6 +21,7 @@ use mm::paging::{Access, Mapping, MemoryType};
 use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
 use platform::handover::BootInfo;
+use platform::reserve::Reserved;
 
 /// Bytes of the early window beside what grows with the description: the first page tables, and tables of a fixed size.
 const SLACK: u64 = 1 << 20;
@@ -122,7 +123,7 @@ pub(crate) fn resources(machine: &MachineMemory<'_>, zones: &mut Zones<Native>) 
 }
 
 /// Linux's lines about what there is and where it went, and which model holds the records.
-pub(crate) fn memory_line(mm: &Mm) {
+pub(crate) fn memory_line(mm: &Mm, reserved: &Reserved) {
     let kib = |bytes: u64| bytes >> 10;
     let section = |name: &str| {
         entry::image().iter().filter(|section| section.name == name).map(|section| section.phys.size()).sum::<u64>()
@@ -134,14 +135,15 @@ pub(crate) fn memory_line(mm: &Mm) {
     }
     info!(
         "Memory: {}K/{}K available ({}K kernel code, {}K rwdata, {}K rodata, 0K init, {}K bss, {}K reserved, \
-         0K cma-reserved)",
+         {}K cma-reserved)",
         kib(free),
         kib(present),
         kib(section("text")),
         kib(section("data")),
         kib(section("rodata")),
         kib(section("bss")),
-        kib(present - free)
+        kib((present - free).saturating_sub(reserved.cma_bytes)),
+        kib(reserved.cma_bytes)
     );
     let topology = mm.pages.nodes();
     info!(

@@ -14,7 +14,7 @@ use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
-use core::fmt::Display;
+use core::fmt::{Display, Write};
 use mm::memblock::Memblock;
 use platform::bring_up::{self, Listener, Plan};
 use platform::handover::BootInfo;
@@ -39,6 +39,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     parse_levels(&boot);
     info!("Tessera {} on {}", env!("CARGO_PKG_VERSION"), arch::NAME);
     info!("Command line: {}", boot.cmdline.as_str());
+    name_unknown(&boot);
 
     if discover::print_map(&boot, &mut early, &mut BootText::default()).is_err() {
         warn!("the firmware's memory map could not be printed as a whole");
@@ -50,26 +51,31 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
     unsafe { memblock.set_mapped(window) };
     let options = Options::read(&boot.cmdline, &mut |item, why| warn!("command line: {item}: {why}"));
+    memblock.set_listener(log::memblock_event, options.memblock.tell());
     let plan = Plan { rules: discover::RULES, machine: &machine, options: &options, reach: describe::reach() };
     let listener = &mut Listener { text: &mut BootText::default(), warn: &mut warning };
-    or_stop(bring_up::memory(&plan, &mut memblock, listener));
+    let pools = or_stop(bring_up::memory(&plan, &mut memblock, listener));
     let mut nodes = or_stop(bring_up::nodes(&plan, memblock, listener));
+
+    // Data of each node, and what the command line wants kept: where Linux has it, so before any table of ours.
+    or_stop(bring_up::node_data(&mut nodes, Pages::NODE_DATA_BYTES, listener));
+    let mut reserved = or_stop(bring_up::reserve(&plan, pools, &mut nodes, listener));
 
     // Final tables: all RAM in the direct map, the image with W^X, the fixmap.
     let tables = tables::build(nodes.memblock_mut());
 
-    // Data of each node, and zones.
-    or_stop(bring_up::node_data(&mut nodes, Pages::NODE_DATA_BYTES, listener));
+    // Zones, and large pages.
     let mut zones = or_stop(bring_up::zones(&plan, nodes, LAYOUT.struct_page_bytes, listener));
+    or_stop(bring_up::huge_pages(&plan, &mut reserved, &mut zones, LAYOUT.struct_page_bytes, listener));
     let resources = or_stop(describe::resources(&machine, &mut zones));
 
     // Memory map, page allocator, slab: memblock ends here.
     // SAFETY: `tables::build` has activated these tables, and only the fixmap changes besides, which has its own.
     let mm = or_stop(unsafe { Mm::new(zones, tables, &LAYOUT) });
     let mm = MM.call_once(|| mm);
-    describe::memory_line(mm);
+    describe::memory_line(mm, &reserved);
 
-    ready(System { boot, machine, resources, mm })
+    ready(System { boot, machine, reserved, resources, mm })
 }
 
 /// Bring-up is done: tests when they are asked for, commands when they are given, the prompt.
@@ -92,6 +98,20 @@ fn or_stop<T, E: Display>(result: Result<T, E>) -> T {
         Ok(value) => value,
         Err(error) => stop(format_args!("{error}")),
     }
+}
+
+/// Says once what of the command line means nothing here.
+fn name_unknown(boot: &BootInfo) {
+    if boot.cmdline.unknown().next().is_none() {
+        return;
+    }
+    let mut text = BootText::default();
+    // The log takes everything.
+    let _ = text.write_str("Unknown kernel command line parameters \"");
+    for (number, item) in boot.cmdline.unknown().enumerate() {
+        let _ = write!(text, "{}{item}", if number == 0 { "" } else { " " });
+    }
+    let _ = text.write_str("\": they mean nothing here.\n");
 }
 
 fn parse_levels(boot: &BootInfo) {

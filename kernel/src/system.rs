@@ -5,6 +5,7 @@ use arch::Native;
 use mm::machine::MachineMemory;
 use mm::page_alloc::PageAllocator;
 use platform::handover::BootInfo;
+use platform::reserve::Reserved;
 
 /// Where the records of frames lie: in an array of virtual space.
 #[cfg(not(feature = "flat"))]
@@ -27,6 +28,8 @@ pub(crate) struct System {
     pub(crate) boot: BootInfo<'static>,
     /// What the firmware said of memory.
     pub(crate) machine: MachineMemory<'static>,
+    /// What was kept of memory before the page allocator took it over.
+    pub(crate) reserved: Reserved,
     /// Who lives where in physical address space.
     pub(crate) resources: Resources,
     /// The memory manager.

@@ -1,18 +1,20 @@
 //! From what the firmware said to zones: the stages that need no hardware.
 //!
 //! `kernel` calls them on the machine that it runs on, `cargo xtask simulate` on machines that are not there; nothing
-//! here knows which. The order is that of the functions below: [`memory`], [`nodes`], [`node_data`], [`zones`]. Between them the
-//! kernel builds its page tables. Linux: `setup_arch`, `arm64_memblock_init`, `free_area_init`.
+//! here knows which. The order is that of the functions below: [`memory`], [`nodes`], [`node_data`], [`reserve`],
+//! [`zones`], [`huge_pages`]. After [`reserve`] the kernel builds its page tables. Linux: `setup_arch`,
+//! `arm64_memblock_init`, `bootmem_init`, `free_area_init`.
 
 use crate::options::Options;
+use crate::reserve::{self, Pools, Reserved};
 use core::fmt;
-use mm::addr::PhysRange;
+use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{MachineMemory, Rules, Warning};
 use mm::memblock::{Memblock, MemblockError, RegionFlags};
 use mm::numa::{Nodes, NumaError, NumaPolicy};
 use mm::view::boot;
-use mm::zone::{Amount, ZoneError, ZoneLimits, Zones};
+use mm::zone::{Amount, ZoneError, ZoneKind, ZoneLimits, Zones};
 
 /// What is known before the first stage.
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +81,8 @@ impl From<ZoneError> for BringUpError {
     }
 }
 
-/// Fills `memblock` with the memory that there is and that may be used, and with everything that somebody holds.
+/// Fills `memblock` with the memory that there is and that may be used, and with everything that somebody holds or wants
+/// held. Returns the firmware's pools of contiguous memory.
 ///
 /// # Errors
 /// There is no memory, or too little of it to keep its own description.
@@ -87,8 +90,9 @@ pub fn memory<A: PhysMap + PageFormat>(
     plan: &Plan<'_>,
     memblock: &mut Memblock<A>,
     listener: &mut Listener<'_>,
-) -> Result<(), BringUpError> {
+) -> Result<Pools, BringUpError> {
     memblock.populate(plan.machine, listener.warn)?;
+    reserve::restrict(plan, memblock, listener)?;
     memblock.limit(plan.reach, plan.machine, listener.warn)?;
     if plan.options.movable.kernelcore != Some(Amount::Mirror) {
         // Unless the kernel is to keep to mirrored memory, it is memory like any other.
@@ -97,7 +101,7 @@ pub fn memory<A: PhysMap + PageFormat>(
     if memblock.memory_size() == 0 {
         return Err(BringUpError::NoMemory);
     }
-    Ok(())
+    Ok(reserve::grant_wishes(plan, memblock, listener)?)
 }
 
 /// Puts all memory on nodes.
@@ -125,6 +129,41 @@ pub fn node_data<A: PhysMap + PageFormat>(
     Ok(nodes.place_data(bytes, listener.text)?)
 }
 
+/// Keeps contiguous memory beside the firmware's `pools`, and memory for a crash kernel. To be called before the final
+/// page tables are made, so that these do not lie where Linux has what is kept.
+///
+/// # Errors
+/// A range cannot be booked. That nothing fits is no error: the log says so.
+pub fn reserve<A: PhysMap + PageFormat>(
+    plan: &Plan<'_>,
+    pools: Pools,
+    nodes: &mut Nodes<A>,
+    listener: &mut Listener<'_>,
+) -> Result<Reserved, BringUpError> {
+    let memory = nodes.memblock().memory().span();
+    let dma_end = match plan.rules {
+        // Whatever a driver can want: the old limits are its own affair.
+        Rules::X86 => memory.end(),
+        Rules::Arm64 => end_of_dma::<A>(zone_limits::<A>(plan, memory), memory),
+    };
+    Ok(reserve::early(plan, pools, nodes, dma_end, listener)?)
+}
+
+/// Where the DMA zone ends.
+fn end_of_dma<A: PageFormat>(limits: ZoneLimits, memory: PhysRange) -> PhysAddr {
+    let ranges = limits.resolve(PfnRange::inside(memory, A::PAGE_SHIFT), A::PAGE_SHIFT);
+    let dma = ranges.get(ZoneKind::Dma.index()).copied().unwrap_or_default();
+    dma.end().address(A::PAGE_SHIFT)
+}
+
+/// Where kinds of zones end on a machine whose memory spans `memory`.
+fn zone_limits<A: PageFormat>(plan: &Plan<'_>, memory: PhysRange) -> ZoneLimits {
+    match plan.rules {
+        Rules::X86 => ZoneLimits::x86(A::PAGE_SHIFT),
+        Rules::Arm64 => ZoneLimits::arm64(memory, plan.machine.dma_limit.map(|limit| limit.end)),
+    }
+}
+
 /// Cuts nodes into zones and orders them; a memory map will take `struct_page_bytes` a page.
 ///
 /// # Errors
@@ -135,16 +174,26 @@ pub fn zones<A: PhysMap + PageFormat>(
     struct_page_bytes: u64,
     listener: &mut Listener<'_>,
 ) -> Result<Zones<A>, BringUpError> {
-    let ram = nodes.memblock().memory().span();
-    let limits = match plan.rules {
-        Rules::X86 => ZoneLimits::x86(A::PAGE_SHIFT),
-        Rules::Arm64 => ZoneLimits::arm64(ram, plan.machine.dma_limit.map(|limit| limit.end)),
-    };
+    let limits = zone_limits::<A>(plan, nodes.memblock().memory().span());
     let mut zones = Zones::lay_out(nodes, limits, plan.options.movable)?;
     zones.build_zonelists()?;
     // Text that cannot be written is no reason to stop.
     let _ = zone_text(plan, &zones, struct_page_bytes, listener.text);
     Ok(zones)
+}
+
+/// Sets large pages aside, and adds them to what was `reserved`.
+///
+/// # Errors
+/// A range cannot be booked. That there is not room for all is no error: the log says so.
+pub fn huge_pages<A: PhysMap + PageFormat>(
+    plan: &Plan<'_>,
+    reserved: &mut Reserved,
+    zones: &mut Zones<A>,
+    struct_page_bytes: u64,
+    listener: &mut Listener<'_>,
+) -> Result<(), BringUpError> {
+    Ok(reserve::late(plan, reserved, zones, struct_page_bytes, listener)?)
 }
 
 fn zone_text<A: PhysMap + PageFormat>(

@@ -55,7 +55,8 @@ fn help(_: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn meminfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
-    Ok(view::meminfo(&mut Output, monitor.system.mm, &LAYOUT)?)
+    let system = monitor.system;
+    Ok(view::meminfo(&mut Output, system.mm, &LAYOUT, &system.reserved.set_aside())?)
 }
 
 fn zoneinfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
@@ -129,13 +130,14 @@ fn verify(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 fn cmdline(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
     let line = &monitor.system.boot.cmdline;
     writeln!(Output, "{}", line.as_str())?;
+    writeln!(Output, "known parameters (* is given):")?;
+    for parameter in platform::cmdline::PARAMETERS {
+        let given = if line.has(parameter.name) { '*' } else { ' ' };
+        writeln!(Output, "{given} {}{}", parameter.name, parameter.value)?;
+        writeln!(Output, "      {}", parameter.help)?;
+    }
     for item in line.unknown() {
         writeln!(Output, "  {item}: means nothing here")?;
-    }
-    writeln!(Output, "known parameters:")?;
-    for parameter in platform::cmdline::PARAMETERS {
-        writeln!(Output, "  {}{}", parameter.name, parameter.value)?;
-        writeln!(Output, "      {}", parameter.help)?;
     }
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! `/proc/meminfo`: totals in KiB.
 //!
-//! Linux: `meminfo_proc_show`.
+//! What was set aside at boot is not in `MemTotal`, other than in Linux, where the page allocator lends contiguous memory
+//! out and counts large pages as its own. Linux: `meminfo_proc_show`, `hugetlb_report_meminfo`.
 
 #![forbid(unsafe_code)]
 
@@ -10,11 +11,29 @@ use crate::layout::Layout;
 use crate::model::MemoryModel;
 use core::fmt::{self, Write};
 
+/// Memory that the page allocator never gets.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct SetAside {
+    /// Contiguous memory for devices. Nobody has taken any of it yet.
+    pub cma_bytes: u64,
+    /// Bytes of a large page of the default size.
+    pub huge_page_bytes: u64,
+    /// Large pages of the default size.
+    pub huge_pages: u64,
+    /// Bytes of large pages of every size.
+    pub huge_bytes: u64,
+}
+
 /// Writes it.
 ///
 /// # Errors
 /// When `out` does.
-pub fn meminfo<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, mm: &Mm<A, M>, layout: &Layout) -> fmt::Result {
+pub fn meminfo<A: Arch, M: MemoryModel<A>>(
+    out: &mut dyn Write,
+    mm: &Mm<A, M>,
+    layout: &Layout,
+    aside: &SetAside,
+) -> fmt::Result {
     let kib = |pages: u64| (pages << A::PAGE_SHIFT) >> 10;
     let (mut managed, mut free, mut low_marks) = (0, 0, 0);
     for (index, _) in mm.pages.populated() {
@@ -24,7 +43,7 @@ pub fn meminfo<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, mm: &Mm<A, M>, l
         low_marks += counts.watermarks.low;
     }
     let slab = mm.slab.pages();
-    let rows: [(&str, u64); 42] = [
+    let rows: [(&str, u64); 44] = [
         ("MemTotal", kib(managed)),
         ("MemFree", kib(free)),
         // What can be had without going below the low watermarks; nothing here could be reclaimed on top.
@@ -68,15 +87,23 @@ pub fn meminfo<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, mm: &Mm<A, M>, l
         ("ShmemPmdMapped", 0),
         ("FileHugePages", 0),
         ("FilePmdMapped", 0),
+        ("CmaTotal", aside.cma_bytes >> 10),
+        ("CmaFree", aside.cma_bytes >> 10),
     ];
     for (name, value) in rows {
         writeln!(out, "{:<16}{value:>8} kB", Name(name))?;
     }
-    for name in ["HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"] {
-        writeln!(out, "{:<16}{:>8}", Name(name), 0)?;
+    let huge = [
+        ("HugePages_Total", aside.huge_pages),
+        ("HugePages_Free", aside.huge_pages),
+        ("HugePages_Rsvd", 0),
+        ("HugePages_Surp", 0),
+    ];
+    for (name, pages) in huge {
+        writeln!(out, "{:<16}{pages:>8}", Name(name))?;
     }
-    writeln!(out, "{:<16}{:>8} kB", Name("Hugepagesize"), (1u64 << (2 * A::PAGE_SHIFT - 3)) >> 10)?;
-    writeln!(out, "{:<16}{:>8} kB", Name("Hugetlb"), 0)
+    writeln!(out, "{:<16}{:>8} kB", Name("Hugepagesize"), aside.huge_page_bytes >> 10)?;
+    writeln!(out, "{:<16}{:>8} kB", Name("Hugetlb"), aside.huge_bytes >> 10)
 }
 
 /// A row's name with its colon, in a column.

@@ -18,7 +18,7 @@ mod zoneinfo;
 
 pub use buddyinfo::buddyinfo;
 pub use memblock::memblock;
-pub use meminfo::meminfo;
+pub use meminfo::{SetAside, meminfo};
 pub use numa::numa;
 pub use slabinfo::slabinfo;
 pub use why::{why, why_zones};

@@ -5,17 +5,20 @@
 
 use crate::{Description, Emulated, Machine};
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{Count, Fact, MachineSink, RegionFlags, Rules, Warning, find_window};
+use mm::machine::{Count, Fact, MachineSink, Purpose, RegionFlags, Rules, Warning, find_window};
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
 use mm::zone::{ZoneKind, Zones};
 use platform::bring_up::{self, BringUpError, Listener, Plan};
 use platform::options::Options;
+use platform::reserve::Reserved;
 
 /// Bytes of data for each node, as much as a kernel might want.
 const NODE_DATA: u64 = 0x2000;
 /// Bytes of the early window beside what grows with the facts.
 const SLACK: u64 = 1 << 20;
+/// Bytes of the record of a page, as in Linux.
+const STRUCT_PAGE: u64 = 64;
 /// What a kernel with 48 bits of virtual addresses might reach.
 const REACH: PhysRange = PhysRange::new(PhysAddr::new(0), PhysAddr::new(1 << 46));
 
@@ -28,6 +31,8 @@ pub struct Told {
     pub warnings: Vec<Warning>,
     /// What the stages printed.
     pub text: String,
+    /// What they kept of memory beside what the facts name.
+    pub reserved: Reserved,
 }
 
 /// Why memory was not brought up.
@@ -101,16 +106,20 @@ impl Told {
         let mut memblock = Memblock::new(host.handle());
         // SAFETY: the emulated machine has exactly this RAM, and nobody else uses it.
         unsafe { memblock.set_mapped(window) };
-        bring_up::memory(&plan, &mut memblock, listener)?;
+        let pools = bring_up::memory(&plan, &mut memblock, listener)?;
         check_regions(&memblock);
-        for held in machine.reservations.iter() {
+        // A pool may turn out to be none.
+        for held in machine.reservations.iter().filter(|held| held.purpose != Purpose::Contiguous) {
             assert!(memblock.free_ranges_within(held.range).next().is_none(), "{} is free", held.range);
         }
         let mut nodes = bring_up::nodes(&plan, memblock, listener)?;
         check_nodes(&nodes);
         bring_up::node_data(&mut nodes, NODE_DATA, listener)?;
-        let zones = bring_up::zones(&plan, nodes, 64, listener)?;
+        self.reserved = bring_up::reserve(&plan, pools, &mut nodes, listener)?;
+        let mut zones = bring_up::zones(&plan, nodes, STRUCT_PAGE, listener)?;
         check_zones(&zones);
+        bring_up::huge_pages(&plan, &mut self.reserved, &mut zones, STRUCT_PAGE, listener)?;
+        check_regions(zones.memblock());
         Ok(look(&zones))
     }
 

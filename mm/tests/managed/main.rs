@@ -7,3 +7,4 @@ mod page_alloc;
 mod records;
 mod slab;
 mod up;
+mod views;

@@ -27,17 +27,12 @@ struct SizeRange {
     size: u64,
 }
 
-/// How much to keep.
-#[derive(Clone, PartialEq, Eq, Debug)]
-enum Amount {
-    Bytes(u64),
-    ByRam(ArrayVec<SizeRange, MOST_RANGES>),
-}
-
 /// What a `crashkernel=` without `,high` or `,low` asks for.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct CrashKernel {
-    amount: Amount,
+    /// Bytes whatever memory there is; of no account where there are ranges.
+    bytes: u64,
+    ranges: ArrayVec<SizeRange, MOST_RANGES>,
     /// Exactly from here on; `None`: a place of the kernel's choice.
     pub at: Option<PhysAddr>,
 }
@@ -74,27 +69,26 @@ impl CrashKernel {
             Some((amount, at)) => (amount, Some(size(at).map_err(|error| error.reason())?)),
             None => (value, None),
         };
-        let amount = if amount.contains(':') {
-            Amount::ByRam(ranges(amount)?)
+        let (bytes, ranges) = if amount.contains(':') {
+            (0, ranges(amount)?)
         } else {
-            Amount::Bytes(size(amount).map_err(|error| error.reason())?)
+            (size(amount).map_err(|error| error.reason())?, ArrayVec::new())
         };
         // As in Linux 0 is no place.
-        Ok(Self { amount, at: at.filter(|at| *at > 0).map(PhysAddr::new) })
+        Ok(Self { bytes, ranges, at: at.filter(|at| *at > 0).map(PhysAddr::new) })
     }
 
     /// Bytes to keep on a machine with `ram` bytes of memory; `None` where no range holds it, or all of it is asked for.
     #[must_use]
     pub fn size(&self, ram: u64) -> Option<u64> {
-        match &self.amount {
-            Amount::Bytes(size) => Some(*size),
-            Amount::ByRam(ranges) => {
-                let ram = ram.checked_next_multiple_of(RAM_ROUNDING)?;
-                let range = ranges.iter().find(|range| range.from <= ram && ram < range.to)?;
-                (range.size < ram).then_some(range.size)
-            }
-        }
-        .filter(|size| *size > 0)
+        let size = if self.ranges.is_empty() {
+            self.bytes
+        } else {
+            let ram = ram.checked_next_multiple_of(RAM_ROUNDING)?;
+            let range = self.ranges.iter().find(|range| range.from <= ram && ram < range.to)?;
+            if range.size >= ram { 0 } else { range.size }
+        };
+        (size > 0).then_some(size)
     }
 }
 

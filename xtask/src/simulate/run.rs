@@ -128,11 +128,13 @@ fn with_pages<const SHIFT: u32>(
     unsafe { memblock.set_mapped(window) };
     let listener =
         &mut Listener { text, warn: &mut |warning: mm::machine::Warning| warnings.push(warning.to_string()) };
-    bring_up::memory(&plan, &mut memblock, listener)?;
+    let pools = bring_up::memory(&plan, &mut memblock, listener)?;
     let mut nodes = bring_up::nodes(&plan, memblock, listener)?;
     bring_up::node_data(&mut nodes, PageAllocator::<Emulated<'_, SHIFT>>::NODE_DATA_BYTES, listener)?;
+    let mut reserved = bring_up::reserve(&plan, pools, &mut nodes, listener)?;
     let struct_page_bytes = Emulated::<SHIFT>::LAYOUT.struct_page_bytes;
-    let zones = bring_up::zones(&plan, nodes, struct_page_bytes, listener)?;
+    let mut zones = bring_up::zones(&plan, nodes, struct_page_bytes, listener)?;
+    bring_up::huge_pages(&plan, &mut reserved, &mut zones, struct_page_bytes, listener)?;
     visitor.visit(&machine, &zones);
     Ok(())
 }

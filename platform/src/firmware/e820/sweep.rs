@@ -24,6 +24,8 @@ pub(super) struct Span {
     pub(super) flags: RegionFlags,
     /// Who made its first byte what it is.
     pub(super) source: Source,
+    /// Whether a border that its type may keep is at its start.
+    has_border: bool,
 }
 
 /// Which neighbours of one type become one.
@@ -42,7 +44,7 @@ pub(super) fn spans(steps: &Steps<'_>, read: &mut dyn PhysRead, join: Join, each
     let mut known = 0;
     loop {
         let points = lowest_points(steps, read, from);
-        turn(steps, read, &points, known, &mut |span, border| merge.add(span, border));
+        turn(steps, read, &points, known, &mut |span| merge.add(span));
         match points.as_slice() {
             // The last gap is looked at again, for the border behind it.
             [.., last, _] if points.is_full() && *last > from => from = *last,
@@ -107,15 +109,8 @@ fn gaps_of(points: &[PhysAddr], range: PhysRange) -> core::ops::Range<usize> {
     place(range.start()).min(last)..last
 }
 
-/// Shows `each` gap between neighbours of `points` but the first `known` ones, where some type holds it; and whether a
-/// border that a type may keep is at its start.
-fn turn(
-    steps: &Steps<'_>,
-    read: &mut dyn PhysRead,
-    points: &[PhysAddr],
-    known: usize,
-    each: &mut dyn FnMut(Span, bool),
-) {
+/// Shows `each` gap between neighbours of `points` but the first `known` ones, where some type holds it.
+fn turn(steps: &Steps<'_>, read: &mut dyn PhysRead, points: &[PhysAddr], known: usize, each: &mut dyn FnMut(Span)) {
     let mut firmware = [None::<(Kind, u32)>; POINTS];
     let mut flags = [RegionFlags::empty(); POINTS];
     let mut borders = [false; POINTS];
@@ -158,7 +153,7 @@ fn turn(
         if let (&[start, end], Some(Layer { kind, source, lineage })) = (ends, top)
             && gap >= known
         {
-            each(Span { range: PhysRange::new(start, end), kind, flags, source }, before != Some(lineage));
+            each(Span { range: PhysRange::new(start, end), kind, flags, source, has_border: before != Some(lineage) });
         }
         before = top.map(|top| top.lineage);
     }
@@ -187,9 +182,9 @@ struct Merge<'e> {
 }
 
 impl Merge<'_> {
-    fn add(&mut self, span: Span, border: bool) {
+    fn add(&mut self, span: Span) {
         match &mut self.pending {
-            Some(before) if self.join.joins(before, &span) && !(border && span.kind.keeps_borders()) => {
+            Some(before) if self.join.joins(before, &span) => {
                 before.range = PhysRange::new(before.range.start(), span.range.end());
             }
             _ => {
@@ -209,7 +204,8 @@ impl Merge<'_> {
 impl Join {
     fn joins(self, before: &Span, span: &Span) -> bool {
         let alike = before.range.end() == span.range.start() && before.kind == span.kind;
+        let apart = span.has_border && span.kind.keeps_borders();
         let same_source = before.source.table == span.source.table && before.flags == span.flags;
-        alike && (self == Self::AnySource || same_source)
+        alike && !apart && (self == Self::AnySource || same_source)
     }
 }
