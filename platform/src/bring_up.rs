@@ -91,6 +91,7 @@ pub fn memory<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     listener: &mut Listener<'_>,
 ) -> Result<Pools, BringUpError> {
+    memblock.set_movable_node(plan.options.movable.movable_node);
     memblock.populate(plan.machine, listener.warn)?;
     reserve::restrict(plan, memblock, listener)?;
     memblock.limit(plan.reach, plan.machine, listener.warn)?;
