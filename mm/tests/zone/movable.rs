@@ -1,6 +1,7 @@
 //! Movable zones: the kernel's core against counting page by page, mirrored memory, memory that can go.
 
 use crate::facts::{Facts, Machine};
+use crate::ram::Ram;
 use crate::{LONGEST, text_of, zones};
 use mm::addr::{NodeId, Pfn};
 use mm::memblock::RegionFlags;
@@ -270,4 +271,28 @@ proptest! {
         let expected = if need == 0 { vec![None; order.len()] } else { core_model(&memory, order.len(), usable, need) };
         prop_assert_eq!(found, expected);
     }
+}
+
+/// Many nodes that interleave in pieces of 512 MiB, with half of their memory Movable.
+#[test]
+#[cfg_attr(miri, ignore = "takes long, and touches no memory but tables")]
+fn many_nodes_in_many_pieces() {
+    const NODES: u64 = 200;
+    let mut description = "arch x86\nbank 0x0 0x7fffffff usable\nsrat 0 0x0 0x7fffffff\nkernelcore 50%\n".to_owned();
+    for at in 0..NODES * 8 {
+        let (start, node) = ((4 << 30) + (at << 29), at % NODES);
+        let last = start + (1 << 29) - 1;
+        description += &format!("bank {start:#x} {last:#x} usable\nsrat {node} {start:#x} {last:#x}\n");
+    }
+    let mut machine = Facts::parse(&description).machine;
+    let ram = Ram::new(64 << 20, 8 << 20);
+    let zones = zones(&mut machine, &ram);
+    assert_eq!(zones.nodes().node_count() as u64, NODES);
+    assert_eq!(zones.fallback_order(NodeId::new(199)).len() as u64, NODES);
+    let (mut movable, mut kernel) = (0, 0);
+    for zone in zones.spans() {
+        *if zone.kind == ZoneKind::Movable { &mut movable } else { &mut kernel } += zone.present;
+    }
+    // The kernel has its half, and what starts were moved up.
+    assert!((0..NODES * 1024).contains(&(kernel - movable)), "{kernel} {movable}");
 }
