@@ -69,10 +69,11 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             }
         }
         for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable && !bank.flags.is_empty()) {
-            self.mark(bank.range, bank.flags)?;
+            // Of a page that two banks share nothing special is known.
+            self.mark(bank.range.shrink_to(A::PAGE_SIZE), bank.flags)?;
         }
         for image in kernel_ranges(machine) {
-            self.clear(image, RegionFlags::NOMAP)?;
+            self.clear(image.expand_to(A::PAGE_SIZE), RegionFlags::NOMAP)?;
         }
         Ok(())
     }

@@ -15,6 +15,8 @@
 //!
 //! Linux: `early_param` and `__setup` all over `mm/`, `kernel/` and `arch/*/mm`.
 
+pub mod size;
+
 mod cma;
 mod crash;
 mod huge;
@@ -24,8 +26,6 @@ mod numa;
 pub use cma::{CmaArea, CmaOption, CmaPlace};
 pub use crash::{CrashKernel, CrashOption};
 pub use huge::{HugeOption, HugeRequest};
-
-pub mod size;
 
 use crate::cmdline::Cmdline;
 use mm::memblock::Tell;
