@@ -51,9 +51,6 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             }
         }
         self.trim(A::PAGE_SIZE);
-        for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable && !bank.flags.is_empty()) {
-            self.mark(bank.range.shrink_to(A::PAGE_SIZE), bank.flags)?;
-        }
         for reservation in machine.reservations.iter() {
             let conflict = |place: PhysRange| either(place, reservation.range, &withheld);
             let flags = if reservation.purpose == Purpose::Temporary { TEMPORARY } else { 0 };
