@@ -293,6 +293,6 @@ fn many_nodes_in_many_pieces() {
     for zone in zones.spans() {
         *if zone.kind == ZoneKind::Movable { &mut movable } else { &mut kernel } += zone.present;
     }
-    // The kernel has its half, and what starts were moved up.
-    assert!((0..NODES * 1024).contains(&(kernel - movable)), "{kernel} {movable}");
+    // The kernel has its half, and what starts were moved up: less than 1024 pages a node, which Movable lacks.
+    assert!((0..NODES * 2048).contains(&(kernel - movable)), "{kernel} {movable}");
 }
