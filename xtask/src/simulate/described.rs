@@ -14,13 +14,13 @@ pub(super) struct Described {
     /// Banks of RAM.
     pub(super) usable_banks: usize,
     /// Ranges that somebody holds or wants held.
-    reservations: usize,
+    pub(super) reservations: usize,
     /// Those of them that are pools of contiguous memory.
-    contiguous: usize,
+    pub(super) contiguous: usize,
     affinities: usize,
     cpus: usize,
     /// The console that the device tree names, if it is one that the kernel can drive.
-    console: Option<String>,
+    pub(super) console: Option<String>,
 }
 
 impl Described {

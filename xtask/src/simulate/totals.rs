@@ -1,0 +1,93 @@
+//! How many of many machines say what: `--format totals`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::Object;
+
+/// Files, by what they say.
+#[derive(Default, PartialEq, Debug)]
+pub(super) struct Totals {
+    files: usize,
+    /// Brought up to zonelists.
+    up: usize,
+    /// With at least one bank of RAM.
+    memory: usize,
+    /// With ranges that somebody holds or wants held.
+    reservations: usize,
+    /// With a pool of contiguous memory.
+    contiguous: usize,
+    /// With a warning.
+    warned: usize,
+    /// By kind; none that the kernel can drive comes first.
+    consoles: BTreeMap<Option<String>, usize>,
+    /// Why files did not come up.
+    errors: BTreeMap<String, usize>,
+}
+
+impl Totals {
+    pub(super) fn of(objects: &[Object]) -> Self {
+        let mut totals = Self { files: objects.len(), ..Self::default() };
+        for object in objects {
+            let described = &object.described;
+            totals.up += usize::from(object.error.is_none());
+            totals.memory += usize::from(described.usable_banks > 0);
+            totals.reservations += usize::from(described.reservations > 0);
+            totals.contiguous += usize::from(described.contiguous > 0);
+            totals.warned += usize::from(!object.warnings.is_empty());
+            *totals.consoles.entry(described.console.clone()).or_default() += 1;
+            if let Some(error) = &object.error {
+                *totals.errors.entry(error.clone()).or_default() += 1;
+            }
+        }
+        totals
+    }
+}
+
+impl fmt::Display for Totals {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>6} files", self.files)?;
+        writeln!(f, "{:>6} brought up to zonelists", self.up)?;
+        writeln!(f, "{:>6} say where memory is", self.memory)?;
+        writeln!(f, "{:>6} hold or want ranges of it", self.reservations)?;
+        writeln!(f, "{:>6} have a pool of contiguous memory", self.contiguous)?;
+        writeln!(f, "{:>6} have something odd", self.warned)?;
+        for (console, count) in &self.consoles {
+            match console {
+                Some(kind) => writeln!(f, "{count:>6} name a console of the kind {kind}")?,
+                None => writeln!(f, "{count:>6} name no console that is known")?,
+            }
+        }
+        self.errors.iter().try_for_each(|(error, count)| writeln!(f, "{count:>6} did not come up: {error}"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::described::Described;
+    use super::*;
+
+    fn described(console: Option<&str>) -> Described {
+        let mut described = Described::default();
+        (described.console, described.contiguous) = (console.map(str::to_owned), 1);
+        described
+    }
+
+    #[test]
+    fn what_files_say_is_counted() {
+        let object = |console: Option<&str>, error: Option<&str>| Object {
+            schema: 1,
+            config: String::new(),
+            file: String::new(),
+            described: described(console),
+            summary: None,
+            error: error.map(str::to_owned),
+            warnings: Vec::new(),
+        };
+        let objects = [object(Some("pl011"), None), object(None, Some("no memory")), object(None, Some("no memory"))];
+        let totals = Totals::of(&objects);
+        assert_eq!((totals.files, totals.up, totals.memory, totals.contiguous), (3, 1, 0, 3));
+        assert!(totals.to_string().ends_with("     2 did not come up: no memory\n"), "{totals}");
+        assert!(totals.to_string().contains("     1 name a console of the kind pl011\n"), "{totals}");
+    }
+}
