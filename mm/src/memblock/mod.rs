@@ -29,7 +29,7 @@ mod slice;
 mod table;
 
 pub use alloc::{NodeWish, OutOfMemory, Request};
-pub use event::{Contents, Event, Tell};
+pub use event::{Contents, Event, Listener, Tell};
 pub use free::{FreeRange, FreeRanges};
 pub use record::Record;
 pub use region::{Frames, Region, RegionIter, Regions};
@@ -111,9 +111,6 @@ impl fmt::Display for MemblockError {
 }
 
 impl core::error::Error for MemblockError {}
-
-/// Who hears of changes.
-type Listener<A> = fn(A, Event);
 
 /// Memory and what is reserved of it.
 pub struct Memblock<A> {

@@ -202,6 +202,8 @@ impl<'a> Regions<'a> {
     pub fn overlapping(&self, range: PhysRange) -> Self {
         let from = self.entries.partition_point(|entry| entry.end <= range.start());
         let to = self.entries.partition_point(|entry| entry.start < range.end());
+        // An empty range inside a region lies behind its start and before its end, yet shares no byte with it.
+        let to = if range.is_empty() { from } else { to };
         Self { entries: self.entries.get(from..to).unwrap_or_default(), owners: self.owners }
     }
 

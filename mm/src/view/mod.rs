@@ -17,7 +17,7 @@ mod why;
 mod zoneinfo;
 
 pub use buddyinfo::buddyinfo;
-pub use memblock::memblock;
+pub use memblock::{memblock, memblock_regions};
 pub use meminfo::{SetAside, meminfo};
 pub use numa::numa;
 pub use slabinfo::slabinfo;
