@@ -21,6 +21,8 @@ pub(super) struct Described {
     cpus: usize,
     /// The console that the device tree names, if it is one that the kernel can drive.
     pub(super) console: Option<String>,
+    /// What the console that the device tree names is compatible with, driven or not.
+    pub(super) console_compatible: Option<String>,
 }
 
 impl Described {
@@ -28,6 +30,7 @@ impl Described {
     pub(super) fn note(&mut self, tables: &Tables<'_>) {
         if let TableMap::Tree(tree) = &tables.map {
             self.console = tree.stdout().map(|console| format!("{:?}", console.kind).to_lowercase());
+            self.console_compatible = tree.stdout_compatible().map(str::to_owned);
         }
     }
 

@@ -19,7 +19,9 @@ pub(super) struct Totals {
     contiguous: usize,
     /// With a warning.
     warned: usize,
-    /// By kind; none that the kernel can drive comes first.
+    /// With a console that the kernel can drive.
+    driven: usize,
+    /// By what the console is compatible with.
     consoles: BTreeMap<Option<String>, usize>,
     /// Why files did not come up.
     errors: BTreeMap<String, usize>,
@@ -35,7 +37,8 @@ impl Totals {
             totals.reservations += usize::from(described.reservations > 0);
             totals.contiguous += usize::from(described.contiguous > 0);
             totals.warned += usize::from(!object.warnings.is_empty());
-            *totals.consoles.entry(described.console.clone()).or_default() += 1;
+            totals.driven += usize::from(described.console.is_some());
+            *totals.consoles.entry(described.console_compatible.clone()).or_default() += 1;
             if let Some(error) = &object.error {
                 *totals.errors.entry(error.clone()).or_default() += 1;
             }
@@ -52,10 +55,13 @@ impl fmt::Display for Totals {
         writeln!(f, "{:>6} hold or want ranges of it", self.reservations)?;
         writeln!(f, "{:>6} have a pool of contiguous memory", self.contiguous)?;
         writeln!(f, "{:>6} have something odd", self.warned)?;
-        for (console, count) in &self.consoles {
+        writeln!(f, "{:>6} name a console that the kernel can drive", self.driven)?;
+        let mut consoles: Vec<_> = self.consoles.iter().collect();
+        consoles.sort_by_key(|&(console, count)| (std::cmp::Reverse(count), console));
+        for (console, count) in consoles {
             match console {
-                Some(kind) => writeln!(f, "{count:>6} name a console of the kind {kind}")?,
-                None => writeln!(f, "{count:>6} name no console that is known")?,
+                Some(compatible) => writeln!(f, "{count:>6} name a console like {compatible}")?,
+                None => writeln!(f, "{count:>6} name no console")?,
             }
         }
         self.errors.iter().try_for_each(|(error, count)| writeln!(f, "{count:>6} did not come up: {error}"))
@@ -69,7 +75,7 @@ mod tests {
 
     fn described(console: Option<&str>) -> Described {
         let mut described = Described::default();
-        (described.console, described.contiguous) = (console.map(str::to_owned), 1);
+        (described.console_compatible, described.contiguous) = (console.map(str::to_owned), 1);
         described
     }
 
@@ -88,6 +94,6 @@ mod tests {
         let totals = Totals::of(&objects);
         assert_eq!((totals.files, totals.up, totals.memory, totals.contiguous), (3, 1, 0, 3));
         assert!(totals.to_string().ends_with("     2 did not come up: no memory\n"), "{totals}");
-        assert!(totals.to_string().contains("     1 name a console of the kind pl011\n"), "{totals}");
+        assert!(totals.to_string().contains("     1 name a console like pl011\n"), "{totals}");
     }
 }
