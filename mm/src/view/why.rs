@@ -9,7 +9,7 @@ use crate::Mm;
 use crate::addr::{Pfn, PhysAddr};
 use crate::arch::{Arch, PageFormat, PhysMap};
 use crate::machine::{MachineMemory, MemoryKind};
-use crate::memblock::Regions;
+use crate::memblock::{RegionFlags, Regions};
 use crate::model::MemoryModel;
 use crate::model::page::PageState;
 use crate::numa::{Node, Topology};
@@ -33,7 +33,7 @@ pub fn why<A: Arch, M: MemoryModel<A>>(
     memblock(out, address, mm.record.memory(), mm.record.reserved())?;
     let Some(node) = self::node(out, address, mm.record.memory(), mm.pages.nodes(), machine)? else { return Ok(()) };
     let zones = mm.pages.zones();
-    let Some(index) = zones.zone_of(node.id, pfn) else {
+    let Some(index) = zones.zone_holding(node.id, pfn, flags(mm.record.memory(), address)) else {
         return writeln!(out, "  zone       none holds the frame");
     };
     let Some((_, span)) = mm.pages.populated().find(|(found, _)| *found == index) else {
@@ -59,13 +59,18 @@ pub fn why_zones<A: PhysMap + PageFormat>(
     let known = zones.memblock();
     memblock(out, address, known.memory(), known.reserved())?;
     let Some(node) = self::node(out, address, known.memory(), zones.nodes(), machine)? else { return Ok(()) };
-    let index = zones.zone_of(node.id, pfn);
+    let index = zones.zone_holding(node.id, pfn, flags(known.memory(), address));
     let Some(span) = index.and_then(|index| zones.span(index)) else {
         return writeln!(out, "  zone       none holds the frame");
     };
     zone(out, span, zones)?;
     let section = pfn.as_u64() >> (A::SECTION_SHIFT - A::PAGE_SHIFT);
     writeln!(out, "  section    {section}")
+}
+
+/// What is special about the memory at `address`.
+fn flags(memory: Regions<'_>, address: PhysAddr) -> RegionFlags {
+    memory.find(address).map(|region| region.flags()).unwrap_or_default()
 }
 
 /// What every table says of the address.

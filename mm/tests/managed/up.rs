@@ -9,7 +9,7 @@ use mm::model::{Discontig, Flat, MemoryModel, SparseExtreme, SparseStatic, Vmemm
 use mm::numa::{Nodes, NumaPolicy};
 use mm::page_alloc::{FreeError, PageAllocator, TakeOverError};
 use mm::paging::{BootFrames, PageTables};
-use mm::zone::{ZoneLimits, Zones};
+use mm::zone::{MovableRequest, ZoneLimits, Zones};
 use mm_testkit::{Description, Emulated, Machine};
 
 /// A memory model, whatever the machine.
@@ -83,7 +83,7 @@ fn zones_described<'m, const SHIFT: u32>(
     machine.set_root(tables.root());
     let mut text = String::new();
     let nodes = Nodes::assign(memblock, &facts, NumaPolicy::firmware(Rules::Arm64), &mut text, &mut |_| {}).unwrap();
-    let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(SHIFT)).unwrap();
+    let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(SHIFT), MovableRequest::default()).unwrap();
     zones.build_zonelists().unwrap();
     (zones, tables)
 }

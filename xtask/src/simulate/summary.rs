@@ -67,7 +67,7 @@ impl Visitor for Summary {
             let range = zones.range(kind);
             self.zone_ranges.insert(kind.name(), (!range.is_empty()).then(|| bytes(range, SHIFT)));
         }
-        for node in zones.nodes().possible() {
+        for node in zones.nodes().possible().iter() {
             self.initmem.insert(node.as_u16(), MEMORYLESS);
         }
         for node in zones.nodes().iter() {
