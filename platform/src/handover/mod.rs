@@ -17,6 +17,7 @@ use crate::firmware::e820::E820;
 use crate::firmware::fdt::{Blob, FdtError};
 use crate::power::{Conduit, PowerOff};
 use crate::read::{PhysRead, Unreadable};
+use crate::slots::MemorySlots;
 use arrayvec::ArrayVec;
 use core::fmt;
 use mm::addr::{PhysAddr, PhysRange};
@@ -168,6 +169,11 @@ impl BootInfo<'_> {
             MemoryMapSource::DeviceTree(blob) => blob.psci(),
             _ => None,
         })
+    }
+
+    /// Where the registers of memory slots are. What cannot be used goes to `warn`.
+    pub fn memory_slots(&self, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<MemorySlots> {
+        self.rsdp.and_then(|rsdp| acpi::memory_slots(rsdp, read, warn))
     }
 
     /// Asks ACPI which console it names. For when the root pointer is known.
