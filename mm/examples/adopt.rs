@@ -5,7 +5,7 @@ use mm::arch::{Cpu, IrqState, PageFormat, PhysMap};
 use mm::layout::{Layout, VirtRange};
 use mm::numa::{Nodes, NumaPolicy};
 use mm::paging::{Access, BootFrames, Entry, Level, Mapping, MemoryType, PageTables, RawMapping};
-use mm::zone::{ZoneLimits, Zones};
+use mm::zone::{MovableRequest, ZoneLimits, Zones};
 use mm::{
     Mm,
     machine::{MachineMemory, Rules},
@@ -112,7 +112,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     ROOT.get_or_init(|| tables.root());
     let (machine, text) = (MachineMemory::default(), &mut String::new());
     let nodes = Nodes::assign(memblock, &machine, NumaPolicy::firmware(Rules::Arm64), text, &mut |_| {})?;
-    let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(Host::PAGE_SHIFT))?;
+    let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(Host::PAGE_SHIFT), MovableRequest::default())?;
     zones.build_zonelists()?;
     // SAFETY: `virt_ptr` walks these tables, by `ROOT`, from now on; nothing else is mapped.
     let started = unsafe { Mm::new(zones, tables, &LAYOUT) }?;

@@ -66,7 +66,7 @@ fn domains_are_numbered_as_cpus_name_them_and_cpus_find_their_node() {
     let domains: Vec<_> = nodes.iter().map(|node| (node.id.as_u16(), node.domain, node.present)).collect();
     assert_eq!(domains, [(0, 3, 0x40000), (1, 5, 0x3ff00)]);
     let cpus: Vec<_> = nodes.cpus().iter().map(|cpu| (cpu.id.as_u32(), cpu.hardware_id, cpu.node.as_u16())).collect();
-    assert_eq!(cpus, [(0, 0, 1), (1, 8, 0), (2, 2, 0)], "a CPU that SRAT does not name is on the first node");
+    assert_eq!(cpus, [(0, 0, 1), (1, 8, 1), (2, 2, 0)], "a CPU that SRAT does not name is dealt to a node");
     assert!(printed.contains("SRAT: PXM 3 -> APIC 0x02 -> Node 0\n"));
     assert_eq!((nodes.node_count(), nodes.id_limit()), (2, 2));
 }
@@ -157,7 +157,7 @@ fn a_window_for_memory_to_come_adds_no_span_and_its_node_is_only_possible() {
     assert!(warnings.is_empty());
     assert!(printed.contains("ACPI: SRAT: Node 2 PXM 9 [mem 0x100000000-0x1ffffffff] hotplug\n"));
     assert_eq!(nodes.node_count(), 2);
-    assert_eq!(nodes.possible().collect::<Vec<_>>(), [NodeId::new(2)]);
+    assert_eq!(nodes.possible().to_string(), "0-2");
     assert_eq!(nodes.node(NodeId::new(2)), None);
     assert_eq!(nodes.id_limit(), 3);
 }
@@ -202,9 +202,7 @@ fn one_range_without_a_node_spoils_a_device_tree() {
     assert_eq!(nodes.node_count(), 1);
     assert_eq!(nodes.memblock().memory().len(), 1, "no trace of the nodes is left");
     assert_eq!(warnings.len(), 1);
-    assert!(
-        printed.starts_with("NUMA: Warning: invalid memblk node 1024 [mem 0x00000000c0000000-0x00000000c0000fff]\n")
-    );
+    assert!(printed.starts_with("NUMA: Warning: invalid memblk node 16 [mem 0x00000000c0000000-0x00000000c0000fff]\n"));
     assert!(printed.ends_with("NUMA: Faking a node at [mem 0x0000000040000000-0x00000000c0000fff]\n"));
 }
 
@@ -277,9 +275,10 @@ fn node_data_lies_on_its_node_or_on_the_nearest() {
     nodes.place_data(5000, &mut text).unwrap();
     assert_eq!(
         text,
-        "NODE_DATA(1) allocated [mem 0x7fffe000-0x7fffffff]\n\
-         NODE_DATA(2) allocated [mem 0xbfffe000-0xbfffffff]\n    NODE_DATA(2) on node 4\n\
-         NODE_DATA(4) allocated [mem 0xbfffc000-0xbfffdfff]\n"
+        "NUMA: NODE_DATA [mem 0x7fffe000-0x7fffffff]\n\
+         NUMA: Initmem setup node 2 [<memory-less node>]\n\
+         NUMA: NODE_DATA [mem 0xbfffe000-0xbfffffff]\nNUMA: NODE_DATA(2) on node 4\n\
+         NUMA: NODE_DATA [mem 0xbfffc000-0xbfffdfff]\n"
     );
     // A node that is full has its data with its nearest neighbour.
     let mut boot = Boot::new(TREE);

@@ -10,7 +10,7 @@ use mm::machine::Rules;
 use mm::memblock::Memblock;
 use mm::numa::{Nodes, NumaPolicy};
 use mm::view::boot;
-use mm::zone::{Unavailable, ZoneKind, ZoneLimits, Zones};
+use mm::zone::{MovableRequest, Unavailable, ZoneKind, ZoneLimits, Zones};
 use proptest::prelude::*;
 use ram::{Access, Ram};
 
@@ -19,8 +19,7 @@ fn zones<'r>(machine: &mut Machine, ram: &'r Ram) -> Zones<Access<'r>> {
     let (nodes, _) = machine.assign(ram, &mut |_| {});
     let limits =
         if machine.arm64 { ZoneLimits::arm64(nodes.memblock().memory().span(), None) } else { ZoneLimits::x86(12) };
-    let movable = |node| machine.movable.iter().find(|(known, _)| *known == node).map(|(_, start)| *start);
-    let mut zones = Zones::lay_out_movable(nodes, limits, &movable).unwrap();
+    let mut zones = Zones::lay_out(nodes, limits, machine.movable).unwrap();
     zones.build_zonelists().unwrap();
     zones
 }
@@ -113,7 +112,7 @@ fn lists_are_empty_before_they_are_built() {
     let mut machine = Facts::parse(machines().next().unwrap().1).machine;
     let ram = machine.window();
     let (nodes, _) = machine.assign(&ram, &mut |_| {});
-    let zones = Zones::lay_out(nodes, ZoneLimits::x86(12)).unwrap();
+    let zones = Zones::lay_out(nodes, ZoneLimits::x86(12), MovableRequest::default()).unwrap();
     assert!(zones.fallback_order(NodeId::new(0)).is_empty());
     assert!(zones.zonelist(NodeId::new(0), ZoneKind::Movable).is_empty());
 }
@@ -175,7 +174,7 @@ fn page_size<const SHIFT: u32>() -> (Vec<ZoneNumbers>, Vec<(u16, u64)>) {
     let nodes =
         Nodes::assign(memblock, &described, NumaPolicy::firmware(Rules::Arm64), &mut text, &mut |_| {}).unwrap();
     let limits = ZoneLimits::arm64(nodes.memblock().memory().span(), None);
-    let zones = Zones::lay_out(nodes, limits).unwrap();
+    let zones = Zones::lay_out(nodes, limits, MovableRequest::default()).unwrap();
     let spans = zones.spans().iter();
     let spans = spans.map(|zone| (zone.range.start().as_u64(), zone.range.count(), zone.present)).collect();
     (spans, zones.unavailable().map(|hole| (hole.node.as_u16(), hole.pages)).collect())
@@ -256,7 +255,7 @@ proptest! {
         let mut machine = Facts::parse(&description).machine;
         let ram = machine.window();
         let (nodes, _) = machine.assign(&ram, &mut |_| {});
-        let zones = Zones::lay_out(nodes, ZoneLimits::x86(12));
+        let zones = Zones::lay_out(nodes, ZoneLimits::x86(12), MovableRequest::default());
         // A window of a few pages may be too small for the tables.
         prop_assume!(zones.is_ok());
         let zones = zones.unwrap();

@@ -171,7 +171,7 @@ pub fn zones<A: PhysMap + PageFormat>(
     listener: &mut Listener<'_>,
 ) -> Result<Zones<A>, BringUpError> {
     let limits = zone_limits::<A>(plan, nodes.memblock().memory().span());
-    let mut zones = Zones::lay_out(nodes, limits)?;
+    let mut zones = Zones::lay_out(nodes, limits, plan.options.movable)?;
     zones.build_zonelists()?;
     // Text that cannot be written is no reason to stop.
     let _ = zone_text(plan, &zones, struct_page_bytes, listener.text);

@@ -7,28 +7,31 @@
 #![forbid(unsafe_code)]
 
 use super::domains::Domains;
+use super::x86::Placed;
 use super::{NumaError, whole_pages};
-use crate::addr::NodeId;
 use crate::arch::{PageFormat, PhysMap};
 use crate::machine::{MachineMemory, Plug, Problem, Source, Warning};
 use crate::memblock::{Memblock, RegionFlags};
 use core::fmt;
 
-/// Puts memory on nodes. `false` when the affinities cannot be used.
+/// The number of no node where nodes are numbered by four bits, as Linux's arm64 configurations have it.
+const NO_NODE: u16 = 16;
+
+/// Puts memory on nodes.
 pub(super) fn place_memory<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     machine: &MachineMemory<'_>,
     domains: &Domains<A>,
     text: &mut dyn fmt::Write,
     warn: &mut dyn FnMut(Warning),
-) -> Result<bool, NumaError> {
+) -> Result<Placed<A>, NumaError> {
     for affinity in machine.affinities.iter() {
         let Some(node) = domains.node(affinity.domain) else { continue };
         let found = memblock.memory().overlapping(affinity.range);
+        let other = found.iter().find(|region| region.node().is_some_and(|other| other != node));
         // A memory node is a bank too, and as such its overlap was told.
-        let told = machine.banks.iter().any(|bank| bank.source == affinity.source);
-        let other = found.iter().find(|region| !told && region.node().is_some_and(|other| other != node));
-        if let Some(region) = other {
+        let told = || machine.banks.iter().any(|bank| bank.source == affinity.source);
+        if let Some(region) = other.filter(|_| !told()) {
             let problem = Problem::Overlaps(region.range().intersection(affinity.range));
             warn(Warning { source: affinity.source, problem });
         }
@@ -38,12 +41,13 @@ pub(super) fn place_memory<A: PhysMap + PageFormat>(
             memblock.mark(pages, RegionFlags::HOTPLUG)?;
         }
     }
-    let Some(region) = memblock.memory().iter().find(|region| region.node().is_none()) else { return Ok(true) };
-    // Linux prints the number that stands for no node: its highest number of nodes.
-    let _ = writeln!(text, "NUMA: Warning: invalid memblk node {} {}", NodeId::MAX_COUNT, region.range());
+    let Some(region) = memblock.memory().iter().find(|region| region.node().is_none()) else {
+        return Ok(Placed::Firmware);
+    };
+    let _ = writeln!(text, "NUMA: Warning: invalid memblk node {NO_NODE} {}", region.range());
     if let Some(table) = machine.affinities.iter().next().map(|affinity| affinity.source.table) {
         let problem = Problem::TableIgnored("a memory range is on no node");
         warn(Warning { source: Source::whole(table), problem });
     }
-    Ok(false)
+    Ok(Placed::Rejected)
 }

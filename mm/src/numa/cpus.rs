@@ -1,13 +1,17 @@
 //! Which node each CPU is on.
 //!
-//! CPUs are numbered in the order in which the description lists them. The kernel brings the boot CPU first, wherever the
-//! firmware lists it ([`List::bring_first`](crate::machine::List::bring_first)). A CPU of which nobody says a domain goes to the first node. Costs O(n log n). Linux: `init_cpu_to_node`,
+//! CPUs are numbered in the order in which the description lists them. The kernel brings the boot CPU first, wherever
+//! the firmware lists it ([`List::bring_first`](crate::machine::List::bring_first)). CPUs of which nobody says a domain
+//! are dealt out: on x86 one after the other to the nodes with memory, CPUs with a domain counted too; on arm64 all go
+//! to the first node. Costs O(n log n). Linux: `numa_init_array`, `init_cpu_to_node`, `early_map_cpu_to_node`,
 //! `of_numa_parse_cpu_nodes`, `acpi_numa_processor_affinity_init`.
 
 #![forbid(unsafe_code)]
 
 use super::NumaError;
 use super::domains::Domains;
+use super::set::NodeSet;
+use super::x86::Emulated;
 use crate::addr::{CpuId, NodeId};
 use crate::arch::PhysMap;
 use crate::machine::{MachineMemory, Owner, Source, Table};
@@ -57,7 +61,17 @@ pub(super) fn list<A: PhysMap>(
     Ok(cpus)
 }
 
-/// Puts every CPU that is on no node on `first`.
-pub(super) fn place_rest(cpus: &mut [CpuInfo], first: NodeId) {
-    cpus.iter_mut().filter(|cpu| cpu.node == NOWHERE).for_each(|cpu| cpu.node = first);
+/// Puts every CPU that is on a node on the first emulated one that was cut from it.
+pub(super) fn emulate<A>(cpus: &mut [CpuInfo], emulated: &Emulated<A>) {
+    for cpu in cpus.iter_mut().filter(|cpu| cpu.node != NOWHERE) {
+        cpu.node = emulated.first_of(cpu.node).unwrap_or_default();
+    }
+}
+
+/// Puts every CPU that is on no node on one of `homes`, by its number.
+pub(super) fn place_rest(cpus: &mut [CpuInfo], homes: NodeSet) {
+    let turns = homes.len().max(1);
+    for (cpu, turn) in cpus.iter_mut().zip((0..turns).cycle()).filter(|(cpu, _)| cpu.node == NOWHERE) {
+        cpu.node = homes.iter().nth(turn).unwrap_or_default();
+    }
 }

@@ -8,9 +8,12 @@
 //! | file | holds |
 //! |---|---|
 //! | `domains` | firmware domain → node number |
-//! | `x86`, `arm64` | memory → node, each by its rules |
+//! | `x86`, `arm64` | memory → node, each by its rules; on x86 emulated nodes too |
 //! | `distance` | distances |
 //! | `cpus` | CPU → node |
+//! | `topology` | what stays: nodes with their states, distances, CPUs |
+//! | `set` | sets of nodes |
+//! | `text` | the lines that Linux prints meanwhile |
 //!
 //! Costs: O(n log n) in affinities and CPUs; 48 bytes a node, 32 a CPU, one byte a pair of nodes if distances are
 //! stated. Linux: `numa_init` in arch/x86/mm/numa.c and drivers/base/arch_numa.c, drivers/acpi/numa/srat.c,
@@ -22,19 +25,26 @@ mod arm64;
 mod cpus;
 mod distance;
 mod domains;
+mod set;
+mod text;
+mod topology;
 mod x86;
 
 pub use cpus::CpuInfo;
 pub use distance::{LOCAL, REMOTE};
+pub use set::NodeSet;
+pub use topology::{Node, Topology};
 
-use crate::addr::{NodeId, PfnRange, PhysAddr, PhysRange};
+use crate::addr::{NodeId, PfnRange, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
-use crate::machine::{MachineMemory, Owner, Plug, Rules, Table, Warning};
-use crate::memblock::{BootSlice, Memblock, MemblockError, NodeWish, OutOfMemory, RegionFlags, Request};
+use crate::machine::{MachineMemory, Owner, Problem, Rules, Source, Table, Warning};
+use crate::memblock::{Memblock, MemblockError, NodeWish, OutOfMemory, RegionFlags, Request};
 use core::fmt;
 use core::ops::Deref;
 use distance::Distances;
 use domains::Domains;
+use topology::{Entry, State};
+use x86::{Emulated, Placed};
 
 /// How many nodes to make of memory, whatever the firmware says (`numa=fake=`).
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -112,65 +122,18 @@ impl From<OutOfMemory> for NumaError {
     }
 }
 
-/// A node that memory or CPUs are on.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Node {
-    /// Its number.
-    pub id: NodeId,
-    /// The firmware's number for it.
-    pub domain: u32,
-    /// From its first to its last page of memory, holes and other nodes' memory inside.
-    pub span: PfnRange,
-    /// Pages of memory on it.
-    pub present: u64,
-    /// Where its data lies, once [`Nodes::place_data`] has run.
-    pub data: Option<PhysRange>,
-    /// Whether it has any memory.
-    pub has_memory: bool,
-}
-
-/// What is set up for a node.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// Its number stands between those of others.
-    Unknown,
-    /// The firmware names it, for memory that may come.
-    Possible,
-    /// It has memory, CPUs or initiators, or its firmware's word is enough (arm64).
-    Online,
-}
-
-#[derive(Clone, Copy)]
-struct Entry {
-    domain: u32,
-    state: State,
-    span: PfnRange,
-    present: u64,
-    data: PhysRange,
-}
-
-impl Entry {
-    const UNKNOWN: Self =
-        Self { domain: 0, state: State::Unknown, span: PfnRange::EMPTY, present: 0, data: PhysRange::EMPTY };
-}
-
 /// What the firmware says of nodes, when it is believed.
 struct Description<A> {
     domains: Domains<A>,
     distances: Distances<A>,
-}
-
-/// Nodes, distances and CPUs: what stays when memblock is gone.
-pub struct Topology<A> {
-    table: BootSlice<A, Entry>,
-    distances: Distances<A>,
-    cpus: BootSlice<A, CpuInfo>,
+    emulated: Option<Emulated<A>>,
 }
 
 /// The machine's nodes, and its memory, every region of which is on one. Reads like a [`Topology`].
 pub struct Nodes<A> {
     memblock: Memblock<A>,
     topology: Topology<A>,
+    rules: Rules,
 }
 
 impl<A: PhysMap + PageFormat> Nodes<A> {
@@ -191,25 +154,25 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
             return Err(NumaError::NoMemory);
         }
         let mut memblock = memblock;
+        let mut fake = wished_emulation(policy, warn);
         let described = match policy.option {
             NumaOption::Off => None,
-            NumaOption::Firmware | NumaOption::Fake(_) => Self::described(&mut memblock, machine, rules, text, warn)?,
+            _ => Self::described(&mut memblock, machine, rules, &mut fake, text, warn)?,
         };
-        let (domains, distances) = match described {
-            Some(description) => (Some(description.domains), description.distances),
-            None => {
-                memblock.clear_nodes();
-                memblock.clear(PhysRange::ALL, RegionFlags::HOTPLUG)?;
-                memblock.set_node(PhysRange::ALL, NodeId::new(0))?;
-                fake_one_node(&memblock, machine, rules, text);
-                (None, Distances::default_for(&memblock))
-            }
+        let (domains, distances, emulated) = match described {
+            Some(found) => (Some(found.domains), found.distances, found.emulated),
+            None => (None, Distances::default_for(&memblock), one_node(&mut memblock, machine, policy, fake, text)?),
         };
-        let cpus = cpus::list(&mut memblock, machine, domains.as_ref())?;
+        let mut cpus = cpus::list(&mut memblock, machine, domains.as_ref())?;
+        if let Some(emulated) = &emulated {
+            cpus::emulate(&mut cpus, emulated);
+        }
         let count = domains.as_ref().map_or(1, Domains::limit);
+        let count = emulated.as_ref().map_or(count, Emulated::limit);
         let table = memblock.alloc_filled(count, Entry::UNKNOWN, NodeWish::Any, Owner::new("node table"))?;
-        let mut nodes = Self { memblock, topology: Topology { table, distances, cpus } };
-        nodes.describe(domains.as_ref(), machine, rules);
+        let topology = Topology { table, distances, cpus, emulated };
+        let mut nodes = Self { memblock, topology, rules };
+        nodes.describe(domains.as_ref(), machine);
         Ok(nodes)
     }
 
@@ -218,6 +181,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         memblock: &mut Memblock<A>,
         machine: &MachineMemory<'_>,
         rules: Rules,
+        fake: &mut Option<Fake>,
         text: &mut dyn fmt::Write,
         warn: &mut dyn FnMut(Warning),
     ) -> Result<Option<Description<A>>, NumaError> {
@@ -225,30 +189,40 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
             return Ok(None);
         }
         let Some(domains) = Domains::number(memblock, machine, warn)? else { return Ok(None) };
-        print_affinities(machine, rules, &domains, text);
+        text::affinities(machine, rules, &domains, text);
         let distances = Distances::read(memblock, machine, &domains, warn)?;
         if rules == Rules::X86 && distances.is_stated() {
             let _ = writeln!(text, "NUMA: Initialized distance table, cnt={}", domains.limit());
         }
-        let usable = match rules {
-            Rules::X86 => x86::place_memory(memblock, machine, &domains, text, warn)?,
+        let placed = match rules {
+            Rules::X86 => x86::place_memory(memblock, machine, &domains, fake, text, warn)?,
             Rules::Arm64 => arm64::place_memory(memblock, machine, &domains, text, warn)?,
         };
-        Ok(usable.then_some(Description { domains, distances }))
+        Ok(match placed {
+            Placed::Firmware => Some(Description { domains, distances, emulated: None }),
+            Placed::Emulated(emulated) => Some(Description { domains, distances, emulated: Some(emulated) }),
+            Placed::Rejected => None,
+        })
     }
 
     /// Fills the table of nodes from memory, CPUs and domains.
-    fn describe(&mut self, domains: Option<&Domains<A>>, machine: &MachineMemory<'_>, rules: Rules) {
-        let named = match rules {
+    fn describe(&mut self, domains: Option<&Domains<A>>, machine: &MachineMemory<'_>) {
+        let named = match self.rules {
             Rules::X86 => State::Possible,
             Rules::Arm64 => State::Online,
         };
-        if let Some(domains) = domains {
+        let Topology { table, emulated, .. } = &mut self.topology;
+        if let (Some(domains), None) = (domains, &emulated) {
             for node in domains::named(machine).filter_map(|(domain, _)| domains.node(domain)) {
-                if let Some(entry) = self.topology.table.get_mut(node.index()) {
+                if let Some(entry) = table.get_mut(node.index()) {
                     entry.state = named;
                     entry.domain = domains.domain(node.index());
                 }
+            }
+        }
+        if let (Some(domains), Some(emulated)) = (domains, &emulated) {
+            for (entry, node) in table.iter_mut().zip((0..).map(NodeId::new)) {
+                entry.domain = emulated.physical(node).map_or(0, |physical| domains.domain(physical.index()));
             }
         }
         for region in self.memblock.memory() {
@@ -268,8 +242,11 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
                 entry.state = State::Online;
             }
         }
-        let first = self.iter().next().map_or(NodeId::new(0), |node| node.id);
-        cpus::place_rest(&mut self.topology.cpus, first);
+        let homes = match self.rules {
+            Rules::X86 => self.topology.with_memory(),
+            Rules::Arm64 => self.topology.iter().take(1).map(|node| node.id).collect(),
+        };
+        cpus::place_rest(&mut self.topology.cpus, homes);
     }
 
     /// Takes `bytes` for each node's own data, on the node itself, or on the nearest one with memory left, and says
@@ -281,11 +258,8 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         for index in 0..self.table.len() {
             let Some(node) = self.get(index) else { continue };
             let range = self.alloc_near(node.id, bytes)?;
-            let _ = writeln!(text, "NODE_DATA({}) allocated {}", node.id, Hex8(range));
             let home = self.memblock.memory().find(range.start()).and_then(|region| region.node());
-            if let Some(home) = home.filter(|home| *home != node.id) {
-                let _ = writeln!(text, "    NODE_DATA({}) on node {home}", node.id);
-            }
+            text::node_data(node, range, home.unwrap_or(node.id), self.rules, text);
             if let Some(entry) = self.topology.table.get_mut(index) {
                 entry.data = range;
             }
@@ -342,122 +316,44 @@ impl<A> Deref for Nodes<A> {
     }
 }
 
-impl<A> Topology<A> {
-    /// The nodes that are online, in the order of their numbers.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Node> + Clone {
-        (0..self.table.len()).filter_map(|index| self.get(index))
-    }
-
-    /// Nodes that are only possible: the firmware names them, but they have neither memory nor CPUs yet.
-    pub fn possible(&self) -> impl Iterator<Item = NodeId> {
-        let numbered = self.table.iter().zip(0..);
-        numbered.filter(|(entry, _)| entry.state == State::Possible).map(|(_, number)| NodeId::new(number))
-    }
-
-    fn get(&self, index: usize) -> Option<Node> {
-        let entry = self.table.get(index).filter(|entry| entry.state == State::Online)?;
-        Some(Node {
-            id: NodeId::new(u16::try_from(index).ok()?),
-            domain: entry.domain,
-            span: entry.span,
-            present: entry.present,
-            data: Some(entry.data).filter(|data| !data.is_empty()),
-            has_memory: entry.present > 0,
-        })
-    }
-
-    /// The node with this number, if it is online.
-    #[must_use]
-    pub fn node(&self, id: NodeId) -> Option<Node> {
-        self.get(id.index())
-    }
-
-    /// How many nodes are online.
-    #[must_use]
-    pub fn node_count(&self) -> usize {
-        self.table.iter().filter(|entry| entry.state == State::Online).count()
-    }
-
-    /// One more than the highest node number, for tables that are indexed by it.
-    #[must_use]
-    pub fn id_limit(&self) -> usize {
-        self.table.len()
-    }
-
-    /// How far it is from one node to another; 10 is local.
-    #[must_use]
-    pub fn distance(&self, from: NodeId, to: NodeId) -> u8 {
-        self.distances.get(from, to)
-    }
-
-    /// The CPUs, the boot CPU first.
-    #[must_use]
-    pub fn cpus(&self) -> &[CpuInfo] {
-        &self.cpus
-    }
-}
-
-impl<A> fmt::Debug for Topology<A> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Topology").field("cpus", &self.cpus).finish_non_exhaustive()
-    }
-}
-
 impl<A> fmt::Debug for Nodes<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Nodes").field("memblock", &self.memblock).finish_non_exhaustive()
     }
 }
 
+/// The emulation that the command line asks for, where the rules know such a thing.
+fn wished_emulation(policy: NumaPolicy, warn: &mut dyn FnMut(Warning)) -> Option<Fake> {
+    match (policy.option, policy.rules) {
+        (NumaOption::Fake(fake), Rules::X86) => Some(fake),
+        (NumaOption::Fake(_), Rules::Arm64) => {
+            let problem = Problem::Ignored { what: "numa=fake", why: "there are no emulated nodes on arm64" };
+            warn(Warning { source: Source::whole(Table::CommandLine), problem });
+            None
+        }
+        _ => None,
+    }
+}
+
+/// Makes one node of all memory, or emulated ones of that.
+fn one_node<A: PhysMap + PageFormat>(
+    memblock: &mut Memblock<A>,
+    machine: &MachineMemory<'_>,
+    policy: NumaPolicy,
+    fake: Option<Fake>,
+    text: &mut dyn fmt::Write,
+) -> Result<Option<Emulated<A>>, NumaError> {
+    memblock.clear_nodes();
+    if policy.rules == Rules::X86 {
+        // What can go is SRAT's word, and that is not believed.
+        memblock.clear(PhysRange::ALL, RegionFlags::HOTPLUG)?;
+    }
+    memblock.set_node(PhysRange::ALL, NodeId::new(0))?;
+    text::one_node(memblock.memory().span(), machine, policy, text);
+    x86::emulate_one_node(memblock, fake, text)
+}
+
 /// A node's range with its borders moved down to pages: a page with a border inside is whole on the upper node.
 fn whole_pages<A: PageFormat>(range: PhysRange) -> PhysRange {
     PhysRange::new(range.start().align_down(A::PAGE_SIZE), range.end().align_down(A::PAGE_SIZE))
-}
-
-/// Says what SRAT says, as Linux does while it reads it: CPUs, then memory.
-fn print_affinities<A>(machine: &MachineMemory<'_>, rules: Rules, domains: &Domains<A>, text: &mut dyn fmt::Write) {
-    let node = |domain| domains.node(domain).unwrap_or_default();
-    if rules == Rules::X86 {
-        for cpu in machine.cpu_affinities.iter() {
-            let (domain, id) = (cpu.domain, cpu.hardware_id);
-            let _ = writeln!(text, "SRAT: PXM {domain} -> APIC {id:#04x} -> Node {}", node(domain));
-        }
-    }
-    for affinity in machine.affinities.iter().filter(|affinity| affinity.source.table == Table::Srat) {
-        let (domain, range) = (affinity.domain, Hex8(affinity.range));
-        let plug = match affinity.plug {
-            Plug::Fixed => "",
-            Plug::HotPluggable => " hotplug",
-        };
-        let _ = writeln!(text, "ACPI: SRAT: Node {} PXM {domain} {range}{plug}", node(domain));
-    }
-}
-
-/// Says that all memory is node 0.
-fn fake_one_node<A: PhysMap>(
-    memblock: &Memblock<A>,
-    machine: &MachineMemory<'_>,
-    rules: Rules,
-    text: &mut dyn fmt::Write,
-) {
-    let memory = memblock.memory().span();
-    let _ = match rules {
-        Rules::X86 => {
-            let range = PhysRange::new(PhysAddr::new(0), memory.end());
-            writeln!(text, "No NUMA configuration found\nFaking a node at {range}")
-        }
-        Rules::Arm64 if machine.affinities.is_empty() => {
-            writeln!(text, "NUMA: No NUMA configuration found\nNUMA: Faking a node at {memory}")
-        }
-        Rules::Arm64 => writeln!(text, "NUMA: Faking a node at {memory}"),
-    };
-}
-
-/// A range with at least 8 hexadecimal digits, as the lines about nodes print it.
-struct Hex8(PhysRange);
-
-impl fmt::Display for Hex8 {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "[mem {:#010x}-{:#010x}]", self.0.start(), self.0.last())
-    }
 }

@@ -35,9 +35,8 @@ impl Sweep<'_> {
     /// Calls `each` with every piece, ascending by address.
     pub(crate) fn pieces<A: Arch>(&self, each: &mut dyn FnMut(Piece)) {
         for region in self.memory {
-            let node = region.node().unwrap_or_default();
             let all = PfnRange::inside(region.range(), A::PAGE_SHIFT);
-            let mut emit = |frames: PfnRange, state| self.split(frames, node, state, each);
+            let mut emit = |frames: PfnRange, state| self.split(frames, &region, state, each);
             if region.flags().intersects(RegionFlags::NOMAP | RegionFlags::DRIVER_MANAGED) {
                 emit(all, PageState::Reserved);
                 continue;
@@ -59,9 +58,10 @@ impl Sweep<'_> {
     }
 
     /// Cuts `frames` at the ends of the node's zones.
-    fn split(&self, frames: PfnRange, node: NodeId, state: PageState, each: &mut dyn FnMut(Piece)) {
+    fn split(&self, frames: PfnRange, region: &Region, state: PageState, each: &mut dyn FnMut(Piece)) {
+        let node = region.node().unwrap_or_default();
         for (number, span) in (0..).zip(self.spans) {
-            let part = span.range.intersection(frames);
+            let part = span.part_of(frames, region.flags());
             if span.node == node && !part.is_empty() {
                 each(Piece { frames: part, node, zone: ZoneIndex::new(number), state });
             }

@@ -323,7 +323,7 @@ fn set_watermarks<A: Arch>(nodes: &Topology<A>, pools: &mut BootSlice<A, PoolPoi
             }
         }
         let reserve = watermark::lowmem_reserve(managed, watermark::LOWMEM_RESERVE_RATIO);
-        let cpus = nodes.cpus().iter().filter(|cpu| cpu.node == node.id).count() as u64;
+        let cpus = nodes.cpus_of(node.id).count() as u64;
         for at in 0..pools.len() {
             let Some(pool) = pool_mut(pools, at).filter(|pool| pool.span.node == node.id) else { continue };
             let marks = watermark::watermarks(min_free, pool.managed, all, watermark::SCALE_FACTOR);

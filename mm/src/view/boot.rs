@@ -8,7 +8,7 @@
 
 use crate::addr::{Pfn, PfnRange, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
-use crate::zone::{ZoneIndex, ZoneKind, ZoneTable, Zones};
+use crate::zone::{Mirroring, ZoneIndex, ZoneKind, ZoneTable, Zones};
 use core::fmt::{Result, Write};
 
 /// Everything from 'Zone ranges:' to the unavailable pages.
@@ -16,6 +16,7 @@ use core::fmt::{Result, Write};
 /// # Errors
 /// Those of `out`.
 pub fn zone_layout<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
+    mirroring(zones, out)?;
     zone_ranges(zones, out)?;
     movable_starts(zones, out)?;
     early_node_ranges(zones, out)?;
@@ -36,6 +37,18 @@ pub fn zonelists<A: PhysMap + PageFormat>(
     fallback_orders(zones, out)?;
     zonelist_entries(zones, out)?;
     built(zones, page_struct_bytes, mobility, out)
+}
+
+/// What there is to say of a kernel that is to keep to mirrored memory.
+///
+/// # Errors
+/// Those of `out`.
+pub fn mirroring<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
+    match zones.mirroring() {
+        Mirroring::NotAsked | Mirroring::Whole => Ok(()),
+        Mirroring::Impossible => writeln!(out, "The system has no mirror memory, ignore kernelcore=mirror."),
+        Mirroring::Partial => writeln!(out, "This configuration results in unmirrored kernel memory."),
+    }
 }
 
 /// The limits of each kind of zone.
@@ -88,18 +101,14 @@ pub fn early_node_ranges<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dy
 /// # Errors
 /// Those of `out`.
 pub fn init_memory<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
-    let mut possible = zones.nodes().possible().peekable();
-    for node in zones.nodes().iter() {
-        while let Some(other) = possible.next_if(|other| *other < node.id) {
-            writeln!(out, "Initializing node {other} as memoryless")?;
-        }
-        if node.has_memory {
-            writeln!(out, "Initmem setup node {} {}", node.id, bytes::<A>(node.span))?;
-        } else {
-            writeln!(out, "Initmem setup node {} as memoryless", node.id)?;
+    for id in zones.nodes().possible().iter() {
+        match zones.nodes().node(id) {
+            Some(node) if node.has_memory => writeln!(out, "Initmem setup node {id} {}", bytes::<A>(node.span))?,
+            Some(_) => writeln!(out, "Initmem setup node {id} as memoryless")?,
+            None => writeln!(out, "Initializing node {id} as memoryless")?,
         }
     }
-    possible.try_for_each(|other| writeln!(out, "Initializing node {other} as memoryless"))
+    Ok(())
 }
 
 /// Pages without memory that are described nevertheless.

@@ -1,18 +1,21 @@
 //! Zones: each node's memory, cut by what it can be used for.
 //!
-//! [`Zones::lay_out`] takes the nodes over and cuts each node's span at the [`ZoneLimits`]; [`Zones::build_zonelists`]
-//! says in which order an allocation goes through zones. The page allocator takes it from there.
+//! [`Zones::lay_out`] takes the nodes over and cuts each node's span at the [`ZoneLimits`] and where the command line
+//! wants it Movable; [`Zones::build_zonelists`] says in which order an allocation goes through zones. The page allocator
+//! takes it from there.
 //!
 //! A zone *spans* its limits as far as its node's span goes; it is *populated* when it has a page *present*. Spans of
-//! different nodes may overlap where nodes interleave, those of one node do not. Zones that span something are numbered
+//! different nodes may overlap where nodes interleave; those of one node do not, unless the kernel keeps to mirrored
+//! memory ([`Share`]): then each of two zones has its part of the memory in both spans. Zones that span something are numbered
 //! ([`ZoneIndex`]) by node, then by kind, so that a node's zones are neighbours.
 //!
 //! | file | holds |
 //! |---|---|
 //! | `limits` | kinds, and where each architecture draws the borders |
 //! | `holes` | pages that a memory map will have although there is no memory |
-//! | `movable` | how much is Movable |
+//! | `movable` | where each node's Movable zone starts |
 //! | `lists` | fallback orders and zonelists |
+//! | `totals` | sums of pages, as boot lines show them |
 //! | `watermark` | watermarks, lowmem reserves, per-CPU set sizes, as arithmetic on counts |
 //!
 //! Costs: O(regions + zones) to lay out, O(n² log n) in nodes for the lists; 32 bytes a zone, 24 a node, and for the
@@ -25,20 +28,22 @@ mod holes;
 mod limits;
 mod lists;
 mod movable;
+pub mod totals;
 pub mod watermark;
 
 pub use holes::Unavailable;
 pub use limits::{ZoneKind, ZoneLimits};
-pub use movable::{Amount, MovableNode, MovableRequest};
+pub use movable::{Amount, Mirroring, MovableNode, MovableRequest, Share};
 
 use crate::addr::{NodeId, Pfn, PfnRange, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
 use crate::machine::Owner;
-use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory};
-use crate::numa::{Nodes, Topology};
+use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, RegionFlags};
+use crate::numa::{NodeSet, Nodes, Topology};
 use core::fmt;
 use core::ops::Deref;
 use lists::Lists;
+use movable::Movable;
 
 /// A zone's number: its place in [`ZoneTable::spans`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Debug)]
@@ -74,12 +79,26 @@ pub struct ZoneSpan {
     pub kind: ZoneKind,
     /// Its frames, holes and other nodes' memory inside.
     pub range: PfnRange,
-    /// Pages of memory among them.
+    /// Which memory among them it has.
+    pub share: Share,
+    /// Pages of that memory.
     pub present: u64,
 }
 
 impl ZoneSpan {
-    const UNUSED: Self = Self { node: NodeId::new(0), kind: ZoneKind::Dma, range: PfnRange::EMPTY, present: 0 };
+    const UNUSED: Self = Self {
+        node: NodeId::new(0),
+        kind: ZoneKind::Dma,
+        range: PfnRange::EMPTY,
+        share: Share::Everything,
+        present: 0,
+    };
+
+    /// The part of `frames`, memory of its node with these flags, that is the zone's.
+    #[must_use]
+    pub fn part_of(&self, frames: PfnRange, flags: RegionFlags) -> PfnRange {
+        self.share.of(self.range.intersection(frames), flags)
+    }
 
     /// Whether it has memory.
     #[must_use]
@@ -133,6 +152,7 @@ pub struct ZoneTable<A> {
     spans: BootSlice<A, ZoneSpan>,
     nodes: BootSlice<A, NodeZones>,
     ranges: [PfnRange; ZoneKind::COUNT],
+    mirroring: Mirroring,
     lists: Lists<A>,
 }
 
@@ -148,24 +168,12 @@ impl<A: PhysMap + PageFormat> Zones<A> {
     ///
     /// # Errors
     /// [`ZoneError::Table`] when there is no mapped memory for the tables.
-    pub fn lay_out(nodes: Nodes<A>, limits: ZoneLimits) -> Result<Self, ZoneError> {
-        Self::lay_out_movable(nodes, limits, &|_| None)
-    }
-
-    /// As [`Zones::lay_out`], with what lies from `movable_start` up on a node as its Movable zone.
-    ///
-    /// # Errors
-    /// As [`Zones::lay_out`].
-    pub fn lay_out_movable(
-        nodes: Nodes<A>,
-        limits: ZoneLimits,
-        movable_start: &dyn Fn(NodeId) -> Option<Pfn>,
-    ) -> Result<Self, ZoneError> {
+    pub fn lay_out(nodes: Nodes<A>, limits: ZoneLimits, request: MovableRequest) -> Result<Self, ZoneError> {
         let mut nodes = nodes;
         let owner = Owner::new("zone tables");
         let memory = PfnRange::inside(nodes.memblock().memory().span(), A::PAGE_SHIFT);
         let ranges = limits.resolve(memory, A::PAGE_SHIFT);
-        let cut = Cut { ranges, movable_start };
+        let cut = Cut { ranges, movable: Movable::plan(&mut nodes, &ranges, request)? };
         let count = nodes.iter().map(|node| cut.zones(node.id, node.span).count()).sum();
         let limit = nodes.id_limit();
         let memblock = nodes.memblock_mut();
@@ -179,12 +187,13 @@ impl<A: PhysMap + PageFormat> Zones<A> {
                 used += 1;
             }
             if let Some(entry) = table.get_mut(node.id.index()) {
-                let movable = movable_start(node.id);
-                *entry = NodeZones { first, count: used - first, rank, movable };
+                *entry = NodeZones { first, count: used - first, rank, movable: cut.movable.start(node.id) };
             }
         }
         let lists = Lists::none(nodes.memblock().access());
-        let table = ZoneTable { spans, nodes: table, ranges, lists };
+        let mirroring = cut.movable.mirroring;
+        cut.movable.release(nodes.memblock_mut());
+        let table = ZoneTable { spans, nodes: table, ranges, mirroring, lists };
         let mut zones = Self { nodes, limits, table };
         zones.count_present();
         Ok(zones)
@@ -195,7 +204,7 @@ impl<A: PhysMap + PageFormat> Zones<A> {
             let pages = PfnRange::inside(region.range(), A::PAGE_SHIFT);
             let Some(node) = region.node() else { continue };
             for zone in self.table.spans_of_mut(node) {
-                zone.present += zone.range.intersection(pages).count();
+                zone.present += zone.part_of(pages, region.flags()).count();
             }
         }
     }
@@ -213,14 +222,10 @@ impl<A: PhysMap + PageFormat> Zones<A> {
     /// `page_struct_bytes` a page takes; on x86, less what is reserved of the DMA zone.
     #[must_use]
     pub fn total_pages(&self, page_struct_bytes: u64) -> u64 {
-        let reserved = self.low_reservations();
+        let low = self.low_reservations();
         let of_zone = |zone: &ZoneSpan| {
-            // A zone that is mostly holes has a memory map only where there is memory.
-            let spanned = zone.range.count();
-            let described = if spanned > zone.present + zone.present / 16 { zone.present } else { spanned };
-            let map = described.saturating_mul(page_struct_bytes).div_ceil(A::PAGE_SIZE);
-            let left = zone.present.checked_sub(map).unwrap_or(zone.present);
-            if zone.kind == ZoneKind::Dma && left > reserved { left - reserved } else { left }
+            let map = totals::memmap_pages(zone.range.count(), zone.present, page_struct_bytes, A::PAGE_SHIFT);
+            totals::usable_pages(zone.present, map, if zone.kind == ZoneKind::Dma { low } else { 0 })
         };
         self.table.spans.iter().map(of_zone).sum()
     }
@@ -240,23 +245,31 @@ impl<A: PhysMap + PageFormat> Zones<A> {
 }
 
 /// How a node's span is cut.
-struct Cut<'c> {
+struct Cut<A> {
     ranges: [PfnRange; ZoneKind::COUNT],
-    movable_start: &'c dyn Fn(NodeId) -> Option<Pfn>,
+    movable: Movable<A>,
 }
 
-impl Cut<'_> {
+impl<A: PhysMap + PageFormat> Cut<A> {
     /// The zones that span something on a node.
     fn zones(&self, node: NodeId, span: PfnRange) -> impl Iterator<Item = ZoneSpan> {
-        let movable = (self.movable_start)(node);
-        let kernel = PfnRange::new(span.start(), movable.unwrap_or(span.end()).min(span.end()));
+        let movable = self.movable.start(node);
+        let shared = self.movable.keeps_mirrored();
         let cut = move |(kind, range): (ZoneKind, PfnRange)| {
-            let range = match (kind, movable) {
-                (ZoneKind::Movable, None) => PfnRange::EMPTY,
-                (ZoneKind::Movable, Some(start)) => PfnRange::new(start.max(span.start()), span.end()),
-                _ => range.intersection(kernel),
+            let (range, share) = match (kind, movable) {
+                (ZoneKind::Movable, None) => (PfnRange::EMPTY, Share::Everything),
+                (ZoneKind::Movable, Some(start)) => {
+                    let share = if shared { Share::Unmirrored } else { Share::Everything };
+                    (PfnRange::new(start.max(span.start()), span.end()), share)
+                }
+                (_, Some(start)) if shared => (range.intersection(span), Share::MirroredFrom(start)),
+                (_, Some(start)) => {
+                    let kernel = PfnRange::new(span.start(), start.min(span.end()));
+                    (range.intersection(kernel), Share::Everything)
+                }
+                (_, None) => (range.intersection(span), Share::Everything),
             };
-            (!range.is_empty()).then_some(ZoneSpan { node, kind, range, present: 0 })
+            (!range.is_empty()).then_some(ZoneSpan { node, kind, range, share, present: 0 })
         };
         ZoneKind::ALL.into_iter().zip(self.ranges).filter_map(cut)
     }
@@ -322,10 +335,17 @@ impl<A> ZoneTable<A> {
         self.spans.get_mut(range).unwrap_or_default()
     }
 
-    /// The zone of `node` that spans `pfn`. Costs at most four comparisons.
+    /// The zone of `node` that spans `pfn`; of two (see [`Share`]) the lower. Costs at most four comparisons.
     #[must_use]
     pub fn zone_of(&self, node: NodeId, pfn: Pfn) -> Option<ZoneIndex> {
         self.zones_of(node).find(|(_, zone)| zone.range.contains(pfn)).map(|(number, _)| number)
+    }
+
+    /// The zone of `node` that has `pfn`, memory with these flags.
+    #[must_use]
+    pub fn zone_holding(&self, node: NodeId, pfn: Pfn, flags: RegionFlags) -> Option<ZoneIndex> {
+        let frame = PfnRange::new(pfn, pfn.saturating_add(1));
+        self.zones_of(node).find(|(_, zone)| !zone.part_of(frame, flags).is_empty()).map(|(number, _)| number)
     }
 
     /// The frames that a kind may have on this machine, from the first to the last page of memory; holes inside.
@@ -338,6 +358,19 @@ impl<A> ZoneTable<A> {
     #[must_use]
     pub fn movable_start(&self, node: NodeId) -> Option<Pfn> {
         self.nodes.get(node.index())?.movable
+    }
+
+    /// What became of the wish to keep the kernel in mirrored memory.
+    #[must_use]
+    pub fn mirroring(&self) -> Mirroring {
+        self.mirroring
+    }
+
+    /// The nodes with memory that is not Movable.
+    #[must_use]
+    pub fn with_normal_memory(&self) -> NodeSet {
+        let normal = self.spans.iter().filter(|zone| zone.is_populated() && zone.kind != ZoneKind::Movable);
+        normal.map(|zone| zone.node).collect()
     }
 
     /// The highest kind of zone, Movable apart, that has memory: the one whose allocations memory policies steer.

@@ -1,20 +1,22 @@
 //! Machines on which Linux 6.1 was booted: what their firmware said, and what Linux printed.
 //!
-//! A file of `linux_facts/` is read line by line. Before the first `= section`: `arch`, `bank START LAST KIND`,
+//! A file of `linux_facts/` is read line by line. Before the first `= section`: `arch`, `bank START LAST KIND [mirror] [hotplug]`,
 //! `reserve START LAST OWNER`, `srat DOMAIN START LAST [hotplug]`, `node NUMBER START LAST [hotplug]` (a memory node of
-//! a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `initiator DOMAIN`, `distance FROM TO VALUE`, `movable NODE START`. A section
-//! is what Linux printed, with the blanks at the ends of lines cut.
+//! a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `initiator DOMAIN`, `distance FROM TO VALUE`, and what the command line said:
+//! `numa off`, `fake count|size|each NUMBER`, `kernelcore AMOUNT`, `movablecore AMOUNT` (bytes, `N%` or `mirror`),
+//! `movable_node`. A section is what Linux printed, with the blanks at the ends of lines cut.
 
 mod all;
 
 use crate::ram::{Access, Ram};
-use mm::addr::{NodeId, Pfn, PhysAddr, PhysRange};
+use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
     Affinity, Bank, CpuAffinity, CpuEntry, Distance, Initiator, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
     RegionFlags, Reservation, Rules, Source, StartMethod, Table, Warning,
 };
 use mm::memblock::Memblock;
-use mm::numa::{Nodes, NumaPolicy};
+use mm::numa::{Fake, Nodes, NumaOption, NumaPolicy};
+use mm::zone::{Amount, MovableNode, MovableRequest};
 
 /// What firmware says.
 #[derive(Default)]
@@ -27,7 +29,8 @@ pub(crate) struct Machine {
     pub(crate) cpu_affinities: Vec<Option<CpuAffinity>>,
     pub(crate) initiators: Vec<Option<Initiator>>,
     pub(crate) distances: Vec<Option<Distance>>,
-    pub(crate) movable: Vec<(NodeId, Pfn)>,
+    pub(crate) numa: NumaOption,
+    pub(crate) movable: MovableRequest,
 }
 
 /// A machine and what Linux made of it.
@@ -46,6 +49,14 @@ pub(crate) fn number(text: &str) -> u64 {
 /// From a first to a last byte.
 pub(crate) fn span(start: u64, last: u64) -> PhysRange {
     PhysRange::new(PhysAddr::new(start), PhysAddr::new(last + 1))
+}
+
+fn amount(text: &str) -> Amount {
+    match text.strip_suffix('%') {
+        Some(percent) => Amount::Percent(percent.parse().unwrap()),
+        None if text == "mirror" => Amount::Mirror,
+        None => Amount::Bytes(number(text)),
+    }
 }
 
 fn plug(words: &[&str]) -> Plug {
@@ -85,7 +96,9 @@ impl Machine {
                 let kind = if words[3] == "usable" { MemoryKind::Usable } else { MemoryKind::Reserved };
                 let table = if words[3] == "architecture" { Table::Architecture } else { Table::E820 };
                 let source = Source::entry(table, entry(self.banks.len()));
-                self.banks.push(Some(Bank { range: range(1), kind, flags: RegionFlags::empty(), source }));
+                let mirror = if words.contains(&"mirror") { RegionFlags::MIRROR } else { RegionFlags::empty() };
+                let hotplug = if words.contains(&"hotplug") { RegionFlags::HOTPLUG } else { RegionFlags::empty() };
+                self.banks.push(Some(Bank { range: range(1), kind, flags: mirror | hotplug, source }));
             }
             "reserve" => {
                 let source = Source::whole(if words[3] == "ACPI" { Table::Acpi } else { Table::Architecture });
@@ -124,10 +137,18 @@ impl Machine {
                 let [from, to, value] = [1, 2, 3].map(|at: usize| words[at].parse().unwrap());
                 self.distances.push(Some(Distance { from, to, value, source }));
             }
-            "movable" => {
-                let start = Pfn::containing(PhysAddr::new(number(words[2])), 12);
-                self.movable.push((NodeId::new(words[1].parse().unwrap()), start));
+            "numa" => self.numa = NumaOption::Off,
+            "fake" => {
+                let count = || words[2].parse().unwrap();
+                self.numa = NumaOption::Fake(match words[1] {
+                    "count" => Fake::Count(count()),
+                    "each" => Fake::PerNode(count()),
+                    _ => Fake::Size(number(words[2])),
+                });
             }
+            "kernelcore" => self.movable.kernelcore = Some(amount(words[1])),
+            "movablecore" => self.movable.movablecore = Some(amount(words[1])),
+            "movable_node" => self.movable.movable_node = MovableNode::Honour,
             other => panic!("no such fact: {other}"),
         }
     }
@@ -166,7 +187,7 @@ impl Machine {
         memblock.populate(&machine, warn).unwrap();
         let mut text = String::new();
         let rules = if self.arm64 { Rules::Arm64 } else { Rules::X86 };
-        let policy = NumaPolicy::firmware(rules);
+        let policy = NumaPolicy { rules, option: self.numa };
         let nodes = Nodes::assign(memblock, &machine, policy, &mut text, warn).unwrap();
         (nodes, text)
     }

@@ -8,7 +8,7 @@ use mm::memblock::Memblock;
 use mm::numa::{Nodes, NumaPolicy};
 use mm::page_alloc::{FreeError, PageAllocator};
 use mm::paging::{BootFrames, PageTables};
-use mm::zone::{ZoneLimits, Zones};
+use mm::zone::{MovableRequest, ZoneLimits, Zones};
 use mm_testkit::{Emulated, Machine};
 
 /// What is reserved before memory is taken over.
@@ -34,7 +34,7 @@ pub(crate) fn zones<'m, const SHIFT: u32>(
     machine.set_root(tables.root());
     let mut text = String::new();
     let nodes = Nodes::assign(memblock, &facts, NumaPolicy::firmware(Rules::Arm64), &mut text, &mut |_| {}).unwrap();
-    let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(SHIFT)).unwrap();
+    let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(SHIFT), MovableRequest::default()).unwrap();
     zones.build_zonelists().unwrap();
     (zones, tables)
 }

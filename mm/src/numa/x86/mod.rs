@@ -3,17 +3,24 @@
 //! SRAT describes address space, not RAM: its ranges are cut at the end of memory, those without memory are set aside,
 //! and those of one node with nothing of another node between them become one, so that a hole belongs to the node
 //! around it. Then two checks: no byte on two nodes, and at most 1 MiB of RAM on none. A table that fails is not used
-//! at all. Costs O(n log n). Linux: `numa_cleanup_meminfo`, `numa_meminfo_cover_memory`,
-//! `numa_clear_kernel_node_hotplug` in arch/x86/mm/numa.c.
+//! at all. Between them the command line may have the nodes cut into emulated ones ([`emulation`]). Costs O(n log n).
+//! Linux: `numa_cleanup_meminfo`, `numa_meminfo_cover_memory`, `numa_clear_kernel_node_hotplug` in
+//! arch/x86/mm/numa.c.
 
 #![forbid(unsafe_code)]
 
+mod emulation;
+
+pub(super) use emulation::Emulated;
+
 use super::domains::Domains;
-use super::{Hex8, NumaError, whole_pages};
+use super::set::NodeSet;
+use super::text::Hex8;
+use super::{Fake, NumaError, whole_pages};
 use crate::addr::{NodeId, PhysAddr, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
 use crate::machine::{MachineMemory, Owner, Plug, Problem, Source, Table, Warning};
-use crate::memblock::{Memblock, NodeWish, RegionFlags};
+use crate::memblock::{BootSlice, Memblock, NodeWish, RegionFlags};
 use core::fmt;
 
 /// RAM that may lie outside all affinities.
@@ -40,27 +47,71 @@ impl Block {
     }
 }
 
-/// Puts memory on nodes. `false` when the affinities cannot be used; memory is then as it was.
+/// What became of memory.
+pub(super) enum Placed<A> {
+    /// It is on the firmware's nodes.
+    Firmware,
+    /// It is on emulated nodes.
+    Emulated(Emulated<A>),
+    /// It is as it was: the affinities cannot be used.
+    Rejected,
+}
+
+/// Puts memory on the nodes of the affinities, or on emulated ones made of those. A wish for those is granted once:
+/// afterwards `fake` is `None`, whatever came of it.
 pub(super) fn place_memory<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     machine: &MachineMemory<'_>,
     domains: &Domains<A>,
+    fake: &mut Option<Fake>,
     text: &mut dyn fmt::Write,
     warn: &mut dyn FnMut(Warning),
-) -> Result<bool, NumaError> {
-    let count = machine.affinities.len();
-    let mut scratch = memblock.alloc_filled(count, Block::UNUSED, NodeWish::Any, Owner::new("NUMA scratch"))?;
+) -> Result<Placed<A>, NumaError> {
+    let mut scratch = blocks(memblock, machine.affinities.len())?;
     let used = gather(memblock, machine, domains, &mut scratch);
-    let blocks = scratch.get_mut(..used).unwrap_or_default();
-    let usable = !overlaps(blocks, machine, text, warn) && {
-        merge(blocks, text);
-        covers(memblock, blocks, text, warn)
+    let stated = scratch.get_mut(..used).unwrap_or_default();
+    let placed = if overlaps(stated, machine, text, warn) {
+        Placed::Rejected
+    } else {
+        let stated = merge(stated, text);
+        let cut = emulation::emulate(memblock, stated, fake.take(), text)?;
+        let nodes = cut.as_ref().map_or(&*stated, |cut| &*cut.pieces);
+        let usable = covers(memblock, nodes, text, warn);
+        if usable {
+            apply(memblock, machine, nodes)?;
+        }
+        match cut.map(|cut| cut.keep_nodes(memblock)) {
+            None if usable => Placed::Firmware,
+            Some(emulated) if usable => Placed::Emulated(emulated),
+            None => Placed::Rejected,
+            Some(emulated) => {
+                emulated.release(memblock);
+                Placed::Rejected
+            }
+        }
     };
-    if usable {
-        apply(memblock, machine, blocks)?;
-    }
     memblock.release(scratch);
-    Ok(usable)
+    Ok(placed)
+}
+
+/// Makes emulated nodes of all memory as one node. `None` when none are wanted, or none can be.
+pub(super) fn emulate_one_node<A: PhysMap + PageFormat>(
+    memblock: &mut Memblock<A>,
+    fake: Option<Fake>,
+    text: &mut dyn fmt::Write,
+) -> Result<Option<Emulated<A>>, NumaError> {
+    let end = memblock.memory().span().end();
+    let whole = [Block { end, ..Block::UNUSED }];
+    let Some(cut) = emulation::emulate(memblock, &whole, fake, text)? else { return Ok(None) };
+    for block in cut.pieces.iter() {
+        memblock.set_node(whole_pages::<A>(block.range()), block.node)?;
+    }
+    Ok(Some(cut.keep_nodes(memblock)))
+}
+
+/// Room for `count` blocks.
+fn blocks<A: PhysMap>(memblock: &mut Memblock<A>, count: usize) -> Result<BootSlice<A, Block>, NumaError> {
+    Ok(memblock.alloc_filled(count, Block::UNUSED, NodeWish::Any, Owner::new("NUMA scratch"))?)
 }
 
 /// The affinities that have memory, cut at its end. Returns how many.
@@ -142,10 +193,10 @@ fn source(machine: &MachineMemory<'_>, order: u32) -> Source {
     affinity.map_or(Source::whole(Table::Srat), |(affinity, _)| affinity.source)
 }
 
-/// Joins blocks of one node that have no other node between them. They do not overlap other nodes and are sorted by
-/// address, so those that join are neighbours. They are told in the order of the firmware's table, each run under its
-/// first block, which then stands for all.
-fn merge(blocks: &mut [Block], text: &mut dyn fmt::Write) {
+/// Joins blocks of one node that have no other node between them, and returns what is left, in the order of the
+/// firmware's table. They do not overlap other nodes and are sorted by address, so those that join are neighbours. They
+/// are told in the order of the table, each run under its first block, which then stands for all.
+fn merge<'b>(blocks: &'b mut [Block], text: &mut dyn fmt::Write) -> &'b mut [Block] {
     for run in blocks.chunk_by_mut(|a, b| a.node == b.node) {
         let leader = run.iter().map(|block| block.order).min().unwrap_or_default();
         run.iter_mut().for_each(|block| block.leader = leader);
@@ -166,11 +217,19 @@ fn merge(blocks: &mut [Block], text: &mut dyn fmt::Write) {
             (first.start, first.end) = (union.start(), union.end());
         }
     }
+    keep(blocks, |block| block.leader == block.order)
 }
 
-/// The blocks that stand for their runs.
-fn merged(blocks: &[Block]) -> impl Iterator<Item = &Block> {
-    blocks.iter().filter(|block| block.leader == block.order)
+/// Moves the blocks that are wanted to the front, in their order, and returns them.
+fn keep(blocks: &mut [Block], wanted: impl Fn(&Block) -> bool) -> &mut [Block] {
+    let mut kept = 0;
+    for at in 0..blocks.len() {
+        if blocks.get(at).is_some_and(&wanted) {
+            blocks.swap(kept, at);
+            kept += 1;
+        }
+    }
+    blocks.get_mut(..kept).unwrap_or_default()
 }
 
 /// Whether the blocks hold all memory but a little.
@@ -180,11 +239,7 @@ fn covers<A: PhysMap>(
     text: &mut dyn fmt::Write,
     warn: &mut dyn FnMut(Warning),
 ) -> bool {
-    let inside = |block: &Block| -> u64 {
-        let regions = memblock.memory().overlapping(block.range());
-        regions.iter().map(|region| region.range().intersection(block.range()).size()).sum()
-    };
-    let covered: u64 = merged(blocks).map(inside).sum();
+    let covered: u64 = blocks.iter().map(|block| ram(memblock, block.range())).sum();
     let memory = memblock.memory_size();
     if memory - covered < SLACK {
         return true;
@@ -195,34 +250,33 @@ fn covers<A: PhysMap>(
     false
 }
 
+/// Bytes of memory in `range`.
+fn ram<A: PhysMap>(memblock: &Memblock<A>, range: PhysRange) -> u64 {
+    let regions = memblock.memory().overlapping(range);
+    regions.iter().map(|region| region.range().intersection(range).size()).sum()
+}
+
 fn apply<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     machine: &MachineMemory<'_>,
-    blocks: &mut [Block],
+    blocks: &[Block],
 ) -> Result<(), NumaError> {
-    let mut hot_pluggable = false;
     for affinity in machine.affinities.iter().filter(|affinity| affinity.plug == Plug::HotPluggable) {
         memblock.mark(whole_pages::<A>(affinity.range), RegionFlags::HOTPLUG)?;
-        hot_pluggable = true;
     }
-    for block in merged(blocks) {
+    for block in blocks {
         memblock.set_node(whole_pages::<A>(block.range()), block.node)?;
     }
-    if hot_pluggable {
-        keep_kernel_nodes(memblock, blocks)?;
-    }
+    keep_kernel_nodes(memblock, blocks)?;
     place_rest(memblock)
 }
 
 /// A node on which something is reserved already cannot go, so nothing of it is hot-pluggable.
 fn keep_kernel_nodes<A: PhysMap + PageFormat>(memblock: &mut Memblock<A>, blocks: &[Block]) -> Result<(), NumaError> {
-    for node in merged(blocks).map(|block| block.node) {
-        let mut ranges = merged(blocks).filter(|block| block.node == node).map(Block::range);
-        if ranges.any(|range| !memblock.reserved().overlapping(range).is_empty()) {
-            for block in merged(blocks).filter(|block| block.node == node) {
-                memblock.clear(whole_pages::<A>(block.range()), RegionFlags::HOTPLUG)?;
-            }
-        }
+    let is_used = |block: &&Block| !memblock.reserved().overlapping(block.range()).is_empty();
+    let used: NodeSet = blocks.iter().filter(is_used).map(|block| block.node).collect();
+    for block in blocks.iter().filter(|block| used.contains(block.node)) {
+        memblock.clear(whole_pages::<A>(block.range()), RegionFlags::HOTPLUG)?;
     }
     Ok(())
 }
