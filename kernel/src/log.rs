@@ -13,6 +13,7 @@ use core::fmt::{self, Write};
 use core::sync::atomic::{AtomicU8, Ordering};
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mm::machine::Warning;
+use mm::memblock::Event;
 use mm::sync::IrqLock;
 use platform::console::ConsoleSpec;
 
@@ -226,6 +227,15 @@ impl Log for KernelLog {
 /// Turns a typed warning of a lower room into a line.
 pub(crate) fn warning(warning: Warning) {
     log::warn!("{warning}");
+}
+
+/// Turns what memblock tells into a line: every change with `memblock=debug`.
+pub(crate) fn memblock_event(_: Native, event: Event) {
+    if event.is_warning() {
+        log::warn!("{event}");
+    } else {
+        log::info!("{event}");
+    }
 }
 
 /// Hands whole lines to `log` at the level of information: what the boot text is written to.

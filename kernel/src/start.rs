@@ -53,6 +53,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     // SAFETY: the window is RAM that meets no reservation, and it is mapped in the direct map for good.
     unsafe { memblock.set_mapped(window) };
     let options = Options::read(&boot.cmdline, &mut |item, why| warn!("command line: {item}: {why}"));
+    memblock.set_listener(log::memblock_event, options.memblock.tell());
     let plan = Plan { rules: discover::RULES, machine: &machine, options: &options, reach: describe::reach() };
     let listener = &mut Listener { text: &mut BootText::default(), warn: &mut warning };
     let pools = or_stop(bring_up::memory(&plan, &mut memblock, listener));

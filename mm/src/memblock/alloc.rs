@@ -1,17 +1,25 @@
 //! Handing memory out before there is an allocator.
 //!
 //! A request is served from the free ranges, top-down unless told otherwise, as Linux does: what the kernel keeps for
-//! good then stays out of the low zones. Costs O(regions) per request. Nothing is written to the memory; see
-//! [`slice`](super::slice) for what is. Linux: `memblock_alloc_range_nid`, `memblock_find_in_range_node`.
+//! good then stays out of the low zones. What is asked for gives way in this order: an address to start from
+//! ([`Memblock::alloc_from`]), then mirrored memory (wanted as soon as any memory is mirrored), then the node
+//! ([`NodeWish::Prefer`]). Memory that can be taken out of the machine is not used at all while
+//! [`MovableNode::Honour`] holds. A place never reaches from one memory region into the next. Unlike Linux, frame 0 is
+//! handed out like any other. Costs O(regions) a request. Nothing is written to the memory; see
+//! [`slice`](super::slice) for what is. Linux: `memblock_alloc_range_nid`, `memblock_find_in_range_node`,
+//! `choose_memblock_flags`.
 
 #![forbid(unsafe_code)]
 
+use super::free::Choice;
 use super::region::{HELD, Traits};
-use super::{Conflict, Direction, Memblock, MemblockError};
-use crate::addr::{NodeId, PhysRange};
+use super::{Conflict, Contents, Direction, Event, Memblock, MemblockError, RegionFlags};
+use crate::addr::{NodeId, PhysAddr, PhysRange};
 use crate::arch::PhysMap;
 use crate::machine::Owner;
+use crate::zone::MovableNode;
 use core::fmt;
+use core::panic::Location;
 
 /// Which node memory should come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -90,46 +98,90 @@ impl core::error::Error for OutOfMemory {}
 
 impl<A: PhysMap> Memblock<A> {
     /// Finds free memory and reserves it for the request's owner. Contents are arbitrary. Tables of pages and the like
-    /// may lie there for good, so [`Memblock::free`] refuses it; see [`Memblock::free_allocated`].
+    /// may lie there for good, so [`Memblock::free`] refuses it; see [`Memblock::free_allocated`]. O(regions). Linux:
+    /// `memblock_phys_alloc_range`, `memblock_phys_alloc_try_nid`, `memblock_alloc_exact_nid_raw`, and
+    /// `memblock_alloc_low` with a range that ends at 4 GiB.
     ///
     /// # Errors
     /// [`OutOfMemory`] says what is wrong with the request, or that nothing fits; then nothing has changed.
+    #[track_caller]
     pub fn alloc(&mut self, request: Request) -> Result<PhysRange, OutOfMemory> {
-        let range = self.find(request, &|_| None)?;
+        self.alloc_from(request, PhysAddr::new(0))
+    }
+
+    /// As [`Memblock::alloc`], at `from` or above where that can be, else wherever the request allows. O(regions).
+    /// Linux: `memblock_alloc_from`, and `min_addr` of `memblock_alloc_try_nid`.
+    ///
+    /// # Errors
+    /// As [`Memblock::alloc`].
+    #[track_caller]
+    pub fn alloc_from(&mut self, request: Request, from: PhysAddr) -> Result<PhysRange, OutOfMemory> {
+        self.take(request, from, Contents::Raw)
+    }
+
+    #[track_caller]
+    pub(super) fn take(
+        &mut self,
+        request: Request,
+        from: PhysAddr,
+        contents: Contents,
+    ) -> Result<PhysRange, OutOfMemory> {
+        let caller = Location::caller();
+        self.tell(PhysRange::ALL, Event::Alloc { request, from, contents, caller });
+        let above =
+            Request { within: PhysRange::new(from, PhysRange::ALL.end()).intersection(request.within), ..request };
+        let range = match self.find(above, &|_| None) {
+            Err(OutOfMemory::NoRange { .. }) if above.within != request.within => self.find(request, &|_| None)?,
+            found => found?,
+        };
         let conflict = move |other: PhysRange| other.overlaps(range).then_some(range);
         self.reserve_traits(range, request.owner, HELD, &conflict).map_err(OutOfMemory::Booking)?;
         Ok(range)
     }
 
     /// A free place for the request that `conflict` does not object to. Reserves nothing.
-    pub(super) fn find(&self, request: Request, conflict: Conflict<'_>) -> Result<PhysRange, OutOfMemory> {
-        if request.size == 0 {
+    pub(super) fn find(&mut self, request: Request, conflict: Conflict<'_>) -> Result<PhysRange, OutOfMemory> {
+        let Request { size, align, within, node, .. } = request;
+        if size == 0 {
             return Err(OutOfMemory::Empty);
         }
-        if !request.align.is_power_of_two() {
-            return Err(OutOfMemory::Alignment(request.align));
+        if !align.is_power_of_two() {
+            return Err(OutOfMemory::Alignment(align));
         }
-        let found = match request.node {
-            NodeWish::Any => self.search(&request, None, conflict),
-            NodeWish::Only(node) => self.search(&request, Some(node), conflict),
-            NodeWish::Prefer(node) => {
-                self.search(&request, Some(node), conflict).or_else(|| self.search(&request, None, conflict))
+        let mut usable = Choice::FREE;
+        if self.movable_node == MovableNode::Honour {
+            usable.without |= RegionFlags::HOTPLUG;
+        }
+        if self.memory().iter().any(|region| region.flags().contains(RegionFlags::MIRROR)) {
+            let mirrored = Choice { with: RegionFlags::MIRROR, ..usable };
+            if let Some(place) = self.find_near(&request, mirrored, conflict) {
+                return Ok(place);
             }
-        };
-        let Request { size, align, within, node, .. } = request;
-        found.ok_or(OutOfMemory::NoRange { size, align, within, node })
+            self.tell_mirror_exhausted(size);
+        }
+        self.find_near(&request, usable, conflict).ok_or(OutOfMemory::NoRange { size, align, within, node })
     }
 
-    fn search(&self, request: &Request, node: Option<NodeId>, conflict: Conflict<'_>) -> Option<PhysRange> {
-        let mut ranges = self.free_ranges_within(request.within);
+    /// A place on the node that is wished for, or where the wish allows another.
+    fn find_near(&self, request: &Request, choice: Choice, conflict: Conflict<'_>) -> Option<PhysRange> {
+        let on = |node| Choice { node: Some(node), ..choice };
+        match request.node {
+            NodeWish::Any => self.search(request, choice, conflict),
+            NodeWish::Only(node) => self.search(request, on(node), conflict),
+            NodeWish::Prefer(node) => {
+                let near = self.search(request, on(node), conflict);
+                near.or_else(|| self.search(request, choice, conflict))
+            }
+        }
+    }
+
+    fn search(&self, request: &Request, choice: Choice, conflict: Conflict<'_>) -> Option<PhysRange> {
+        let mut ranges = self.chosen_ranges(request.within, choice);
         loop {
             let free = match self.direction {
                 Direction::TopDown => ranges.next_back()?,
                 Direction::BottomUp => ranges.next()?,
             };
-            if node.is_some() && free.node != node {
-                continue;
-            }
             let mut rest = free.range;
             while let Some(place) = self.fit(rest, request) {
                 let Some(obstacle) = conflict(place) else { return Some(place) };
@@ -160,6 +212,7 @@ impl<A: PhysMap> Memblock<A> {
     }
 
     /// Reserves what is not reserved yet of `range`.
+    #[track_caller]
     pub(super) fn reserve_traits(
         &mut self,
         range: PhysRange,
@@ -170,6 +223,7 @@ impl<A: PhysMap> Memblock<A> {
         if range.is_empty() {
             return Ok(());
         }
+        self.tell(range, Event::Reserve { range, caller: Location::caller() });
         let traits = Traits::owned(self.intern(owner, conflict)?, flags);
         self.make_room(super::Which::Reserved, &|memblock| memblock.reserved.plan_cover(range, traits), conflict)?;
         self.reserved.cover(range, traits);

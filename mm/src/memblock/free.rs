@@ -5,9 +5,34 @@
 
 #![forbid(unsafe_code)]
 
-use super::region::Entry;
+use super::region::{Entry, Traits};
 use crate::addr::{NodeId, PhysAddr, PhysRange};
+use crate::machine::RegionFlags;
 use core::iter::FusedIterator;
+
+/// Which memory a walk visits; the rest is passed over. Linux: `should_skip_region`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Choice {
+    /// On this node only.
+    pub(super) node: Option<NodeId>,
+    /// With all of these flags.
+    pub(super) with: RegionFlags,
+    /// With none of these flags.
+    pub(super) without: RegionFlags,
+}
+
+impl Choice {
+    /// All that may be handed out.
+    pub(super) const FREE: Self =
+        Self { node: None, with: RegionFlags::empty(), without: RegionFlags::NOMAP.union(RegionFlags::DRIVER_MANAGED) };
+
+    fn takes(self, traits: Traits) -> bool {
+        let flags = RegionFlags::from_bits_truncate(traits.flags);
+        (self.node.is_none() || self.node == traits.node())
+            && flags.contains(self.with)
+            && !flags.intersects(self.without)
+    }
+}
 
 /// Memory that nobody holds, on one node.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -28,16 +53,17 @@ pub struct FreeRanges<'a> {
     front: PhysAddr,
     /// … and what is above by `next_back`.
     back: PhysAddr,
+    choice: Choice,
 }
 
 impl<'a> FreeRanges<'a> {
-    pub(super) fn new(memory: &'a [Entry], reserved: &'a [Entry], within: PhysRange) -> Self {
+    pub(super) fn new(memory: &'a [Entry], reserved: &'a [Entry], within: PhysRange, choice: Choice) -> Self {
         let cut = |entries: &'a [Entry]| {
             let from = entries.partition_point(|entry| entry.end <= within.start());
             let to = entries.partition_point(|entry| entry.start < within.end());
             entries.get(from..to).unwrap_or_default()
         };
-        Self { memory: cut(memory), reserved: cut(reserved), front: within.start(), back: within.end() }
+        Self { memory: cut(memory), reserved: cut(reserved), front: within.start(), back: within.end(), choice }
     }
 }
 
@@ -48,7 +74,7 @@ impl Iterator for FreeRanges<'_> {
         while let Some((memory, memory_after)) = self.memory.split_first() {
             let start = memory.start.max(self.front);
             let end = memory.end.min(self.back);
-            if start >= end || memory.traits.is_withheld() {
+            if start >= end || !self.choice.takes(memory.traits) {
                 if memory.start >= self.back {
                     return None;
                 }
@@ -77,7 +103,7 @@ impl DoubleEndedIterator for FreeRanges<'_> {
         while let Some((memory, memory_before)) = self.memory.split_last() {
             let start = memory.start.max(self.front);
             let end = memory.end.min(self.back);
-            if start >= end || memory.traits.is_withheld() {
+            if start >= end || !self.choice.takes(memory.traits) {
                 if memory.end <= self.front {
                     return None;
                 }

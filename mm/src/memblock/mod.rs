@@ -13,11 +13,15 @@
 //! always be booked. The same `add`s in any order give the same memory; where two reserve the same byte, the first
 //! keeps it. A change that fails has changed nothing.
 //!
-//! Costs: O(log n) to find, O(n) to insert in the middle; 24 bytes a region. Linux: mm/memblock.c
-//! (`memblock_add_range`, `memblock_double_array`, `memblock_isolate_range`).
+//! Costs: a change finds its place in O(log n) and moves the 24-byte entries behind it, so n regions in any order are
+//! taken over in n such moves, and no change walks the whole array. Linux: mm/memblock.c (`memblock_add_range`,
+//! `memblock_double_array`, `memblock_isolate_range`).
 
 mod alloc;
+mod event;
 mod free;
+mod grow;
+mod limit;
 mod populate;
 mod record;
 mod region;
@@ -25,9 +29,10 @@ mod slice;
 mod table;
 
 pub use alloc::{NodeWish, OutOfMemory, Request};
+pub use event::{Contents, Event, Tell};
 pub use free::{FreeRange, FreeRanges};
 pub use record::Record;
-pub use region::{Region, RegionIter, Regions};
+pub use region::{Frames, Region, RegionIter, Regions};
 
 pub use crate::machine::RegionFlags;
 pub use slice::{BootSlice, Zeroed};
@@ -35,7 +40,10 @@ pub use slice::{BootSlice, Zeroed};
 use crate::addr::{NodeId, PhysRange};
 use crate::arch::PhysMap;
 use crate::machine::Owner;
+use crate::zone::MovableNode;
 use core::fmt;
+use core::panic::Location;
+use free::Choice;
 use region::{Entry, HELD, Traits};
 use table::Table;
 
@@ -111,11 +119,15 @@ pub struct Memblock<A> {
     reserved: Table<A, Entry, INLINE_REGIONS>,
     owners: Table<A, Owner, INLINE_OWNERS>,
     direction: Direction,
+    movable_node: MovableNode,
     mapped: PhysRange,
+    listener: Option<(fn(A, Event), Tell)>,
+    /// Whether somebody was told that mirrored memory has run out.
+    mirror_warned: bool,
 }
 
 impl<A: PhysMap> Memblock<A> {
-    /// No memory, nothing reserved, allocation from the top, nothing mapped.
+    /// No memory, nothing reserved, allocation from the top, nothing mapped, nobody listening.
     #[must_use]
     pub fn new(access: A) -> Self {
         let mut owners = Table::new(Owner::default());
@@ -127,51 +139,78 @@ impl<A: PhysMap> Memblock<A> {
             reserved: Table::new(Entry::UNUSED),
             owners,
             direction: Direction::TopDown,
+            movable_node: MovableNode::Ignore,
             mapped: PhysRange::EMPTY,
+            listener: None,
+            mirror_warned: false,
         }
     }
 
-    /// Adds memory. What is memory already stays as it is.
+    /// Adds memory. What is memory already stays as it is. O(regions behind it). Linux: `memblock_add`.
     ///
     /// # Errors
     /// [`MemblockError::Full`].
+    #[track_caller]
     pub fn add(&mut self, range: PhysRange) -> Result<(), MemblockError> {
         self.add_avoiding(range, &in_flight(range))
     }
 
+    #[track_caller]
     fn add_avoiding(&mut self, range: PhysRange, conflict: Conflict<'_>) -> Result<(), MemblockError> {
-        self.make_room(Which::Memory, &|memblock| memblock.memory.plan_cover(range, Traits::PLAIN), conflict)?;
-        self.memory.cover(range, Traits::PLAIN);
+        self.tell(range, Event::Add { range, caller: Location::caller() });
+        self.cover(range, Traits::PLAIN, conflict)
+    }
+
+    /// Adds memory that is on `node` and has `flags`. What is memory already stays as it is. O(regions behind it).
+    /// Linux: `memblock_add_node`.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`].
+    #[track_caller]
+    pub fn add_on(&mut self, range: PhysRange, node: Option<NodeId>, flags: RegionFlags) -> Result<(), MemblockError> {
+        self.tell(range, Event::AddNode { range, node, flags, caller: Location::caller() });
+        self.cover(range, Traits::PLAIN.on(node).flagged(flags.bits()), &in_flight(range))
+    }
+
+    fn cover(&mut self, range: PhysRange, traits: Traits, conflict: Conflict<'_>) -> Result<(), MemblockError> {
+        self.make_room(Which::Memory, &|memblock| memblock.memory.plan_cover(range, traits), conflict)?;
+        self.memory.cover(range, traits);
         Ok(())
     }
 
-    /// Takes memory away. Reservations stay.
+    /// Takes memory away. Reservations stay. O(regions behind it). Linux: `memblock_remove`.
     ///
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
+    #[track_caller]
     pub fn remove(&mut self, range: PhysRange) -> Result<(), MemblockError> {
         self.remove_avoiding(range, &in_flight(range))
     }
 
+    #[track_caller]
     fn remove_avoiding(&mut self, range: PhysRange, conflict: Conflict<'_>) -> Result<(), MemblockError> {
+        self.tell(range, Event::Remove { range, caller: Location::caller() });
         self.make_room(Which::Memory, &|memblock| memblock.memory.plan_uncover(range), conflict)?;
         self.memory.uncover(range);
         Ok(())
     }
 
-    /// Reserves a range, memory or not, for `owner`. What is reserved already keeps its owner.
+    /// Reserves a range, memory or not, for `owner`. What is reserved already keeps its owner. O(reserved regions behind
+    /// it), and O(owners) to know the name again. Linux: `memblock_reserve`, which knows no owners.
     ///
     /// # Errors
     /// [`MemblockError::Full`].
+    #[track_caller]
     pub fn reserve(&mut self, range: PhysRange, owner: Owner) -> Result<(), MemblockError> {
         self.reserve_traits(range, owner, 0, &in_flight(range))
     }
 
-    /// Ends reservations, whoever made them.
+    /// Ends reservations, whoever made them. O(reserved regions behind it). Linux: `memblock_phys_free`.
     ///
     /// # Errors
     /// [`MemblockError::InUse`] when a part was handed out by an allocation, which may be in use;
     /// [`MemblockError::Full`] where a region is cut in two.
+    #[track_caller]
     pub fn free(&mut self, range: PhysRange) -> Result<(), MemblockError> {
         let first = self.reserved.position(range.start());
         let overlapping = self.reserved.items().get(first..).unwrap_or_default();
@@ -183,14 +222,16 @@ impl<A: PhysMap> Memblock<A> {
         self.free_held(range)
     }
 
+    #[track_caller]
     fn free_held(&mut self, range: PhysRange) -> Result<(), MemblockError> {
+        self.tell(range, Event::Free { range, caller: Location::caller() });
         let conflict = in_flight(range);
         self.make_room(Which::Reserved, &|memblock| memblock.reserved.plan_uncover(range), &conflict)?;
         self.reserved.uncover(range);
         Ok(())
     }
 
-    /// Puts the memory in `range` on `node`.
+    /// Puts the memory in `range` on `node`. O(regions behind its start). Linux: `memblock_set_node`.
     ///
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
@@ -198,13 +239,14 @@ impl<A: PhysMap> Memblock<A> {
         self.change(range, |traits| traits.on(Some(node)))
     }
 
-    /// Takes all memory off its node.
+    /// Takes all memory off its node. O(regions). Linux: `memblock_set_node` with `MAX_NUMNODES`.
     pub fn clear_nodes(&mut self) {
         // Nothing is cut in two, so no room is needed.
         self.memory.change(PhysRange::ALL, |traits| traits.on(None));
     }
 
-    /// Sets flags of the memory in `range`.
+    /// Sets flags of the memory in `range`. O(regions behind its start). Linux: `memblock_mark_hotplug`,
+    /// `memblock_mark_mirror`, `memblock_mark_nomap`.
     ///
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
@@ -212,7 +254,8 @@ impl<A: PhysMap> Memblock<A> {
         self.change(range, |traits| traits.flagged(traits.flags | flags.bits()))
     }
 
-    /// Clears flags of the memory in `range`.
+    /// Clears flags of the memory in `range`. O(regions behind its start). Linux: `memblock_clear_hotplug`,
+    /// `memblock_clear_nomap`.
     ///
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
@@ -227,14 +270,21 @@ impl<A: PhysMap> Memblock<A> {
     }
 
     /// Cuts every memory region inward to multiples of `align`, a power of two. What is left without a byte goes.
+    /// O(regions). Linux: `memblock_trim_memory`.
     pub fn trim(&mut self, align: u64) {
         debug_assert!(align.is_power_of_two());
         self.memory.trim(align);
     }
 
-    /// Says from which end of memory allocations come.
+    /// Says from which end of memory allocations come. Linux: `memblock_set_bottom_up`.
     pub fn set_direction(&mut self, direction: Direction) {
         self.direction = direction;
+    }
+
+    /// Says whether allocations stay out of memory that can be taken out of the machine. Linux:
+    /// `movable_node_is_enabled`.
+    pub fn set_movable_node(&mut self, movable_node: MovableNode) {
+        self.movable_node = movable_node;
     }
 
     /// The handle to physical memory.
@@ -249,37 +299,49 @@ impl<A: PhysMap> Memblock<A> {
         self.mapped
     }
 
-    /// The memory regions.
+    /// The memory regions. Linux: `for_each_mem_region`.
     #[must_use]
     pub fn memory(&self) -> Regions<'_> {
         Regions::new(self.memory.items(), self.owners.items())
     }
 
-    /// The reserved regions.
+    /// The reserved regions. Linux: `for_each_reserved_mem_region`.
     #[must_use]
     pub fn reserved(&self) -> Regions<'_> {
         Regions::new(self.reserved.items(), self.owners.items())
     }
 
-    /// Memory that can be handed out: neither reserved nor `NOMAP` nor driver-managed. From either end.
+    /// Memory that nobody holds: neither reserved nor `NOMAP` nor driver-managed. From either end. Two pieces that touch
+    /// differ in node or flags. O(regions) for all of it. Linux: `for_each_free_mem_range` and its reverse.
     #[must_use]
     pub fn free_ranges(&self) -> FreeRanges<'_> {
         self.free_ranges_within(PhysRange::ALL)
     }
 
-    /// The parts of [`Memblock::free_ranges`] that lie in `within`.
+    /// The parts of [`Memblock::free_ranges`] that lie in `within`. O(log n) to begin, then O(regions in `within`).
     #[must_use]
     pub fn free_ranges_within(&self, within: PhysRange) -> FreeRanges<'_> {
-        FreeRanges::new(self.memory.items(), self.reserved.items(), within)
+        self.chosen_ranges(within, Choice::FREE)
     }
 
-    /// Bytes of memory.
+    /// The parts of [`Memblock::free_ranges`] that lie in `within` and on `node`. O(log n) to begin, then O(regions in
+    /// `within`).
+    #[must_use]
+    pub fn free_ranges_on(&self, within: PhysRange, node: NodeId) -> FreeRanges<'_> {
+        self.chosen_ranges(within, Choice { node: Some(node), ..Choice::FREE })
+    }
+
+    fn chosen_ranges(&self, within: PhysRange, choice: Choice) -> FreeRanges<'_> {
+        FreeRanges::new(self.memory.items(), self.reserved.items(), within, choice)
+    }
+
+    /// Bytes of memory. O(regions). Linux: `memblock_phys_mem_size`.
     #[must_use]
     pub fn memory_size(&self) -> u64 {
         self.memory().size()
     }
 
-    /// Bytes that are reserved, memory or not.
+    /// Bytes that are reserved, memory or not. O(reserved regions). Linux: `memblock_reserved_size`.
     #[must_use]
     pub fn reserved_size(&self) -> u64 {
         self.reserved().size()
@@ -289,86 +351,6 @@ impl<A: PhysMap> Memblock<A> {
     #[must_use]
     pub fn freeze(self) -> Record<A> {
         Record::new(self.memory, self.reserved, self.owners)
-    }
-
-    /// The number of `owner`'s name.
-    fn intern(&mut self, owner: Owner, conflict: Conflict<'_>) -> Result<u16, MemblockError> {
-        let known = self.owners.items().iter().position(|known| *known == owner);
-        let at = match known {
-            Some(at) => at,
-            None => {
-                self.make_room(Which::Owners, &|_| 1, conflict)?;
-                let at = self.owners.len();
-                self.owners.insert(at, owner);
-                at
-            }
-        };
-        u16::try_from(at).map_err(|_| MemblockError::Full { table: Which::Owners, capacity: at })
-    }
-
-    fn has_spare_entry(&self) -> bool {
-        self.reserved.len() < self.reserved.capacity()
-    }
-
-    fn unused(&self, which: Which) -> usize {
-        match which {
-            Which::Memory => self.memory.capacity() - self.memory.len(),
-            Which::Reserved => (self.reserved.capacity() - self.reserved.len()).saturating_sub(SPARE),
-            Which::Owners => self.owners.capacity() - self.owners.len(),
-        }
-    }
-
-    /// Lets an array grow until it has as much room as `plan` asks for, besides the spare entries. The plan is made
-    /// anew after each step, because growth books memory.
-    fn make_room(
-        &mut self,
-        which: Which,
-        plan: &dyn Fn(&Self) -> usize,
-        conflict: Conflict<'_>,
-    ) -> Result<(), MemblockError> {
-        while self.unused(which) < plan(self) {
-            // The spare entries pay for booking, so they must be there.
-            if which != Which::Reserved && self.reserved.capacity() - self.reserved.len() < SPARE {
-                self.grow(Which::Reserved, conflict)?;
-            }
-            self.grow(which, conflict)?;
-        }
-        Ok(())
-    }
-
-    /// Doubles an array.
-    fn grow(&mut self, which: Which, conflict: Conflict<'_>) -> Result<(), MemblockError> {
-        let (new, old) = match which {
-            Which::Memory => {
-                let larger = self.place_table(self.memory.capacity() * 2, Entry::UNUSED, conflict);
-                let larger = larger.map_err(|_| self.full(which))?;
-                (larger.range(), self.memory.move_to(larger))
-            }
-            Which::Reserved => {
-                let larger = self.place_table(self.reserved.capacity() * 2, Entry::UNUSED, conflict);
-                let larger = larger.map_err(|_| self.full(which))?;
-                (larger.range(), self.reserved.move_to(larger))
-            }
-            Which::Owners => {
-                let larger = self.place_table(self.owners.capacity() * 2, Owner::default(), conflict);
-                let larger = larger.map_err(|_| self.full(which))?;
-                (larger.range(), self.owners.move_to(larger))
-            }
-        };
-        self.reserved.cover(new, Traits::owned(OWN_TABLES, HELD));
-        if let Some(old) = old {
-            self.reserved.uncover(old);
-        }
-        Ok(())
-    }
-
-    fn full(&self, table: Which) -> MemblockError {
-        let capacity = match table {
-            Which::Memory => self.memory.capacity(),
-            Which::Reserved => self.reserved.capacity() - SPARE,
-            Which::Owners => self.owners.capacity(),
-        };
-        MemblockError::Full { table, capacity }
     }
 }
 

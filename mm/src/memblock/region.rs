@@ -6,7 +6,7 @@
 
 #![forbid(unsafe_code)]
 
-use crate::addr::{NodeId, PhysAddr, PhysRange};
+use crate::addr::{NodeId, PfnRange, PhysAddr, PhysRange};
 use crate::machine::{Owner, RegionFlags};
 use core::fmt;
 
@@ -53,11 +53,6 @@ impl Traits {
 
     pub(super) const fn owner(self) -> u16 {
         self.owner
-    }
-
-    /// Whether nothing may be handed out of such memory.
-    pub(super) const fn is_withheld(self) -> bool {
-        self.flags & (RegionFlags::NOMAP.bits() | RegionFlags::DRIVER_MANAGED.bits()) != 0
     }
 }
 
@@ -130,6 +125,15 @@ impl fmt::Debug for Region {
     }
 }
 
+/// The whole frames of one memory region.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Frames {
+    /// Their numbers.
+    pub range: PfnRange,
+    /// Their node, once nodes are known.
+    pub node: Option<NodeId>,
+}
+
 /// The regions of one array, in ascending order. Reads like a slice whose items are values.
 #[derive(Clone, Copy)]
 pub struct Regions<'a> {
@@ -181,14 +185,16 @@ impl<'a> Regions<'a> {
         self.entries.last().map(|entry| Self::region(self.owners, entry))
     }
 
-    /// The region that holds `address`, by binary search.
+    /// The region that holds `address`. O(log n). Linux: `memblock_search`, and with it `memblock_is_memory`,
+    /// `memblock_is_map_memory` and `memblock_is_reserved`.
     #[must_use]
     pub fn find(&self, address: PhysAddr) -> Option<Region> {
         let at = self.entries.partition_point(|entry| entry.end <= address);
         self.get(at).filter(|region| region.range.contains(address))
     }
 
-    /// The regions that share a byte with `range`, in ascending order.
+    /// The regions that share a byte with `range`, in ascending order; none with an empty one. O(log n). Linux:
+    /// `memblock_overlaps_region`, `memblock_is_region_reserved`.
     #[must_use]
     pub fn overlapping(&self, range: PhysRange) -> Self {
         let from = self.entries.partition_point(|entry| entry.end <= range.start());
@@ -196,13 +202,27 @@ impl<'a> Regions<'a> {
         Self { entries: self.entries.get(from..to).unwrap_or_default(), owners: self.owners }
     }
 
-    /// All of them, from either end.
+    /// All of them, from either end. Linux: `for_each_mem_range`, `for_each_reserved_mem_range` and their reverses.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Region> + ExactSizeIterator + Clone + use<'a> {
         let owners = self.owners;
         self.entries.iter().map(move |entry| Self::region(owners, entry))
     }
 
-    /// From the first byte of the lowest to the last byte of the highest; empty when there is no region.
+    /// The whole frames in each region, where there is one; only of regions on `node` when one is given. From either
+    /// end, each in O(1). Linux: `for_each_mem_pfn_range`.
+    pub fn frames(
+        &self,
+        node: Option<NodeId>,
+        page_shift: u32,
+    ) -> impl DoubleEndedIterator<Item = Frames> + Clone + use<'a> {
+        let chosen = self.entries.iter().filter(move |entry| node.is_none() || entry.traits.node() == node);
+        let frames = chosen
+            .map(move |entry| Frames { range: PfnRange::inside(entry.range(), page_shift), node: entry.traits.node() });
+        frames.filter(|frames| !frames.range.is_empty())
+    }
+
+    /// From the first byte of the lowest to the last byte of the highest; empty when there is no region. O(1). Linux:
+    /// `memblock_start_of_DRAM`, `memblock_end_of_DRAM`.
     #[must_use]
     pub fn span(&self) -> PhysRange {
         match (self.entries.first(), self.entries.last()) {
@@ -211,7 +231,7 @@ impl<'a> Regions<'a> {
         }
     }
 
-    /// Bytes of all of them together.
+    /// Bytes of all of them together. O(n).
     #[must_use]
     pub fn size(&self) -> u64 {
         // They do not overlap, so the sum fits.

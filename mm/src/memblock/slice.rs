@@ -9,13 +9,15 @@
 //! [`Memblock::free`] refuses it.
 
 use super::alloc::{NodeWish, OutOfMemory, Request};
-use super::{Conflict, Memblock, MemblockError};
-use crate::addr::PhysRange;
+use super::{Conflict, Contents, Event, Memblock, MemblockError};
+use crate::addr::{PhysAddr, PhysRange};
 use crate::arch::PhysMap;
 use crate::machine::Owner;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem::MaybeUninit;
 use core::ops::{Deref, DerefMut};
+use core::panic::Location;
 use core::ptr::NonNull;
 
 /// Slices start at, and occupy, multiples of this, so that those of one owner lie side by side in one region and no
@@ -137,17 +139,19 @@ impl<A: PhysMap> Memblock<A> {
         self.mapped = range;
     }
 
-    /// A zeroed array of `len` items, inside the mapped memory, for `owner`. Memory is never given back.
+    /// A zeroed array of `len` items, inside the mapped memory, for `owner`. Memory is never given back. O(regions), and
+    /// the clearing. Linux: `memblock_alloc_try_nid`, `memblock_alloc_node`.
     ///
     /// # Errors
     /// [`OutOfMemory`] when no free range of the mapped memory holds it, or when it cannot be booked.
+    #[track_caller]
     pub fn alloc_slice<T: Zeroed>(
         &mut self,
         len: usize,
         node: NodeWish,
         owner: Owner,
     ) -> Result<BootSlice<A, T>, OutOfMemory> {
-        let Some((range, pointer)) = self.hold::<T>(len, node, owner)? else {
+        let Some((range, pointer)) = self.hold::<T>(len, node, owner, Contents::Zeroed)? else {
             return Ok(BootSlice { length: len, ..BootSlice::empty(self.access) });
         };
         // SAFETY: as `pointer_to` says, `len` items fit there.
@@ -155,10 +159,29 @@ impl<A: PhysMap> Memblock<A> {
         Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
     }
 
+    /// As [`Memblock::alloc_slice`], with whatever lies there. O(regions). Linux: `memblock_alloc_try_nid_raw`.
+    ///
+    /// # Errors
+    /// As [`Memblock::alloc_slice`].
+    #[track_caller]
+    pub fn alloc_raw<T>(
+        &mut self,
+        len: usize,
+        node: NodeWish,
+        owner: Owner,
+    ) -> Result<BootSlice<A, MaybeUninit<T>>, OutOfMemory> {
+        let Some((range, pointer)) = self.hold::<MaybeUninit<T>>(len, node, owner, Contents::Raw)? else {
+            return Ok(BootSlice { length: len, ..BootSlice::empty(self.access) });
+        };
+        // Any bytes are a value of `MaybeUninit`.
+        Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
+    }
+
     /// As [`Memblock::alloc_slice`], with every item equal to `value`.
     ///
     /// # Errors
     /// As [`Memblock::alloc_slice`].
+    #[track_caller]
     pub fn alloc_filled<T: Copy>(
         &mut self,
         len: usize,
@@ -166,7 +189,7 @@ impl<A: PhysMap> Memblock<A> {
         node: NodeWish,
         owner: Owner,
     ) -> Result<BootSlice<A, T>, OutOfMemory> {
-        let Some((range, pointer)) = self.hold::<T>(len, node, owner)? else {
+        let Some((range, pointer)) = self.hold::<T>(len, node, owner, Contents::Raw)? else {
             return Ok(BootSlice { length: len, ..BootSlice::empty(self.access) });
         };
         // SAFETY: as `pointer_to` says, `len` items fit there.
@@ -174,7 +197,7 @@ impl<A: PhysMap> Memblock<A> {
         Ok(BootSlice { access: self.access, range, pointer, length: len, owns: PhantomData })
     }
 
-    /// Ends reservations, allocated memory among them.
+    /// Ends reservations, allocated memory among them. O(reserved regions behind it). Linux: `memblock_free`.
     ///
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
@@ -182,6 +205,7 @@ impl<A: PhysMap> Memblock<A> {
     /// # Safety
     /// Nobody uses what [`Memblock::alloc`] or [`Memblock::alloc_slice`] handed out in `range` from now on, nor does an
     /// array of memblock lie there.
+    #[track_caller]
     pub unsafe fn free_allocated(&mut self, range: PhysRange) -> Result<(), MemblockError> {
         self.free_held(range)
     }
@@ -189,30 +213,34 @@ impl<A: PhysMap> Memblock<A> {
     /// Gives the memory of a slice back, for scratch tables of this crate.
     ///
     /// The slice must come from this memblock: another one may hold a slice of its own at the same address.
+    #[track_caller]
     pub(crate) fn release<T>(&mut self, slice: BootSlice<A, T>) {
         let range = slice.range;
         // Cutting a region in two takes one of the spare entries; they are made up for at the next change.
         if !range.is_empty() && self.has_spare_entry() {
+            self.tell(range, Event::Free { range, caller: Location::caller() });
             self.reserved.uncover(range);
         }
     }
 
     /// Reserves memory for `len` items; `None` when they need none.
+    #[track_caller]
     fn hold<T>(
         &mut self,
         len: usize,
         node: NodeWish,
         owner: Owner,
+        contents: Contents,
     ) -> Result<Option<(PhysRange, NonNull<T>)>, OutOfMemory> {
         let Some((size, align)) = layout::<T>(len)? else { return Ok(None) };
         let request = Request { size, align, within: self.mapped, node, owner };
-        let range = self.alloc(request)?;
+        let range = self.take(request, PhysAddr::new(0), contents)?;
         Ok(Some((range, self.pointer_to::<T>(range)?)))
     }
 
     /// A place for `len` items of a table of memblock itself, not yet reserved, filled with `unused`.
     pub(super) fn place_table<T: Copy>(
-        &self,
+        &mut self,
         len: usize,
         unused: T,
         conflict: Conflict<'_>,

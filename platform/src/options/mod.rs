@@ -28,6 +28,7 @@ pub use crash::{CrashKernel, CrashOption};
 pub use huge::{HugeOption, HugeRequest};
 
 use crate::cmdline::Cmdline;
+use mm::memblock::Tell;
 use mm::numa::NumaOption;
 use mm::zone::{MovableNode, MovableRequest};
 use size::{SizeError, size};
@@ -40,6 +41,17 @@ pub enum MemblockTrace {
     Off,
     /// Every change (`memblock=debug`).
     Changes,
+}
+
+impl MemblockTrace {
+    /// What memblock's listener is told.
+    #[must_use]
+    pub const fn tell(self) -> Tell {
+        match self {
+            Self::Off => Tell::Warnings,
+            Self::Changes => Tell::Everything,
+        }
+    }
 }
 
 /// What the command line asks of memory.
