@@ -7,15 +7,16 @@
 
 use crate::log::warning;
 use crate::report::stop;
+use crate::system::{Mm, Model};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;
-use mm::Mm;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
 use mm::machine::{Count, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
 use mm::memblock::{BootSlice, NodeWish, OutOfMemory};
+use mm::model::MemoryModel;
 use mm::paging::{Access, Mapping, MemoryType};
 use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
@@ -121,8 +122,8 @@ pub(crate) fn resources(machine: &MachineMemory<'_>, zones: &mut Zones<Native>) 
     Ok(tree)
 }
 
-/// Linux's line about what there is and where it went.
-pub(crate) fn memory_line(mm: &Mm<Native>, reserved: &Reserved) {
+/// Linux's lines about what there is and where it went, and which model holds the records.
+pub(crate) fn memory_line(mm: &Mm, reserved: &Reserved) {
     let kib = |bytes: u64| bytes >> 10;
     let section = |name: &str| {
         entry::image().iter().filter(|section| section.name == name).map(|section| section.phys.size()).sum::<u64>()
@@ -150,4 +151,5 @@ pub(crate) fn memory_line(mm: &Mm<Native>, reserved: &Reserved) {
         topology.cpus().len().max(1),
         topology.node_count()
     );
+    info!("Memory model: {}", Model::NAME);
 }

@@ -9,15 +9,13 @@ use crate::log::{self, BootText, warning};
 use crate::monitor::Monitor;
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
-use crate::system::{MM, System};
+use crate::system::{MM, Mm, Pages, System};
 use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::{Display, Write};
-use mm::Mm;
 use mm::memblock::Memblock;
-use mm::page_alloc::PageAllocator;
 use platform::bring_up::{self, Listener, Plan};
 use platform::handover::BootInfo;
 use platform::options::Options;
@@ -60,7 +58,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mut nodes = or_stop(bring_up::nodes(&plan, memblock, listener));
 
     // Data of each node, and what the command line wants kept: where Linux has it, so before any table of ours.
-    or_stop(bring_up::node_data(&mut nodes, PageAllocator::<Native>::NODE_DATA_BYTES, listener));
+    or_stop(bring_up::node_data(&mut nodes, Pages::NODE_DATA_BYTES, listener));
     let mut reserved = or_stop(bring_up::reserve(&plan, pools, &mut nodes, listener));
 
     // Final tables: all RAM in the direct map, the image with W^X, the fixmap.

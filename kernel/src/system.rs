@@ -2,13 +2,25 @@
 
 use crate::describe::Resources;
 use arch::Native;
-use mm::Mm;
 use mm::machine::MachineMemory;
+use mm::page_alloc::PageAllocator;
 use platform::handover::BootInfo;
 use platform::reserve::Reserved;
 
+/// Where the records of frames lie: in an array of virtual space.
+#[cfg(not(feature = "flat"))]
+pub(crate) type Model = mm::model::Vmemmap<Native>;
+/// Where the records of frames lie: in one array of RAM.
+#[cfg(feature = "flat")]
+pub(crate) type Model = mm::model::Flat<Native>;
+
+/// Memory management with this kernel's model.
+pub(crate) type Mm = mm::Mm<Native, Model>;
+/// Its pages.
+pub(crate) type Pages = PageAllocator<Native, Model>;
+
 /// The one memory manager, set when bring-up is done; the heap and the reports read it.
-pub(crate) static MM: spin::Once<Mm<Native>> = spin::Once::new();
+pub(crate) static MM: spin::Once<Mm> = spin::Once::new();
 
 /// What the running kernel knows of its machine.
 pub(crate) struct System {
@@ -21,5 +33,5 @@ pub(crate) struct System {
     /// Who lives where in physical address space.
     pub(crate) resources: Resources,
     /// The memory manager.
-    pub(crate) mm: &'static Mm<Native>,
+    pub(crate) mm: &'static Mm,
 }

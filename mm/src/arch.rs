@@ -29,6 +29,12 @@ pub unsafe trait PhysMap: Copy {
 
     /// A pointer to the byte at `address`, which the active tables map.
     fn virt_ptr(self, address: VirtAddr) -> *mut u8;
+
+    /// The virtual address behind a pointer that came from [`PhysMap::virt_ptr`], or `None` for any other pointer that
+    /// can be told apart. In a kernel the pointer is the address; whoever emulates virtual addresses says so here.
+    fn ptr_virt(self, pointer: *const u8) -> Option<VirtAddr> {
+        Some(VirtAddr::new(pointer.addr() as u64))
+    }
 }
 
 /// The CPU that runs the caller.

@@ -18,7 +18,7 @@
 //! | [`resource`] | who lies where in physical address space | `kernel/resource.c` |
 //! | [`numa`] | nodes of memory and CPUs, distances | `numa.c`, `srat.c`, `arch_numa.c` |
 //! | [`zone`] | what memory may be used for; zonelists, watermarks | `mm_init`, `page_alloc.c` |
-//! | [`model`] | a record for each frame, described as late as possible | `sparse.c`, `sparse-vmemmap.c` |
+//! | [`model`] | a record for each frame, as late as possible; five memory models | `memory_model.h`, `sparse.c` |
 //! | [`page_alloc`] | blocks of `1 << order` frames | `page_alloc.c` |
 //! | [`slab`] | objects, `kmalloc`, what `GlobalAlloc` calls | `slub.c`, `slab_common.c` |
 //! | [`mod@mm`] | [`Mm`]: all of it in one value | |

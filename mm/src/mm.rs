@@ -6,19 +6,20 @@
 use crate::arch::Arch;
 use crate::layout::Layout;
 use crate::memblock::Record;
+use crate::model::{MemoryModel, Vmemmap};
 use crate::page_alloc::{PageAllocator, PageCounts, PageFault, TakeOverError};
 use crate::paging::PageTables;
 use crate::slab::{Slab, SlabError, SlabFault, SlabTotals};
 use crate::zone::Zones;
 use core::fmt;
 
-/// Pages, objects, and the record of memblock.
+/// Pages, objects, and the record of memblock; with the memory model `M`, which a kernel chooses once.
 #[derive(Debug)]
-pub struct Mm<A: Arch> {
+pub struct Mm<A: Arch, M: MemoryModel<A> = Vmemmap<A>> {
     /// The page allocator.
-    pub pages: PageAllocator<A>,
+    pub pages: PageAllocator<A, M>,
     /// The slab allocator.
-    pub slab: Slab<A>,
+    pub slab: Slab<A, M>,
     /// Memory and reservations at hand-over.
     pub record: Record<A>,
 }
@@ -88,7 +89,7 @@ impl fmt::Display for Fault {
 
 impl core::error::Error for Fault {}
 
-impl<A: Arch> Mm<A> {
+impl<A: Arch, M: MemoryModel<A>> Mm<A, M> {
     /// Takes all memory over. All RAM is in the direct map of `layout`.
     ///
     /// # Safety

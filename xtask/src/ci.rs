@@ -8,6 +8,7 @@ use anyhow::Result;
 use crate::arch::Arch;
 use crate::cli::CiArgs;
 use crate::exit::Exit;
+use crate::kernel::{Kernel, Model};
 use crate::missing;
 use crate::needs::Need;
 use crate::test::{self, Case, Outcome, Results};
@@ -51,8 +52,12 @@ fn checks(arch: Option<Arch>) -> Vec<Check> {
         check("clippy of the host crates", &["clippy", "--all-targets", "--", "-D", "warnings"]),
     ];
     for arch in Arch::ALL.into_iter().filter(|each| arch.is_none_or(|arch| arch == *each)) {
-        let arguments = ["clippy", "--package", "kernel", "--target", arch.target(), "--", "-D", "warnings"];
-        checks.push(check(&format!("clippy of the {arch} kernel"), &arguments));
+        for kernel in [Model::Vmemmap, Model::Flat].map(|model| Kernel { arch, model }) {
+            let mut arguments = vec!["clippy", "--package", "kernel", "--target", arch.target()];
+            arguments.extend(kernel.model.feature().map(|feature| ["--features", feature]).into_iter().flatten());
+            arguments.extend(["--", "-D", "warnings"]);
+            checks.push(check(&format!("clippy of the {kernel}"), &arguments));
+        }
     }
     checks.push(Check {
         environment: Some(("RUSTDOCFLAGS", "-D warnings")),

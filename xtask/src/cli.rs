@@ -6,6 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::arch::Arch;
 use crate::fuzz::FuzzArgs;
+use crate::kernel::Model;
 use crate::memory::MemorySize;
 use crate::missing::Consent;
 use crate::mutants::MutantsArgs;
@@ -79,6 +80,9 @@ pub(crate) struct RunArgs {
     /// --exec "" gives the prompt on it
     #[arg(long, value_name = "NAME")]
     pub(crate) config: Option<String>,
+    /// Where the kernel keeps its records of frames [default: vmemmap]
+    #[arg(long)]
+    pub(crate) model: Option<Model>,
     /// QEMU's CPU model [default: QEMU's own on x86_64, cortex-a57 on aarch64]
     #[arg(long)]
     pub(crate) cpu: Option<String>,
@@ -140,6 +144,9 @@ pub(crate) struct BuildArgs {
     /// The arch to build for [default: the host's]
     #[arg(long)]
     pub(crate) arch: Option<Arch>,
+    /// Where the kernel keeps its records of frames
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) model: Model,
     #[command(flatten)]
     pub(crate) installing: Installing,
 }

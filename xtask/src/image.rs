@@ -13,7 +13,7 @@ use object::elf::{FileHeader64, NoteType, PT_LOAD};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
-use crate::arch::Arch;
+use crate::kernel::Kernel;
 use crate::workspace;
 
 /// An image larger than this is a linker script gone wrong: segments far apart.
@@ -35,9 +35,14 @@ pub(crate) enum Report {
 ///
 /// # Errors
 /// When the kernel does not build, or the ELF file is not what an image can be made of.
-pub(crate) fn build(arch: Arch, report: Report) -> Result<PathBuf> {
+pub(crate) fn build(kernel: impl Into<Kernel>, report: Report) -> Result<PathBuf> {
+    let kernel = kernel.into();
     let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--package", "kernel", "--target", arch.target()]);
+    cargo.args(["build", "--release", "--package", "kernel", "--target", kernel.arch.target()]);
+    cargo.arg("--target-dir").arg(workspace::kernel_target_dir(kernel)?);
+    if let Some(feature) = kernel.model.feature() {
+        cargo.args(["--features", feature]);
+    }
     // These would replace the flags that .cargo/config.toml has for the kernel's targets.
     for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
         cargo.env_remove(variable);
@@ -47,17 +52,17 @@ pub(crate) fn build(arch: Arch, report: Report) -> Result<PathBuf> {
         Report::Progress => {
             let status = cargo.status().context("cargo cannot be started")?;
             if !status.success() {
-                bail!("the {arch} kernel does not build");
+                bail!("the {kernel} does not build");
             }
         }
         Report::Errors => {
             let output = cargo.arg("--quiet").stderr(Stdio::piped()).output().context("cargo cannot be started")?;
             if !output.status.success() {
-                bail!("the {arch} kernel does not build\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
+                bail!("the {kernel} does not build\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
             }
         }
     }
-    let (elf, image) = (workspace::kernel_elf(arch)?, workspace::kernel_image(arch)?);
+    let (elf, image) = (workspace::kernel_elf(kernel)?, workspace::kernel_image(kernel)?);
     if elf != image {
         let bytes = fs::read(&elf).with_context(|| elf.display().to_string())?;
         let (_, flat) = flatten(&bytes).with_context(|| elf.display().to_string())?;

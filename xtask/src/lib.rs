@@ -21,6 +21,7 @@ mod fuzz;
 mod image;
 mod instructions;
 mod jobs;
+mod kernel;
 mod matrix;
 mod memory;
 mod missing;

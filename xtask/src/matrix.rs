@@ -14,6 +14,7 @@ use crate::firmware::bios::Bios;
 use crate::firmware::edited::Edits;
 use crate::firmware::tables::Tables;
 use crate::firmware::tree::Tree;
+use crate::kernel::{Kernel, Model};
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
 use crate::qemu::{Room, TestDevice};
@@ -31,6 +32,8 @@ const WARNING: &str = "warning: ";
 pub(crate) struct Machine {
     pub(crate) name: String,
     pub(crate) arch: Arch,
+    /// The memory model of the kernel that boots.
+    pub(crate) model: Model,
     pub(crate) machine: String,
     pub(crate) cpu: Option<String>,
     pub(crate) memory: MemorySize,
@@ -87,6 +90,8 @@ struct Defaults {
 struct Entry {
     name: String,
     arch: Arch,
+    #[serde(default)]
+    model: Model,
     machine: String,
     cpu: Option<String>,
     memory: Option<MemorySize>,
@@ -187,6 +192,7 @@ impl Machine {
         Ok(Self {
             name: entry.name,
             arch: entry.arch,
+            model: entry.model,
             machine: entry.machine,
             cpu: entry.cpu,
             memory,
@@ -206,6 +212,11 @@ impl Machine {
             stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })
+    }
+
+    /// The kernel that boots on it.
+    pub(crate) fn kernel(&self) -> Kernel {
+        Kernel { arch: self.arch, model: self.model }
     }
 
     /// The kernel command line, without what xtask adds.
@@ -292,6 +303,7 @@ mod tests {
             assert!(of_arch().any(|machine| machine.numa.is_some()));
             assert!(of_arch().any(|machine| machine.memory == MemorySize::gib(256)));
             assert!(of_arch().any(|machine| machine.cpu.as_deref() == Some("max")));
+            assert!(of_arch().any(|machine| machine.model == Model::Flat));
         }
         for kind in ["pc", "q35", "microvm", "virt"] {
             let powers_off = |machine: &&Machine| {

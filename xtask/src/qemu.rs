@@ -128,7 +128,7 @@ impl Qemu {
     pub(crate) fn prepare(&self) -> Result<()> {
         let Some(firmware) = &self.firmware else { return Ok(()) };
         let command_line = self.kernel_command_line();
-        firmware.write(&workspace::kernel_elf(self.arch)?, self.payload(&command_line), |file| self.describe(file))
+        firmware.write(&workspace::elf_of(&self.image), self.payload(&command_line), |file| self.describe(file))
     }
 
     /// Makes QEMU write the device tree that it makes for this machine.

@@ -11,6 +11,7 @@ use crate::exit::{Exit, Failure, usage};
 use crate::firmware::Loaded;
 use crate::image::{self, Report};
 use crate::instructions;
+use crate::kernel::Kernel;
 use crate::matrix::{self, Machine};
 use crate::memory::MemorySize;
 use crate::missing;
@@ -38,9 +39,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
         return Ok(Exit::Right);
     }
     missing::require(&Need::of_boot(qemu.arch), args.consent())?;
-    image::build(qemu.arch, Report::Progress)?;
+    image::build(kernel(args, config.as_ref(), qemu.arch), Report::Progress)?;
     if qemu.debugger == Debugger::Waiting {
-        let elf = workspace::kernel_elf(qemu.arch)?;
+        let elf = workspace::elf_of(&qemu.image);
         eprintln!("xtask: waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'", elf.display());
     }
     let limit = time_limit(args, config.as_ref(), &qemu);
@@ -74,6 +75,12 @@ fn time_limit(args: &RunArgs, config: Option<&Machine>, qemu: &Qemu) -> Option<D
     let watched = qemu.console == Console::Interactive || qemu.debugger == Debugger::Waiting;
     let default = config.map_or(TIME_LIMIT, |machine| machine.timeout);
     args.timeout.map(Duration::from_secs).or((!watched).then_some(default))
+}
+
+/// The kernel that the options ask for, on top of the machine of the matrix that they name.
+fn kernel(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Kernel {
+    let model = args.model.or_else(|| config.map(|machine| machine.kernel().model));
+    Kernel { arch, model: model.unwrap_or_default() }
 }
 
 /// Whether somebody sits in front of us.
@@ -147,7 +154,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         numa,
         distances,
         extra: config.map(|machine| machine.extra.clone()).unwrap_or_default(),
-        image: workspace::kernel_image(arch)?,
+        image: workspace::kernel_image(kernel(args, config, arch))?,
         initrd,
         firmware: firmware.transpose()?,
         append: args.append.clone().or_else(|| config.map(Machine::command_line)).unwrap_or_default(),
@@ -200,7 +207,7 @@ pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) ->
     qemu.prepare()?;
     let interactive = qemu.console == Console::Interactive;
     let input = if interactive { Input::Terminal } else { Input::Nothing };
-    let mut serial = Serial::new(workspace::kernel_elf(qemu.arch)?);
+    let mut serial = Serial::new(workspace::elf_of(&qemu.image));
     let ending = process::watch(&mut qemu.command(), input, limit, &mut |piece| {
         match piece {
             Piece::Output(bytes) => serial.feed(&bytes, out).context("writing the serial line")?,

@@ -7,6 +7,7 @@ use crate::arch::Arch;
 use crate::cli::{BuildArgs, Cli, Verb};
 use crate::exit::Exit;
 use crate::image::{self, Report};
+use crate::kernel::Kernel;
 use crate::needs::Need;
 use crate::{ci, doctor, fuzz, missing, mutants, oracle, run, test};
 
@@ -27,6 +28,7 @@ pub(crate) fn perform() -> Result<Exit> {
 fn build(args: &BuildArgs) -> Result<Exit> {
     let arch = args.arch.map_or_else(Arch::host, Ok)?;
     missing::require(&Need::of_build(arch), args.installing.consent())?;
-    println!("{}", image::build(arch, Report::Progress)?.display());
+    let kernel = Kernel { arch, model: args.model };
+    println!("{}", image::build(kernel, Report::Progress)?.display());
     Ok(Exit::Right)
 }

@@ -9,6 +9,7 @@ use std::sync::OnceLock;
 use anyhow::{Context as _, Result, bail};
 
 use crate::arch::Arch;
+use crate::kernel::Kernel;
 
 /// The keys that Debian signs its lists of packages with.
 pub(crate) const DEBIAN_KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
@@ -48,21 +49,38 @@ pub(crate) fn target_dir() -> Result<&'static Path> {
     Ok(TARGET_DIR.get_or_init(|| PathBuf::from(folder)))
 }
 
+/// The folder in which cargo builds a kernel: the target folder, or one in it for a kernel with features, so that no
+/// build takes another's place.
+///
+/// # Errors
+/// As [`target_dir`].
+pub(crate) fn kernel_target_dir(kernel: Kernel) -> Result<PathBuf> {
+    let folder = target_dir()?;
+    Ok(kernel.model.feature().map_or_else(|| folder.to_path_buf(), |feature| folder.join(feature)))
+}
+
 /// The kernel's ELF file: what gdb and the backtraces read, and what QEMU loads on x86_64.
 ///
 /// # Errors
 /// As [`target_dir`].
-pub(crate) fn kernel_elf(arch: Arch) -> Result<PathBuf> {
-    Ok(target_dir()?.join(arch.target()).join("release").join("kernel"))
+pub(crate) fn kernel_elf(kernel: impl Into<Kernel>) -> Result<PathBuf> {
+    let kernel = kernel.into();
+    Ok(kernel_target_dir(kernel)?.join(kernel.arch.target()).join("release").join("kernel"))
+}
+
+/// The ELF file of which [`kernel_image`] is the image: beside it, or itself.
+pub(crate) fn elf_of(image: &Path) -> PathBuf {
+    image.with_extension("")
 }
 
 /// What QEMU's `-kernel` takes: the ELF file on x86_64, the flat image beside it on aarch64.
 ///
 /// # Errors
 /// As [`target_dir`].
-pub(crate) fn kernel_image(arch: Arch) -> Result<PathBuf> {
-    let elf = kernel_elf(arch)?;
-    Ok(match arch {
+pub(crate) fn kernel_image(kernel: impl Into<Kernel>) -> Result<PathBuf> {
+    let kernel = kernel.into();
+    let elf = kernel_elf(kernel)?;
+    Ok(match kernel.arch {
         Arch::X86_64 => elf,
         Arch::Aarch64 => elf.with_extension("img"),
     })
@@ -99,6 +117,7 @@ fn is_executable(path: &Path) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::Model;
 
     #[test]
     fn the_root_holds_the_workspace() {
@@ -112,6 +131,11 @@ mod tests {
         assert!(image.is_absolute());
         assert!(image.ends_with("aarch64-unknown-none-softfloat/release/kernel.img"), "{}", image.display());
         assert_eq!(kernel_image(Arch::X86_64).unwrap(), kernel_elf(Arch::X86_64).unwrap());
+        for arch in Arch::ALL {
+            let flat = Kernel { arch, model: Model::Flat };
+            assert_ne!(kernel_image(flat).unwrap(), kernel_image(arch).unwrap());
+            assert_eq!(elf_of(&kernel_image(flat).unwrap()), kernel_elf(flat).unwrap());
+        }
     }
 
     #[cfg(unix)]

@@ -2,7 +2,7 @@
 //! before, and every structure verifies.
 
 use super::case::{Failure, Test, fail};
-use crate::system::System;
+use crate::system::{Pages, System};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -10,12 +10,14 @@ use arch::Native;
 use core::alloc::Layout;
 use mm::addr::{NodeId, Order, Pfn};
 use mm::arch::{PageFormat, PhysMap};
-use mm::page_alloc::{FreeError, Gfp, NodeWish, PageAllocator, PageInfo};
+use mm::model::{Memmap, MemoryModel};
+use mm::page_alloc::{FreeError, Gfp, NodeWish, PageInfo};
 
 pub(super) const TESTS: &[Test] = &[
     Test { name: "pages of every order hold what is written", run: pages_of_every_order },
     Test { name: "zeroed pages are zero", run: zeroed_pages },
     Test { name: "every node gives its own pages", run: pages_of_every_node },
+    Test { name: "a record leads back to its frame", run: records_of_blocks },
     Test { name: "an untouched granule is carved and comes back whole", run: carving },
     Test { name: "a double free is refused by name", run: double_free },
     Test { name: "every kmalloc size holds what is written", run: kmalloc_sizes },
@@ -67,7 +69,7 @@ fn holds_pattern(pfn: Pfn, order: Order) -> bool {
 }
 
 /// Gives a block back, or tries to.
-fn give_back(pages: &PageAllocator<Native>, pfn: Pfn, order: Order) -> Result<(), FreeError> {
+fn give_back(pages: &Pages, pfn: Pfn, order: Order) -> Result<(), FreeError> {
     // SAFETY: these tests free what they hold, and look at no block after that.
     unsafe { pages.free(pfn, order) }
 }
@@ -150,6 +152,28 @@ fn pages_of_every_node(system: &System) -> Result<(), Failure> {
             }
         }
         Ok(())
+    })
+}
+
+/// The records of all frames of a block, from each and back.
+fn records_of_blocks(system: &System) -> Result<(), Failure> {
+    let pages = &system.mm.pages;
+    conserving(system, || {
+        let first = match pages.alloc(Order::MAX, Gfp::KERNEL) {
+            Ok(first) => first,
+            Err(error) => fail!("{error}"),
+        };
+        let wrong = (0..Order::MAX.frames()).map(|frame| first.saturating_add(frame)).find(|&pfn| {
+            let page = pages.memmap().page(pfn);
+            page.and_then(|page| pages.memmap().pfn_of(page)) != Some(pfn)
+        });
+        if let Err(error) = give_back(pages, first, Order::MAX) {
+            fail!("{error}");
+        }
+        match wrong {
+            Some(pfn) => fail!("the record of frame {} leads elsewhere", pfn.as_u64()),
+            None => Ok(()),
+        }
     })
 }
 

@@ -2,8 +2,9 @@
 //!
 //! A granule is the memory whose records fill one leaf a level above pages, where that is at most 1 GiB: with 4 KiB
 //! pages 256 MiB, whose memmap is one 2 MiB leaf. With larger pages such a leaf would describe far too much, so a
-//! granule is one section there, and its memmap a few pages. Either way the memmap is taken from the granule's own
-//! first frames; a granule is aligned to its size, so the memmap is aligned to its own size too.
+//! granule is one section there, and its memmap a few pages. Where the model takes the memmap from the granule's own
+//! first frames (`Vmemmap`, `Sparse`), it is aligned to its own size, because a granule is aligned to its; where it has
+//! an array for all memory (`Flat`, `Discontig`), all of the granule is left to hand out.
 //!
 //! Everything here is arithmetic over the page size, resolved at compile time.
 
@@ -38,7 +39,7 @@ impl<A: PageFormat> Granule<A> {
     /// Frames of a section.
     pub const SECTION_FRAMES: u64 = 1 << (A::SECTION_SHIFT - A::PAGE_SHIFT);
 
-    /// The order of the block that holds the memmap.
+    /// The order of the block at its start that holds its memmap, in models where that lies there.
     pub const MEMMAP_ORDER: Order = {
         let shift = Self::SHIFT + Page::BYTES.ilog2() - 2 * A::PAGE_SHIFT;
         match Order::new(shift as u8) {
@@ -47,8 +48,15 @@ impl<A: PageFormat> Granule<A> {
         }
     };
 
-    /// Frames that a granule can hand out once it is carved.
-    pub const USABLE_FRAMES: u64 = Self::FRAMES - Self::MEMMAP_ORDER.frames();
+    /// Frames that a granule can hand out once it is carved, with its memmap in its first block, of order `memmap`, or
+    /// elsewhere.
+    #[must_use]
+    pub const fn usable_frames(memmap: Option<Order>) -> u64 {
+        match memmap {
+            Some(order) => Self::FRAMES - order.frames(),
+            None => Self::FRAMES,
+        }
+    }
 
     /// The level of the leaves that map its memmap.
     pub fn leaf_level(access: A) -> Level {
@@ -64,16 +72,16 @@ impl<A: PageFormat> Granule<A> {
         PfnRange::new(Pfn::new(start & !mask), Pfn::new(range.end().as_u64() & !mask))
     }
 
-    /// Free blocks of `order` that carving one granule gives: the memmap's block at the start leaves one block of each
+    /// Free blocks of `order` that carving one granule gives. A memmap's block at the start leaves one block of each
     /// order from its own to the highest but one, and all the rest is blocks of the highest.
     #[must_use]
-    pub const fn free_blocks(order: Order) -> u64 {
-        if order.as_u8() == Order::MAX.as_u8() {
-            Self::FRAMES / Order::MAX.frames() - 1
-        } else if order.as_u8() >= Self::MEMMAP_ORDER.as_u8() {
-            1
-        } else {
-            0
+    pub const fn free_blocks(memmap: Option<Order>, order: Order) -> u64 {
+        let highest = Self::FRAMES / Order::MAX.frames();
+        match memmap {
+            Some(_) if order.as_u8() == Order::MAX.as_u8() => highest - 1,
+            Some(memmap) => (order.as_u8() >= memmap.as_u8()) as u64,
+            None if order.as_u8() == Order::MAX.as_u8() => highest,
+            None => 0,
         }
     }
 

@@ -7,6 +7,7 @@
 use super::PageAllocator;
 use crate::addr::Order;
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::zone::watermark::Watermarks;
 use crate::zone::{ZoneIndex, ZoneKind};
 
@@ -46,7 +47,7 @@ pub struct ZoneCounts {
     pub stat_threshold: u64,
 }
 
-impl<A: Arch> PageAllocator<A> {
+impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     /// The numbers of a zone; all zero for a zone that there is not.
     #[must_use]
     pub fn counts(&self, zone: ZoneIndex) -> ZoneCounts {

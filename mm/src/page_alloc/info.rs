@@ -10,7 +10,7 @@ use super::{FreeError, PageAllocator};
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::arch::Arch;
 use crate::model::page::{Head, Page, PageState, block_head};
-use crate::model::{Granule, Memmap, SectionState};
+use crate::model::{Granule, MemoryModel, SectionState};
 use crate::zone::ZoneIndex;
 use core::fmt;
 
@@ -62,7 +62,7 @@ impl fmt::Display for PageInfo {
     }
 }
 
-impl<A: Arch> PageAllocator<A> {
+impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     /// What `pfn` is.
     #[must_use]
     pub fn page_info(&self, pfn: Pfn) -> PageInfo {
@@ -77,9 +77,12 @@ impl<A: Arch> PageAllocator<A> {
     }
 
     fn undescribed(&self, pfn: Pfn) -> PageInfo {
-        let section = self.memmap().sections().get(Granule::<A>::section_of(pfn));
-        if section.state == SectionState::Hole {
-            return PageInfo::NoSection;
+        let section = self.memmap().section(Granule::<A>::section_of(pfn));
+        match section.state {
+            SectionState::Hole => return PageInfo::NoSection,
+            // Some models have no records for all of a section: only for what is near memory.
+            SectionState::Described => return PageInfo::Hole,
+            SectionState::Pending | SectionState::Untouched => {}
         }
         let start = Pfn::new(pfn.as_u64() & !(Granule::<A>::FRAMES - 1));
         let granule = PfnRange::new(start, start.saturating_add(Granule::<A>::FRAMES));

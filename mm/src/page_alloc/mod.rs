@@ -48,7 +48,7 @@ use crate::addr::{CpuId, NodeId, Order, Pfn, PhysAddr};
 use crate::arch::Arch;
 use crate::memblock::BootSlice;
 use crate::model::page::PageState;
-use crate::model::{Memmap, Vmemmap};
+use crate::model::{Granule, MemoryModel, Vmemmap};
 use crate::numa::Topology;
 use crate::paging::{FrameSource, PageTables};
 use crate::sync::IrqLock;
@@ -59,13 +59,13 @@ use core::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use pool::{Floor, Pool};
 
 /// All that the allocator knows; lies in boot memory for good.
-pub(crate) struct Shared<A> {
+pub(crate) struct Shared<A, M> {
     access: A,
-    map: Vmemmap<A>,
+    map: M,
     nodes: Topology<A>,
     zones: ZoneTable<A>,
     /// The pool of each zone, by its index.
-    pools: BootSlice<A, PoolPointer<A>>,
+    pools: BootSlice<A, PoolPointer<A, M>>,
     /// The node of each CPU.
     cpu_nodes: BootSlice<A, NodeId>,
     tables: IrqLock<PageTables<A>>,
@@ -74,32 +74,32 @@ pub(crate) struct Shared<A> {
 }
 
 /// A pool in memory of its zone's node, or nothing while the allocator is being made.
-struct PoolPointer<A>(Option<NonNull<Pool<A>>>);
+struct PoolPointer<A, M>(Option<NonNull<Pool<A, M>>>);
 
 // SAFETY: zero is `None`, the pointer's niche, and nothing needs a drop.
-unsafe impl<A> crate::memblock::Zeroed for PoolPointer<A> {}
+unsafe impl<A, M> crate::memblock::Zeroed for PoolPointer<A, M> {}
 
 /// The page allocator: a handle to what lies in boot memory. Copies are the same allocator.
-pub struct PageAllocator<A> {
-    shared: NonNull<Shared<A>>,
+pub struct PageAllocator<A, M = Vmemmap<A>> {
+    shared: NonNull<Shared<A, M>>,
 }
 
-impl<A> Clone for PageAllocator<A> {
+impl<A, M> Clone for PageAllocator<A, M> {
     fn clone(&self) -> Self {
         *self
     }
 }
 
-impl<A> Copy for PageAllocator<A> {}
+impl<A, M> Copy for PageAllocator<A, M> {}
 
 // SAFETY: through the handle only shared references are reached: the pools behind their locks, atomics, and tables
 // that do not change.
-unsafe impl<A: Send + Sync> Send for PageAllocator<A> {}
+unsafe impl<A: Send + Sync, M: Send + Sync> Send for PageAllocator<A, M> {}
 // SAFETY: as above.
-unsafe impl<A: Send + Sync> Sync for PageAllocator<A> {}
+unsafe impl<A: Send + Sync, M: Send + Sync> Sync for PageAllocator<A, M> {}
 
-impl<A: Arch> PageAllocator<A> {
-    pub(crate) fn shared(&self) -> &Shared<A> {
+impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
+    pub(crate) fn shared(&self) -> &Shared<A, M> {
         // SAFETY: `take_over` made the value in memory that memblock gave it for good, which stays valid as long as the
         // handle `A` lives, of which this holds a copy there; nobody has a mutable reference any more.
         unsafe { self.shared.as_ref() }
@@ -110,7 +110,7 @@ impl<A: Arch> PageAllocator<A> {
     }
 
     /// The memmap.
-    pub fn memmap(&self) -> &Vmemmap<A> {
+    pub fn memmap(&self) -> &M {
         &self.shared().map
     }
 
@@ -139,13 +139,13 @@ impl<A: Arch> PageAllocator<A> {
         !self.shared().has_slab.swap(true, Relaxed)
     }
 
-    fn pool(&self, zone: ZoneIndex) -> Option<&Pool<A>> {
+    fn pool(&self, zone: ZoneIndex) -> Option<&Pool<A, M>> {
         let pointer = self.shared().pools.get(zone.index())?.0?;
         // SAFETY: `take_over` placed a pool there for good and gave up every other reference to it.
         Some(unsafe { pointer.as_ref() })
     }
 
-    fn pools(&self) -> impl Iterator<Item = &Pool<A>> {
+    fn pools(&self) -> impl Iterator<Item = &Pool<A, M>> {
         // SAFETY: as in `pool`.
         self.shared().pools.iter().filter_map(|pointer| pointer.0.map(|pool| unsafe { pool.as_ref() }))
     }
@@ -254,28 +254,35 @@ impl<A: Arch> PageAllocator<A> {
 /// Gives page tables their frames once memblock is gone.
 ///
 /// A table's frame is marked as such, so that nobody frees it as pages.
-#[derive(Clone, Copy)]
-pub struct TableFrames<A>(pub PageAllocator<A>);
+pub struct TableFrames<A, M = Vmemmap<A>>(pub PageAllocator<A, M>);
 
 // SAFETY: the allocator hands a frame out once, and every frame it has is RAM that the direct map maps; in the state
 // `Table` nobody else can free it.
-unsafe impl<A: Arch> FrameSource for TableFrames<A> {
+unsafe impl<A: Arch, M: MemoryModel<A>> FrameSource for TableFrames<A, M> {
     fn table_frame(&mut self, near: PhysAddr) -> Option<PhysAddr> {
-        let section = crate::model::Granule::<A>::section_of(Pfn::containing(near, A::PAGE_SHIFT));
-        let node = self.0.memmap().sections().get(section).node;
+        let section = Granule::<A>::section_of(Pfn::containing(near, A::PAGE_SHIFT));
+        let node = self.0.memmap().section(section).node;
         let gfp = Gfp::KERNEL.on(NodeWish::Prefer(node));
         let pfn = self.0.alloc_as(Order::default(), gfp, PageState::Table).ok()?;
         Some(pfn.address(A::PAGE_SHIFT))
     }
 }
 
-impl<A: Arch> fmt::Debug for PageAllocator<A> {
+impl<A: Arch, M: MemoryModel<A>> fmt::Debug for PageAllocator<A, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.zones().spans()).finish()
     }
 }
 
-impl<A: Arch> fmt::Debug for TableFrames<A> {
+impl<A, M> Clone for TableFrames<A, M> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<A, M> Copy for TableFrames<A, M> {}
+
+impl<A: Arch, M: MemoryModel<A>> fmt::Debug for TableFrames<A, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("TableFrames").field(&self.0).finish()
     }

@@ -16,8 +16,8 @@ use super::error::AllocError;
 use super::untouched::Untouched;
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::model::page::{Head, PageState};
-use crate::model::{Granule, Memmap, Vmemmap};
 use crate::sync::IrqLock;
 use crate::zone::watermark::Watermarks;
 use crate::zone::{ZoneIndex, ZoneKind, ZoneSpan};
@@ -25,7 +25,7 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// The pages of one zone.
 #[derive(Debug)]
-pub(crate) struct Pool<A> {
+pub(crate) struct Pool<A, M> {
     pub(crate) index: ZoneIndex,
     pub(crate) span: ZoneSpan,
     /// Frames that were ever free: what is present less what is reserved and all memmap, future memmap too.
@@ -37,17 +37,17 @@ pub(crate) struct Pool<A> {
     pub(crate) stat_threshold: u64,
     /// Free frames, those of untouched granules too. Written under the lock.
     free: AtomicU64,
-    pub(crate) lists: IrqLock<Lists<A>>,
+    pub(crate) lists: IrqLock<Lists<A, M>>,
 }
 
 /// What the lock of a pool guards.
 #[derive(Debug)]
-pub(crate) struct Lists<A> {
+pub(crate) struct Lists<A, M> {
     pub(crate) buddy: Buddy,
-    pub(crate) untouched: Untouched<A>,
+    pub(crate) untouched: Untouched<A, M>,
 }
 
-impl<A: Arch> Lists<A> {
+impl<A: Arch, M: MemoryModel<A>> Lists<A, M> {
     fn free_frames(&self) -> u64 {
         self.buddy.free_frames() + self.untouched.usable_frames()
     }
@@ -58,20 +58,23 @@ impl<A: Arch> Lists<A> {
     }
 
     /// Gives the lowest untouched granule its records, and its blocks to the free lists.
-    fn carve(&mut self, map: &Vmemmap<A>, zone: ZoneIndex) -> Result<Carved, AllocError> {
+    fn carve(&mut self, map: &M, zone: ZoneIndex) -> Result<Carved, AllocError> {
         let Some(granule) = self.untouched.first() else { return Ok(Carved::NothingLeft) };
         // SAFETY: the granule is on this zone's list of untouched ones, so it is RAM of nobody and whole; tables were
         // prepared for all of these by `take_over`; the lock keeps others away, and it leaves the list right below.
         unsafe { map.describe_granule(granule) }.map_err(|_| AllocError::Memmap(granule.start()))?;
         self.untouched.remove_first();
-        let order = Granule::<A>::MEMMAP_ORDER;
-        if let Some(page) = map.page(granule.start()) {
-            page.set_head(Head::new(PageState::Memmap, order, zone));
-        }
         let block = |pfn: u64| Pfn::new(granule.start().as_u64() + pfn);
         // The last one that is linked is the first one that is taken: low blocks first.
         let highest = Order::MAX.frames();
         (1..granule.count() / highest).rev().for_each(|at| self.buddy.link(map, block(at * highest), Order::MAX));
+        let Some(order) = M::GRANULE_MEMMAP else {
+            self.buddy.link(map, granule.start(), Order::MAX);
+            return Ok(Carved::One);
+        };
+        if let Some(page) = map.page(granule.start()) {
+            page.set_head(Head::new(PageState::Memmap, order, zone));
+        }
         for order in Order::all().filter(|&at| order <= at && at < Order::MAX) {
             self.buddy.link(map, block(order.frames()), order);
         }
@@ -92,7 +95,7 @@ pub(crate) enum Floor {
     HalfMin,
 }
 
-impl<A: Arch> Pool<A> {
+impl<A: Arch, M: MemoryModel<A>> Pool<A, M> {
     /// A pool without pages.
     pub(crate) fn new(access: A, index: ZoneIndex, span: ZoneSpan) -> Self {
         Self {
@@ -132,13 +135,7 @@ impl<A: Arch> Pool<A> {
     }
 
     /// Takes a block of `order` and writes its head as `state`. `None` when nothing fits, and no granule is left.
-    pub(crate) fn take(
-        &self,
-        access: A,
-        map: &Vmemmap<A>,
-        order: Order,
-        state: PageState,
-    ) -> Result<Option<Pfn>, AllocError> {
+    pub(crate) fn take(&self, access: A, map: &M, order: Order, state: PageState) -> Result<Option<Pfn>, AllocError> {
         let mut lists = self.lists.lock(access);
         let pfn = loop {
             if let Some(pfn) = lists.buddy.take(map, order) {
@@ -159,7 +156,7 @@ impl<A: Arch> Pool<A> {
 
     /// Takes a block back whose head is `expected`. `false`, and no change, when somebody else was faster.
     #[must_use]
-    pub(crate) fn give(&self, access: A, map: &Vmemmap<A>, pfn: Pfn, expected: Head) -> bool {
+    pub(crate) fn give(&self, access: A, map: &M, pfn: Pfn, expected: Head) -> bool {
         let mut lists = self.lists.lock(access);
         if map.page(pfn).is_none_or(|page| page.head() != expected) {
             return false;

@@ -9,8 +9,8 @@
 use crate::addr::{NodeId, PfnRange};
 use crate::arch::Arch;
 use crate::memblock::{Region, RegionFlags, Regions};
+use crate::model::MEMMAP_OWNER;
 use crate::model::page::PageState;
-use crate::model::vmemmap::MEMMAP_OWNER;
 use crate::zone::{ZoneIndex, ZoneSpan};
 
 /// Frames of one zone that have one fate.

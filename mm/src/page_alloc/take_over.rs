@@ -15,14 +15,13 @@ use super::counts::PageSet;
 use super::pool::Pool;
 use super::sweep::{Piece, Sweep};
 use super::{PageAllocator, PoolPointer, Shared};
-use crate::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
+use crate::addr::{NodeId, PfnRange, PhysAddr, PhysRange};
 use crate::arch::Arch;
 use crate::layout::Layout;
 use crate::machine::Owner;
 use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, Record, RegionFlags, Zeroed};
 use crate::model::page::{Head, PageState};
-use crate::model::vmemmap::MemmapError;
-use crate::model::{Granule, Memmap, Vmemmap};
+use crate::model::{Granule, MemmapError, MemoryModel, Sections};
 use crate::numa::Topology;
 use crate::paging::PageTables;
 use crate::sync::IrqLock;
@@ -86,11 +85,11 @@ fn owner() -> Owner {
     Owner::new("page allocator")
 }
 
-impl<A: Arch> PageAllocator<A> {
+impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     /// Bytes of node data that hold the zones of a node, for [`Nodes::place_data`](crate::numa::Nodes::place_data).
-    pub const NODE_DATA_BYTES: u64 = (ZoneKind::COUNT * size_of::<Pool<A>>()) as u64;
+    pub const NODE_DATA_BYTES: u64 = (ZoneKind::COUNT * size_of::<Pool<A, M>>()) as u64;
 
-    /// Takes all memory over; `layout` says where the vmemmap lies. Memblock's regions stay as a record.
+    /// Takes all memory over; `layout` says where a vmemmap lies. Memblock's regions stay as a record.
     ///
     /// # Safety
     /// `tables` are the active ones, and stay active; nobody else maps anything in the layout's vmemmap. The memblock in
@@ -104,17 +103,17 @@ impl<A: Arch> PageAllocator<A> {
         layout: &Layout,
     ) -> Result<(Self, Record<A>), TakeOverError> {
         let memblock = zones.memblock_mut();
-        let last = memblock.memory().last().ok_or(TakeOverError::NoMemory)?;
+        if memblock.memory().is_empty() {
+            return Err(TakeOverError::NoMemory);
+        }
         if let Some(range) = unmapped(memblock) {
             return Err(TakeOverError::NotMapped(range));
         }
         let access = memblock.access();
-        let end = Pfn::at_or_above(last.range().end(), A::PAGE_SHIFT);
-        let mut map = Vmemmap::new(memblock, &tables, layout, end)?;
-        make_roots(&mut map, memblock)?;
+        let mut map = M::make(memblock, &tables, layout)?;
         let mut pools = place_pools(&mut zones)?;
         let cpu_nodes = cpu_nodes(&mut zones)?;
-        let mut room = room::<A, Shared<A>>(zones.memblock_mut(), cpu_nodes.first().copied().unwrap_or_default())?;
+        let mut room = room::<A, Shared<A, M>>(zones.memblock_mut(), cpu_nodes.first().copied().unwrap_or_default())?;
         loop {
             let before = zones.memblock().reserved_size();
             plan(&zones, &map, &mut pools);
@@ -127,8 +126,9 @@ impl<A: Arch> PageAllocator<A> {
         }
         let (memblock, nodes, zones) = zones.into_parts();
         let record = memblock.freeze();
+        map.settle();
         fill(&zones, &record, &map, &mut pools);
-        set_watermarks::<A>(&nodes, &mut pools);
+        set_watermarks(&nodes, &mut pools);
         let Some(Room(room)) = room.first_mut() else { return Err(TakeOverError::NoMemory) };
         let tables = IrqLock::new(tables);
         let shared = Shared { access, map, nodes, zones, pools, cpu_nodes, tables, has_slab: AtomicBool::new(false) };
@@ -144,33 +144,21 @@ fn unmapped<A: Arch>(memblock: &Memblock<A>) -> Option<PhysRange> {
     ranges.find(|&range| !memblock.mapped().contains_range(range))
 }
 
-/// Makes roots of the table of sections for all memory.
-fn make_roots<A: Arch>(map: &mut Vmemmap<A>, memblock: &mut Memblock<A>) -> Result<(), OutOfMemory> {
-    // Allocating changes what is reserved, never the memory regions.
-    for at in 0..memblock.memory().len() {
-        let Some(region) = memblock.memory().get(at) else { break };
-        let frames = PfnRange::inside(region.range(), A::PAGE_SHIFT);
-        let first = Granule::<A>::section_of(frames.start());
-        let last = Granule::<A>::section_of(Pfn::new(frames.end().as_u64().saturating_sub(1)));
-        let node = region.node().unwrap_or_default();
-        map.sections_mut().make_roots(memblock, first..=last, node)?;
-    }
-    Ok(())
-}
-
 /// An empty pool for each zone, in its node's data where [`Nodes::place_data`](crate::numa::Nodes::place_data) took
 /// room for it, else in memory of its own on the node.
-fn place_pools<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, PoolPointer<A>>, OutOfMemory> {
+fn place_pools<A: Arch, M: MemoryModel<A>>(
+    zones: &mut Zones<A>,
+) -> Result<BootSlice<A, PoolPointer<A, M>>, OutOfMemory> {
     let access = zones.memblock().access();
     let count = zones.spans().len();
-    let mut pools = zones.memblock_mut().alloc_slice::<PoolPointer<A>>(count, NodeWish::Any, owner())?;
+    let mut pools = zones.memblock_mut().alloc_slice::<PoolPointer<A, M>>(count, NodeWish::Any, owner())?;
     for (number, slot) in (0..).zip(pools.iter_mut()) {
         let index = ZoneIndex::new(number);
         let Some(span) = zones.spans().get(index.index()).copied() else { break };
         let pool = Pool::new(access, index, span);
-        slot.0 = match room_in_node_data::<A>(zones, span) {
+        slot.0 = match room_in_node_data::<A, M>(zones, span) {
             Some(at) => {
-                let pointer = access.phys_ptr(at).cast::<Pool<A>>();
+                let pointer = access.phys_ptr(at).cast::<Pool<A, M>>();
                 // SAFETY: the room is RAM that memblock gave to the node for good, as the caller of `take_over` says,
                 // large enough and aligned as checked, mapped as all memory is, and each kind of zone has a place of its
                 // own in it.
@@ -178,7 +166,7 @@ fn place_pools<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, PoolPointer
                 NonNull::new(pointer)
             }
             None => {
-                let mut room = room::<A, Pool<A>>(zones.memblock_mut(), span.node)?;
+                let mut room = room::<A, Pool<A, M>>(zones.memblock_mut(), span.node)?;
                 room.first_mut().map(|Room(room)| NonNull::from(room.write(pool)))
             }
         };
@@ -187,12 +175,12 @@ fn place_pools<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, PoolPointer
 }
 
 /// The place of a zone's pool in its node's data, if there is one with room.
-fn room_in_node_data<A: Arch>(zones: &Zones<A>, span: ZoneSpan) -> Option<PhysAddr> {
+fn room_in_node_data<A: Arch, M: MemoryModel<A>>(zones: &Zones<A>, span: ZoneSpan) -> Option<PhysAddr> {
     let data = zones.nodes().node(span.node)?.data?;
-    let offset = (span.kind.index() * size_of::<Pool<A>>()) as u64;
+    let offset = (span.kind.index() * size_of::<Pool<A, M>>()) as u64;
     let at = data.start().checked_add(offset)?;
-    let place = PhysRange::from_size(at, size_of::<Pool<A>>() as u64)?;
-    (data.contains_range(place) && at.is_aligned(align_of::<Pool<A>>() as u64)).then_some(at)
+    let place = PhysRange::from_size(at, size_of::<Pool<A, M>>() as u64)?;
+    (data.contains_range(place) && at.is_aligned(align_of::<Pool<A, M>>() as u64)).then_some(at)
 }
 
 /// The node of each CPU, by the CPU's number.
@@ -207,7 +195,7 @@ fn cpu_nodes<A: Arch>(zones: &mut Zones<A>) -> Result<BootSlice<A, NodeId>, OutO
     Ok(nodes)
 }
 
-fn pool_mut<A>(pools: &mut BootSlice<A, PoolPointer<A>>, at: usize) -> Option<&mut Pool<A>> {
+fn pool_mut<A, M>(pools: &mut BootSlice<A, PoolPointer<A, M>>, at: usize) -> Option<&mut Pool<A, M>> {
     let pointer = pools.get_mut(at)?.0.as_mut()?;
     // SAFETY: `place_pools` put a pool there, and as long as the allocator is not made, the slice is the only way to
     // it; it is borrowed mutably.
@@ -215,7 +203,7 @@ fn pool_mut<A>(pools: &mut BootSlice<A, PoolPointer<A>>, at: usize) -> Option<&m
 }
 
 /// Decides which granules can stay untouched, and marks the sections of all other memory as pending.
-fn plan<A: Arch>(zones: &Zones<A>, map: &Vmemmap<A>, pools: &mut BootSlice<A, PoolPointer<A>>) {
+fn plan<A: Arch, M: MemoryModel<A>>(zones: &Zones<A>, map: &M, pools: &mut BootSlice<A, PoolPointer<A, M>>) {
     for at in 0..pools.len() {
         if let Some(pool) = pool_mut(pools, at) {
             pool.lists.get_mut().untouched.reset(None);
@@ -246,7 +234,10 @@ fn parts<A: Arch>(piece: Piece) -> [PfnRange; 3] {
 }
 
 /// Gives every pool a list that holds its untouched ranges.
-fn make_lists<A: Arch>(zones: &mut Zones<A>, pools: &mut BootSlice<A, PoolPointer<A>>) -> Result<(), OutOfMemory> {
+fn make_lists<A: Arch, M: MemoryModel<A>>(
+    zones: &mut Zones<A>,
+    pools: &mut BootSlice<A, PoolPointer<A, M>>,
+) -> Result<(), OutOfMemory> {
     for at in 0..pools.len() {
         let Some(pool) = pool_mut(pools, at) else { continue };
         let node = pool.span.node;
@@ -261,10 +252,10 @@ fn make_lists<A: Arch>(zones: &mut Zones<A>, pools: &mut BootSlice<A, PoolPointe
 }
 
 /// Makes the tables through which untouched granules will be described.
-fn prepare_tables<A: Arch>(
-    map: &Vmemmap<A>,
+fn prepare_tables<A: Arch, M: MemoryModel<A>>(
+    map: &M,
     zones: &mut Zones<A>,
-    pools: &mut BootSlice<A, PoolPointer<A>>,
+    pools: &mut BootSlice<A, PoolPointer<A, M>>,
     tables: &mut PageTables<A>,
 ) -> Result<(), MemmapError> {
     for at in 0..pools.len() {
@@ -277,7 +268,12 @@ fn prepare_tables<A: Arch>(
 }
 
 /// Describes every block of the described sections, and gives the free ones to their pools.
-fn fill<A: Arch>(zones: &ZoneTable<A>, record: &Record<A>, map: &Vmemmap<A>, pools: &mut BootSlice<A, PoolPointer<A>>) {
+fn fill<A: Arch, M: MemoryModel<A>>(
+    zones: &ZoneTable<A>,
+    record: &Record<A>,
+    map: &M,
+    pools: &mut BootSlice<A, PoolPointer<A, M>>,
+) {
     let sweep = Sweep { memory: record.memory(), reserved: record.reserved(), spans: zones.spans() };
     sweep.pieces::<A>(&mut |piece| {
         if piece.state != PageState::Free {
@@ -304,7 +300,7 @@ fn fill<A: Arch>(zones: &ZoneTable<A>, record: &Record<A>, map: &Vmemmap<A>, poo
 }
 
 /// Derives from what each zone was given how far it may be emptied. Linux: `init_per_zone_wmark_min`.
-fn set_watermarks<A: Arch>(nodes: &Topology<A>, pools: &mut BootSlice<A, PoolPointer<A>>) {
+fn set_watermarks<A: Arch, M: MemoryModel<A>>(nodes: &Topology<A>, pools: &mut BootSlice<A, PoolPointer<A, M>>) {
     let (mut all, mut kernel) = (0, 0);
     for at in 0..pools.len() {
         let Some(pool) = pool_mut(pools, at) else { continue };

@@ -12,22 +12,25 @@
 use crate::addr::{Order, PfnRange};
 use crate::arch::Arch;
 use crate::memblock::BootSlice;
-use crate::model::Granule;
+use crate::model::{Granule, MemoryModel};
+use core::marker::PhantomData;
 
 /// The untouched granules of a zone.
 #[derive(Debug)]
-pub(crate) struct Untouched<A> {
+pub(crate) struct Untouched<A, M> {
     ranges: BootSlice<A, PfnRange>,
     /// How many were pushed, whether there was room or not.
     pushed: usize,
     /// The first range that is not used up.
     current: usize,
     granules: u64,
+    /// Says what of a granule its memmap takes.
+    model: PhantomData<fn() -> M>,
 }
 
-impl<A: Arch> Untouched<A> {
+impl<A: Arch, M: MemoryModel<A>> Untouched<A, M> {
     pub(crate) fn new(access: A) -> Self {
-        Self { ranges: BootSlice::empty(access), pushed: 0, current: 0, granules: 0 }
+        Self { ranges: BootSlice::empty(access), pushed: 0, current: 0, granules: 0, model: PhantomData }
     }
 
     /// Forgets all ranges; room for as many as `ranges` holds.
@@ -59,18 +62,18 @@ impl<A: Arch> Untouched<A> {
     }
 
     /// Frames that their memmap will take.
-    pub(crate) const fn memmap_frames(&self) -> u64 {
-        self.granules * Granule::<A>::MEMMAP_ORDER.frames()
+    pub(crate) fn memmap_frames(&self) -> u64 {
+        self.granules * M::GRANULE_MEMMAP.map_or(0, Order::frames)
     }
 
     /// Frames that carving all of them would give.
-    pub(crate) const fn usable_frames(&self) -> u64 {
-        self.granules * Granule::<A>::USABLE_FRAMES
+    pub(crate) fn usable_frames(&self) -> u64 {
+        self.granules * Granule::<A>::usable_frames(M::GRANULE_MEMMAP)
     }
 
     /// Blocks of `order` that carving all of them would give.
-    pub(crate) const fn blocks(&self, order: Order) -> u64 {
-        self.granules * Granule::<A>::free_blocks(order)
+    pub(crate) fn blocks(&self, order: Order) -> u64 {
+        self.granules * Granule::<A>::free_blocks(M::GRANULE_MEMMAP, order)
     }
 
     /// The lowest granule.

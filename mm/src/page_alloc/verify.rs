@@ -12,7 +12,7 @@ use super::pool::{Lists, Pool};
 use crate::addr::{Order, Pfn, PfnRange};
 use crate::arch::Arch;
 use crate::model::page::{Head, NO_LINK, Page, PageState, block_head};
-use crate::model::{Granule, Memmap, SectionState};
+use crate::model::{Granule, MemoryModel, SectionState};
 use core::fmt;
 use core::ops::AddAssign;
 
@@ -187,7 +187,7 @@ const fn fault(pfn: Pfn, problem: PageProblem) -> PageFault {
     PageFault { pfn, problem }
 }
 
-impl<A: Arch> PageAllocator<A> {
+impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     /// Walks everything.
     ///
     /// # Errors
@@ -201,7 +201,7 @@ impl<A: Arch> PageAllocator<A> {
         Ok(total)
     }
 
-    fn verify_zone(&self, pool: &Pool<A>, lists: &Lists<A>) -> Result<PageCounts, PageFault> {
+    fn verify_zone(&self, pool: &Pool<A, M>, lists: &Lists<A, M>) -> Result<PageCounts, PageFault> {
         for order in Order::all() {
             self.verify_list(pool, lists, order)?;
         }
@@ -213,7 +213,7 @@ impl<A: Arch> PageAllocator<A> {
             ..PageCounts::default()
         };
         let mut blocks = [0; Order::COUNT];
-        self.memmap().sections().try_for_each(&mut |section, entry| {
+        self.memmap().try_for_each_section(&mut |section, entry| {
             if entry.state != SectionState::Described {
                 return Ok(());
             }
@@ -237,7 +237,7 @@ impl<A: Arch> PageAllocator<A> {
         Ok(counts)
     }
 
-    fn verify_list(&self, pool: &Pool<A>, lists: &Lists<A>, order: Order) -> Result<(), PageFault> {
+    fn verify_list(&self, pool: &Pool<A, M>, lists: &Lists<A, M>, order: Order) -> Result<(), PageFault> {
         let (mut previous, mut at, mut found) = (NO_LINK, lists.buddy.first(order), 0);
         let counted = lists.buddy.blocks(order);
         while let Some(pfn) = at {
@@ -262,14 +262,14 @@ impl<A: Arch> PageAllocator<A> {
         }
     }
 
-    fn verify_untouched(&self, pool: &Pool<A>, lists: &Lists<A>) -> Result<(), PageFault> {
+    fn verify_untouched(&self, pool: &Pool<A, M>, lists: &Lists<A, M>) -> Result<(), PageFault> {
         for &range in lists.untouched.ranges() {
             if !pool.spans(range) || Granule::<A>::inside(range) != range {
                 return Err(fault(range.start(), PageProblem::Misplaced(Order::MAX)));
             }
             let sections = Granule::<A>::section_of(range.start())..Granule::<A>::section_of(range.end());
             for section in sections {
-                if self.memmap().sections().get(section).state != SectionState::Untouched {
+                if self.memmap().section(section).state != SectionState::Untouched {
                     let start = Granule::<A>::section_frames(section).start();
                     return Err(fault(start, PageProblem::Touched));
                 }
@@ -281,7 +281,7 @@ impl<A: Arch> PageAllocator<A> {
     /// Walks the zone's frames of one described section.
     fn verify_section(
         &self,
-        pool: &Pool<A>,
+        pool: &Pool<A, M>,
         frames: PfnRange,
         counts: &mut PageCounts,
         blocks: &mut [u64; Order::COUNT],
@@ -343,10 +343,10 @@ impl<A: Arch> PageAllocator<A> {
 
     fn try_for_each_block_of<E>(
         &self,
-        pool: &Pool<A>,
+        pool: &Pool<A, M>,
         each: &mut dyn FnMut(Pfn, &Page) -> Result<(), E>,
     ) -> Result<(), E> {
-        self.memmap().sections().try_for_each(&mut |section, entry| {
+        self.memmap().try_for_each_section(&mut |section, entry| {
             if entry.state != SectionState::Described {
                 return Ok(());
             }

@@ -4,6 +4,7 @@ use super::link::Objects;
 use super::{Cache, Slab};
 use crate::addr::{NodeId, PhysAddr};
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::model::page::PageState;
 use arrayvec::ArrayString;
 use core::fmt;
@@ -65,7 +66,7 @@ impl fmt::Display for ObjectInfo {
     }
 }
 
-impl<A: Arch> Slab<A> {
+impl<A: Arch, M: MemoryModel<A>> Slab<A, M> {
     /// Calls `each` with the numbers of every cache until one fails.
     ///
     /// # Errors

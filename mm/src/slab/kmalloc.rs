@@ -13,8 +13,8 @@
 use super::{CacheId, KfreeError, Slab, SlabError};
 use crate::addr::{Order, Pfn, PhysAddr};
 use crate::arch::Arch;
-use crate::model::Page;
 use crate::model::page::PageState;
+use crate::model::{MemoryModel, Page};
 use crate::page_alloc::Gfp;
 use crate::zone::ZoneKind;
 use core::alloc::Layout;
@@ -58,7 +58,7 @@ fn block_of(size: usize, align: usize, page_shift: u32) -> Option<Class> {
     Order::for_bytes(size.max(align) as u64, page_shift).map(Class::Block)
 }
 
-impl<A: Arch> Slab<A> {
+impl<A: Arch, M: MemoryModel<A>> Slab<A, M> {
     pub(super) fn create_kmalloc_caches(&self) -> Result<(), SlabError> {
         for (size, name) in CLASSES {
             self.create(name, u64::from(size), 1 << size.trailing_zeros().min(A::PAGE_SHIFT))?;

@@ -38,8 +38,8 @@ pub use verify::{SlabFault, SlabProblem, SlabTotals};
 
 use crate::addr::{NodeId, Pfn, PhysAddr};
 use crate::arch::Arch;
-use crate::model::Memmap;
 use crate::model::page::{Head, NO_OBJECT, Page, PageState, SlabCounts, block_head};
+use crate::model::{MemoryModel, Vmemmap};
 use crate::page_alloc::{Gfp, NodeWish, PageAllocator};
 use crate::sync::IrqLock;
 use crate::zone::ZoneKind;
@@ -65,8 +65,8 @@ impl CacheId {
 }
 
 /// All caches.
-pub struct Slab<A> {
-    pages: PageAllocator<A>,
+pub struct Slab<A, M = Vmemmap<A>> {
+    pages: PageAllocator<A, M>,
     registry: Registry,
     /// Held while a cache is made.
     creating: IrqLock<()>,
@@ -75,9 +75,9 @@ pub struct Slab<A> {
 
 // SAFETY: caches are reached through shared references and change behind their locks; the registry is atomics; the
 // handle of the page allocator says for itself what it can.
-unsafe impl<A: Send + Sync> Send for Slab<A> {}
+unsafe impl<A: Send + Sync, M: Send + Sync> Send for Slab<A, M> {}
 // SAFETY: as above.
-unsafe impl<A: Send + Sync> Sync for Slab<A> {}
+unsafe impl<A: Send + Sync, M: Send + Sync> Sync for Slab<A, M> {}
 
 /// A slab, as its pages say.
 struct SlabPage<'p> {
@@ -86,13 +86,13 @@ struct SlabPage<'p> {
     node: NodeId,
 }
 
-impl<A: Arch> Slab<A> {
+impl<A: Arch, M: MemoryModel<A>> Slab<A, M> {
     /// The allocator with `kmem_cache` and the caches of `kmalloc`. There is one on the pages of a machine: a slab's
     /// record names its cache by a number, which another would take for a cache of its own.
     ///
     /// # Errors
     /// [`SlabError::Pages`] when there is no memory for the first slab, [`SlabError::Taken`] the second time.
-    pub fn new(pages: PageAllocator<A>) -> Result<Self, SlabError> {
+    pub fn new(pages: PageAllocator<A, M>) -> Result<Self, SlabError> {
         if !pages.claim_for_slab() {
             return Err(SlabError::Taken);
         }
@@ -109,7 +109,7 @@ impl<A: Arch> Slab<A> {
 
     /// The page allocator below.
     #[must_use]
-    pub fn page_allocator(&self) -> PageAllocator<A> {
+    pub fn page_allocator(&self) -> PageAllocator<A, M> {
         self.pages
     }
 
@@ -435,7 +435,7 @@ impl<A: Arch> Slab<A> {
     }
 }
 
-impl<A: Arch> fmt::Debug for Slab<A> {
+impl<A: Arch, M: MemoryModel<A>> fmt::Debug for Slab<A, M> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_list().entries(self.registry.iter().map(|cache| cache.name)).finish()
     }

@@ -10,7 +10,7 @@ use super::link::Objects;
 use super::{NO_CACHE, Slab};
 use crate::addr::{NodeId, Pfn};
 use crate::arch::Arch;
-use crate::model::Memmap;
+use crate::model::MemoryModel;
 use crate::model::page::{NO_LINK, Page, PageState};
 use arrayvec::ArrayString;
 use core::fmt;
@@ -89,7 +89,7 @@ impl fmt::Display for SlabFault {
 
 impl core::error::Error for SlabFault {}
 
-impl<A: Arch> Slab<A> {
+impl<A: Arch, M: MemoryModel<A>> Slab<A, M> {
     /// Walks everything. Nobody else may allocate or free meanwhile, or the totals may not add up.
     ///
     /// # Errors

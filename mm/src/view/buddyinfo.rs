@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::page_alloc::PageAllocator;
 use core::fmt::{self, Write};
 
@@ -12,7 +13,7 @@ use core::fmt::{self, Write};
 ///
 /// # Errors
 /// When `out` does.
-pub fn buddyinfo<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Result {
+pub fn buddyinfo<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, pages: &PageAllocator<A, M>) -> fmt::Result {
     for (index, span) in pages.populated() {
         write!(out, "Node {}, zone {:>8} ", span.node, span.kind.name())?;
         for free in pages.counts(index).free_blocks {

@@ -8,6 +8,7 @@
 use crate::Mm;
 use crate::arch::Arch;
 use crate::layout::Layout;
+use crate::model::MemoryModel;
 use core::fmt::{self, Write};
 
 /// Memory that the page allocator never gets.
@@ -27,7 +28,12 @@ pub struct SetAside {
 ///
 /// # Errors
 /// When `out` does.
-pub fn meminfo<A: Arch>(out: &mut dyn Write, mm: &Mm<A>, layout: &Layout, aside: &SetAside) -> fmt::Result {
+pub fn meminfo<A: Arch, M: MemoryModel<A>>(
+    out: &mut dyn Write,
+    mm: &Mm<A, M>,
+    layout: &Layout,
+    aside: &SetAside,
+) -> fmt::Result {
     let kib = |pages: u64| (pages << A::PAGE_SHIFT) >> 10;
     let (mut managed, mut free, mut low_marks) = (0, 0, 0);
     for (index, _) in mm.pages.populated() {

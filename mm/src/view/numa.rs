@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::page_alloc::PageAllocator;
 use core::fmt::{self, Write};
 
@@ -10,7 +11,7 @@ use core::fmt::{self, Write};
 ///
 /// # Errors
 /// When `out` does.
-pub fn numa<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>) -> fmt::Result {
+pub fn numa<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, pages: &PageAllocator<A, M>) -> fmt::Result {
     let nodes = pages.nodes();
     let count = nodes.node_count();
     writeln!(out, "available: {count} nodes ({})", nodes.online())?;

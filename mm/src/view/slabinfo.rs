@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::slab::Slab;
 use core::fmt::{self, Write};
 
@@ -12,7 +13,7 @@ use core::fmt::{self, Write};
 ///
 /// # Errors
 /// When `out` does.
-pub fn slabinfo<A: Arch>(out: &mut dyn Write, slab: &Slab<A>) -> fmt::Result {
+pub fn slabinfo<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, slab: &Slab<A, M>) -> fmt::Result {
     writeln!(out, "slabinfo - version: 2.1")?;
     writeln!(
         out,

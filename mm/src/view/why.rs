@@ -10,6 +10,7 @@ use crate::addr::{Pfn, PhysAddr};
 use crate::arch::Arch;
 use crate::machine::{MachineMemory, MemoryKind};
 use crate::memblock::Record;
+use crate::model::MemoryModel;
 use crate::model::page::PageState;
 use crate::numa::Node;
 use crate::page_alloc::PageInfo;
@@ -19,7 +20,12 @@ use core::fmt::{self, Write};
 ///
 /// # Errors
 /// When `out` does.
-pub fn why<A: Arch>(out: &mut dyn Write, address: PhysAddr, machine: &MachineMemory<'_>, mm: &Mm<A>) -> fmt::Result {
+pub fn why<A: Arch, M: MemoryModel<A>>(
+    out: &mut dyn Write,
+    address: PhysAddr,
+    machine: &MachineMemory<'_>,
+    mm: &Mm<A, M>,
+) -> fmt::Result {
     let pfn = Pfn::containing(address, A::PAGE_SHIFT);
     writeln!(out, "{address:#x} is in frame {:#x} ({} KiB pages)", pfn.as_u64(), A::PAGE_SIZE >> 10)?;
     firmware(out, address, machine)?;
@@ -78,7 +84,7 @@ fn node(out: &mut dyn Write, address: PhysAddr, node: &Node, machine: &MachineMe
     }
 }
 
-fn zone<A: Arch>(out: &mut dyn Write, pfn: Pfn, node: &Node, mm: &Mm<A>) -> fmt::Result {
+fn zone<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, pfn: Pfn, node: &Node, mm: &Mm<A, M>) -> fmt::Result {
     let zones = mm.pages.zones();
     let Some(index) = zones.zone_of(node.id, pfn) else {
         return writeln!(out, "  zone       none holds the frame");
@@ -101,12 +107,16 @@ fn zone<A: Arch>(out: &mut dyn Write, pfn: Pfn, node: &Node, mm: &Mm<A>) -> fmt:
     )
 }
 
-fn page<A: Arch>(out: &mut dyn Write, address: PhysAddr, pfn: Pfn, mm: &Mm<A>) -> fmt::Result {
+fn page<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, address: PhysAddr, pfn: Pfn, mm: &Mm<A, M>) -> fmt::Result {
     let section = pfn.as_u64() >> (A::SECTION_SHIFT - A::PAGE_SHIFT);
     let info = mm.pages.page_info(pfn);
     match info {
         PageInfo::Untouched { .. } => {
-            writeln!(out, "  section    {section}: not described; its memmap comes out of it when it is first needed")?;
+            let memmap = match M::GRANULE_MEMMAP {
+                Some(_) => "comes out of it",
+                None => "is cleared",
+            };
+            writeln!(out, "  section    {section}: not described; its memmap {memmap} when it is first needed")?;
         }
         PageInfo::NoSection => writeln!(out, "  section    {section}: holds no memory")?,
         _ => writeln!(out, "  section    {section}: described")?,

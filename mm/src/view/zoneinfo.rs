@@ -6,6 +6,7 @@
 
 use crate::addr::NodeId;
 use crate::arch::Arch;
+use crate::model::MemoryModel;
 use crate::page_alloc::{PageAllocator, PageSet, ZoneCounts};
 use crate::slab::Slab;
 use crate::zone::{ZoneKind, ZoneSpan};
@@ -69,7 +70,11 @@ const ZONE_ZERO: [&str; 10] = [
 ///
 /// # Errors
 /// When `out` does.
-pub fn zoneinfo<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>, slab: &Slab<A>) -> fmt::Result {
+pub fn zoneinfo<A: Arch, M: MemoryModel<A>>(
+    out: &mut dyn Write,
+    pages: &PageAllocator<A, M>,
+    slab: &Slab<A, M>,
+) -> fmt::Result {
     for node in pages.nodes().iter() {
         let mut first = true;
         for kind in ZoneKind::ALL {
@@ -89,7 +94,7 @@ pub fn zoneinfo<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>, slab: &S
     Ok(())
 }
 
-fn node_counters<A: Arch>(out: &mut dyn Write, node: NodeId, slab: &Slab<A>) -> fmt::Result {
+fn node_counters<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, node: NodeId, slab: &Slab<A, M>) -> fmt::Result {
     writeln!(out, "  per-node stats")?;
     let zero = |out: &mut dyn Write, name: &str| writeln!(out, "      {name:<12} 0");
     NODE_ZERO_FIRST.iter().try_for_each(|name| zero(out, name))?;
@@ -98,7 +103,12 @@ fn node_counters<A: Arch>(out: &mut dyn Write, node: NodeId, slab: &Slab<A>) -> 
     NODE_ZERO_REST.iter().try_for_each(|name| zero(out, name))
 }
 
-fn zone<A: Arch>(out: &mut dyn Write, pages: &PageAllocator<A>, span: ZoneSpan, counts: &ZoneCounts) -> fmt::Result {
+fn zone<A: Arch, M: MemoryModel<A>>(
+    out: &mut dyn Write,
+    pages: &PageAllocator<A, M>,
+    span: ZoneSpan,
+    counts: &ZoneCounts,
+) -> fmt::Result {
     head(out, span.range.count(), span.present, counts)?;
     writeln!(out, "      {:<12} {}", "nr_free_pages", counts.free)?;
     ZONE_ZERO.iter().try_for_each(|name| writeln!(out, "      {name:<12} 0"))?;

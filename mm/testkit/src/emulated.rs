@@ -67,6 +67,10 @@ unsafe impl<const SHIFT: u32> PhysMap for Emulated<'_, SHIFT> {
         let physical = self.machine.translate(address).unwrap_or_else(|fault| panic!("{fault}"));
         self.machine.ram_ptr(physical).unwrap_or_else(|| panic!("{address:?} leads to {physical:?}, where no RAM is"))
     }
+
+    fn ptr_virt(self, pointer: *const u8) -> Option<VirtAddr> {
+        self.machine.virtual_of(self.machine.ram_phys(pointer)?)
+    }
 }
 
 // SAFETY: no interrupt is ever delivered, and a thread stays the CPU that it is.

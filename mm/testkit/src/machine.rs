@@ -2,9 +2,11 @@
 
 use crate::cpu::CpuState;
 use crate::emulated::Emulated;
+use crate::survey::Leaves;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::paging::Level;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Blocks up to this size are aligned on the host as they are in physical memory, so that a test can see the alignment
@@ -57,6 +59,8 @@ pub struct Machine<const SHIFT: u32> {
     pub(crate) largest_leaf: Level,
     root: AtomicU64,
     require_mapped: AtomicBool,
+    /// Leaves outside of the direct map, from an earlier survey.
+    pub(crate) leaves: Mutex<Leaves>,
     pub(crate) publishes: AtomicU64,
     pub(crate) page_flushes: AtomicU64,
     pub(crate) full_flushes: AtomicU64,
@@ -120,6 +124,7 @@ impl<const SHIFT: u32> Builder<SHIFT> {
             largest_leaf: self.largest_leaf,
             root: AtomicU64::new(NO_ROOT),
             require_mapped: AtomicBool::new(false),
+            leaves: Mutex::default(),
             publishes: AtomicU64::new(0),
             page_flushes: AtomicU64::new(0),
             full_flushes: AtomicU64::new(0),

@@ -1,9 +1,12 @@
 //! Everything that a tree of tables maps, and the tables themselves: what tests hold `mm::paging` against.
 
+use crate::emulated::Emulated;
 use crate::format;
 use crate::machine::Machine;
 use mm::addr::{PhysAddr, VirtAddr};
 use mm::paging::{Entry, Level, RawMapping};
+use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::sync::atomic::Ordering;
 
 /// One leaf of a tree.
@@ -32,7 +35,28 @@ pub struct TableFrame {
     pub address: VirtAddr,
 }
 
+/// Leaves outside of the direct map: the memory behind each, its size, its first address.
+pub(crate) type Leaves = BTreeMap<PhysAddr, (u64, VirtAddr)>;
+
 impl<const SHIFT: u32> Machine<SHIFT> {
+    /// The address outside of the direct map that leads to `physical`; of several one of them. What an earlier call
+    /// found is tried first, since a survey of all tables is slow.
+    pub(crate) fn virtual_of(&self, physical: PhysAddr) -> Option<VirtAddr> {
+        let direct = Emulated::<SHIFT>::LAYOUT.direct;
+        let mut leaves = self.leaves.lock().unwrap_or_else(PoisonError::into_inner);
+        let find = |leaves: &Leaves| {
+            let (&start, &(size, address)) = leaves.range(..=physical).next_back()?;
+            let offset = physical.checked_sub(start).filter(|&offset| offset < size)?;
+            let address = address.saturating_add(offset);
+            (self.walked(address) == Some(physical)).then_some(address)
+        };
+        find(&leaves).or_else(|| {
+            let mapped = self.mappings(self.root()?).into_iter().filter(|leaf| direct.offset(leaf.address).is_none());
+            *leaves = mapped.map(|leaf| (leaf.physical, (leaf.size, leaf.address))).collect();
+            find(&leaves)
+        })
+    }
+
     /// All leaves under `root`, by ascending address.
     #[must_use]
     pub fn mappings(&self, root: PhysAddr) -> Vec<Mapped> {

@@ -166,6 +166,11 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         assert!(found == Some(address), "{address:?} is used before the direct map maps it (finds {found:?})");
     }
 
+    /// Where the active tables lead for `address`, whatever a TLB remembers.
+    pub(crate) fn walked(&self, address: VirtAddr) -> Option<PhysAddr> {
+        Some(Self::physical(self.walk(self.root()?, address)?, address))
+    }
+
     fn look_up(&self, address: VirtAddr) -> Result<Cached, Fault> {
         let root = self.root().ok_or(Fault::NoRoot)?;
         let now = self.walk(root, address);

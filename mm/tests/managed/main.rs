@@ -1,7 +1,9 @@
 //! Memory under management, from the memmap to objects, on emulated machines.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod every_model;
 mod model;
 mod page_alloc;
+mod records;
 mod slab;
 mod up;

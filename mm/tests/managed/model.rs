@@ -4,7 +4,7 @@ use crate::up::{is_ram, pages, zones};
 use mm::addr::{Order, Pfn, PfnRange, PhysAddr, PhysRange};
 use mm::arch::{Arch, PageFormat};
 use mm::layout::{Layout, VirtRange};
-use mm::model::{Granule, Memmap, Page, PageState, SectionState};
+use mm::model::{Granule, Memmap, MemoryModel, Page, PageState, SectionState};
 use mm::page_alloc::{Gfp, PageAllocator, TakeOverError};
 use mm_testkit::{Emulated, Intent, Machine};
 
@@ -15,7 +15,8 @@ const GIB: u64 = 1 << 30;
 fn granules_are_what_the_design_says() {
     fn sizes<A: PageFormat>() -> (u64, u64, u8) {
         let granule = Granule::<A>::FRAMES << A::PAGE_SHIFT;
-        (granule / MIB, Granule::<A>::USABLE_FRAMES, Granule::<A>::MEMMAP_ORDER.as_u8())
+        let memmap = Granule::<A>::MEMMAP_ORDER;
+        (granule / MIB, Granule::<A>::usable_frames(Some(memmap)), memmap.as_u8())
     }
     // 256 MiB for a leaf of 2 MiB; else a section.
     assert_eq!(sizes::<Emulated<'_, 12>>(), (256, 65536 - 512, 9));
@@ -25,12 +26,16 @@ fn granules_are_what_the_design_says() {
 
 #[test]
 fn blocks_counted_by_arithmetic_fill_the_granule() {
-    fn sum<A: PageFormat>() -> u64 {
-        Order::all().map(|order| Granule::<A>::free_blocks(order) << order.as_u8()).sum()
+    fn check<A: PageFormat>() {
+        for memmap in [Some(Granule::<A>::MEMMAP_ORDER), None] {
+            let sum: u64 = Order::all().map(|order| Granule::<A>::free_blocks(memmap, order) << order.as_u8()).sum();
+            assert_eq!(sum, Granule::<A>::usable_frames(memmap));
+        }
+        assert_eq!(Granule::<A>::usable_frames(None), Granule::<A>::FRAMES);
     }
-    assert_eq!(sum::<Emulated<'_, 12>>(), Granule::<Emulated<'_, 12>>::USABLE_FRAMES);
-    assert_eq!(sum::<Emulated<'_, 14>>(), Granule::<Emulated<'_, 14>>::USABLE_FRAMES);
-    assert_eq!(sum::<Emulated<'_, 16>>(), Granule::<Emulated<'_, 16>>::USABLE_FRAMES);
+    check::<Emulated<'_, 12>>();
+    check::<Emulated<'_, 14>>();
+    check::<Emulated<'_, 16>>();
 }
 
 #[test]
@@ -54,7 +59,7 @@ fn records_are_where_they_should_be<const SHIFT: u32>(machine: &Machine<SHIFT>) 
     let step = if cfg!(miri) { 397 } else { 13 };
     for number in (0..last + 2 * section).step_by(step) {
         let pfn = Pfn::new(number);
-        let state = pages.memmap().sections().get(number / section).state;
+        let state = pages.memmap().section(number / section).state;
         let page = pages.memmap().page(pfn);
         assert_eq!(page.is_some(), state == SectionState::Described);
         if let Some(page) = page {
@@ -123,7 +128,7 @@ fn memory_beyond_the_vmemmap_is_refused() {
     let start = layout.vmemmap.start();
     let small = Layout { vmemmap: VirtRange::from_size(start, 16 * MIB).unwrap(), ..*layout };
     // SAFETY: `zones` activated the tables.
-    let error = unsafe { PageAllocator::take_over(zones, tables, &small) }.unwrap_err();
+    let error = unsafe { <PageAllocator<_>>::take_over(zones, tables, &small) }.unwrap_err();
     assert!(matches!(error, TakeOverError::Memmap(_)), "{error}");
 }
 
@@ -137,7 +142,7 @@ fn memory_that_is_not_mapped_is_refused() {
     // SAFETY: all RAM of the emulated machine is in reach, and nobody else uses it.
     unsafe { zones.memblock_mut().set_mapped(window) };
     // SAFETY: `zones` activated the tables.
-    let error = unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }.unwrap_err();
+    let error = unsafe { <PageAllocator<_>>::take_over(zones, tables, machine.handle().layout()) }.unwrap_err();
     assert_eq!(error, TakeOverError::NotMapped(all));
 }
 
@@ -159,7 +164,7 @@ fn too_little_memory_is_one_error() {
         let machine = Machine::<12>::builder().ram(MIB, pages << 12, 0).finish();
         let (zones, tables) = zones(&machine, &[]);
         // SAFETY: `zones` activated the tables.
-        outcomes.push(start(unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }));
+        outcomes.push(start(unsafe { <PageAllocator<_>>::take_over(zones, tables, machine.handle().layout()) }));
     }
     // A section's memmap is 1 MiB, whatever part of it is memory.
     assert_eq!(outcomes, [false, false, true, true]);

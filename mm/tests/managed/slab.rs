@@ -1,9 +1,10 @@
 //! The slab allocator on emulated machines, against a list of what is held that shares no code with it.
 
-use crate::up::{Random, give_back, up};
+use crate::up::{Kind, Random, give_back, up, up_as};
 use mm::Mm;
 use mm::addr::{CpuId, Order, PhysRange};
 use mm::arch::{Arch, PhysMap};
+use mm::model::MemoryModel;
 use mm::page_alloc::Gfp;
 use mm::slab::{CacheId, KfreeError, ObjectState, Slab, SlabError, SlabProblem};
 use mm::zone::ZoneKind;
@@ -63,7 +64,7 @@ impl Held {
 }
 
 /// Objects in use and slabs of a cache.
-fn numbers<A: Arch>(mm: &Mm<A>, name: &str) -> (u64, u64) {
+fn numbers<A: Arch, M: MemoryModel<A>>(mm: &Mm<A, M>, name: &str) -> (u64, u64) {
     let mut found = None;
     let _ = mm.slab.for_each_cache::<()>(&mut |cache| {
         if cache.name == name {
@@ -122,7 +123,7 @@ fn every_class_fills_and_empties_and_gives_its_pages_back() {
 }
 
 /// Random sizes and alignments, through `allocate` and `deallocate`.
-fn storm<A: Arch>(mm: &Mm<A>, steps: u32, seed: u64) {
+fn storm<A: Arch, M: MemoryModel<A>>(mm: &Mm<A, M>, steps: u32, seed: u64) {
     let before = {
         mm.slab.shrink();
         mm.pages.free_pages()
@@ -164,24 +165,19 @@ fn storm<A: Arch>(mm: &Mm<A>, steps: u32, seed: u64) {
 
 const STEPS: u32 = if cfg!(miri) { 20 } else { 3000 };
 
-#[test]
-fn storm_with_4_kib_pages() {
+pub(crate) fn storm_with_4_kib_pages<K: Kind>() {
     let machine = small();
-    storm(&up(&machine, &[]), STEPS, 1);
+    storm(&up_as::<K, _>(&machine, &[]), STEPS, 1);
 }
 
-#[test]
-#[cfg_attr(miri, ignore = "too slow")]
-fn storm_with_16_kib_pages() {
+pub(crate) fn storm_with_16_kib_pages<K: Kind>() {
     let machine = Machine::<14>::builder().ram(32 << 30, 2 * SMALL, 0).finish();
-    storm(&up(&machine, &[]), STEPS, 2);
+    storm(&up_as::<K, _>(&machine, &[]), STEPS, 2);
 }
 
-#[test]
-#[cfg_attr(miri, ignore = "too slow")]
-fn storm_with_64_kib_pages() {
+pub(crate) fn storm_with_64_kib_pages<K: Kind>() {
     let machine = Machine::<16>::builder().ram(0, 4 * SMALL, 0).finish();
-    storm(&up(&machine, &[]), STEPS, 3);
+    storm(&up_as::<K, _>(&machine, &[]), STEPS, 3);
 }
 
 #[test]

@@ -4,12 +4,53 @@ use mm::Mm;
 use mm::addr::{Order, Pfn, PfnRange, PhysAddr, PhysRange};
 use mm::arch::Arch;
 use mm::machine::{Owner, Rules};
-use mm::memblock::Memblock;
+use mm::memblock::{Memblock, Record};
+use mm::model::{Discontig, Flat, MemoryModel, SparseExtreme, SparseStatic, Vmemmap};
 use mm::numa::{Nodes, NumaPolicy};
-use mm::page_alloc::{FreeError, PageAllocator};
+use mm::page_alloc::{FreeError, PageAllocator, TakeOverError};
 use mm::paging::{BootFrames, PageTables};
 use mm::zone::{MovableRequest, ZoneLimits, Zones};
-use mm_testkit::{Emulated, Machine};
+use mm_testkit::{Description, Emulated, Machine};
+
+/// A memory model, whatever the machine.
+pub(crate) trait Kind {
+    /// The model on machines with the handle `A`.
+    type Model<A: Arch>: MemoryModel<A>;
+}
+
+/// Pages with the model that `K` is, and what memblock knew.
+pub(crate) type Pages<'m, K, const SHIFT: u32> =
+    PageAllocator<Emulated<'m, SHIFT>, <K as Kind>::Model<Emulated<'m, SHIFT>>>;
+
+/// All of memory management with the model that `K` is.
+pub(crate) type Managed<'m, K, const SHIFT: u32> = Mm<Emulated<'m, SHIFT>, <K as Kind>::Model<Emulated<'m, SHIFT>>>;
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident: $model:ty;)*) => {
+        $(
+            $(#[$doc])*
+            #[derive(Debug)]
+            pub(crate) struct $kind;
+
+            impl Kind for $kind {
+                type Model<A: Arch> = $model;
+            }
+        )*
+    };
+}
+
+kinds! {
+    /// One array of virtual space.
+    OfVmemmap: Vmemmap<A>;
+    /// One array of RAM.
+    OfFlat: Flat<A>;
+    /// An array for each node.
+    OfDiscontig: Discontig<A>;
+    /// A map for each section, roots where memory is.
+    OfSparseExtreme: SparseExtreme<A>;
+    /// A map for each section, a fixed table: up to 2 TiB with 4 KiB pages.
+    OfSparseStatic: SparseStatic<A, 16384>;
+}
 
 /// What is reserved before memory is taken over.
 pub(crate) type Reserved<'r> = &'r [(u64, u64)];
@@ -19,8 +60,16 @@ pub(crate) fn zones<'m, const SHIFT: u32>(
     machine: &'m Machine<SHIFT>,
     reserved: Reserved<'_>,
 ) -> (Zones<Emulated<'m, SHIFT>>, PageTables<Emulated<'m, SHIFT>>) {
+    zones_described(machine, &mut machine.describe(), reserved)
+}
+
+/// As [`zones`], with `description` as what the firmware says.
+fn zones_described<'m, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    description: &mut Description,
+    reserved: Reserved<'_>,
+) -> (Zones<Emulated<'m, SHIFT>>, PageTables<Emulated<'m, SHIFT>>) {
     let access = machine.handle();
-    let mut description = machine.describe();
     let facts = description.lend();
     let mut memblock = Memblock::new(access);
     memblock.populate(&facts, &mut |_| {}).unwrap();
@@ -41,6 +90,14 @@ pub(crate) fn zones<'m, const SHIFT: u32>(
 
 /// All memory of `machine` under management.
 pub(crate) fn up<'m, const SHIFT: u32>(machine: &'m Machine<SHIFT>, reserved: Reserved<'_>) -> Mm<Emulated<'m, SHIFT>> {
+    up_as::<OfVmemmap, SHIFT>(machine, reserved)
+}
+
+/// As [`up`], with the model that `K` is.
+pub(crate) fn up_as<'m, K: Kind, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    reserved: Reserved<'_>,
+) -> Managed<'m, K, SHIFT> {
     let (zones, tables) = zones(machine, reserved);
     // SAFETY: `zones` activated the tables.
     unsafe { Mm::new(zones, tables, machine.handle().layout()) }.unwrap()
@@ -51,13 +108,34 @@ pub(crate) fn pages<'m, const SHIFT: u32>(
     machine: &'m Machine<SHIFT>,
     reserved: Reserved<'_>,
 ) -> PageAllocator<Emulated<'m, SHIFT>> {
-    let (zones, tables) = zones(machine, reserved);
-    // SAFETY: `zones` activated the tables.
-    unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }.unwrap().0
+    pages_as::<OfVmemmap, SHIFT>(machine, reserved).unwrap().0
+}
+
+/// As [`pages`], with the model that `K` is; and what memblock knew. Or why not.
+pub(crate) fn pages_as<'m, K: Kind, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    reserved: Reserved<'_>,
+) -> Result<(Pages<'m, K, SHIFT>, Record<Emulated<'m, SHIFT>>), TakeOverError> {
+    take_over::<K, SHIFT>(machine, &mut machine.describe(), reserved)
+}
+
+/// As [`pages_as`], with `description` as what the firmware says.
+pub(crate) fn take_over<'m, K: Kind, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    description: &mut Description,
+    reserved: Reserved<'_>,
+) -> Result<(Pages<'m, K, SHIFT>, Record<Emulated<'m, SHIFT>>), TakeOverError> {
+    let (zones, tables) = zones_described(machine, description, reserved);
+    // SAFETY: `zones_described` activated the tables.
+    unsafe { PageAllocator::take_over(zones, tables, machine.handle().layout()) }
 }
 
 /// Gives a block back, or tries to. Blocks of these tests are never used through pointers that outlive them.
-pub(crate) fn give_back<A: Arch>(pages: &PageAllocator<A>, pfn: Pfn, order: Order) -> Result<(), FreeError> {
+pub(crate) fn give_back<A: Arch, M: MemoryModel<A>>(
+    pages: &PageAllocator<A, M>,
+    pfn: Pfn,
+    order: Order,
+) -> Result<(), FreeError> {
     // SAFETY: every block that a test holds is its own, and no pointer into it is used after this.
     unsafe { pages.free(pfn, order) }
 }

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 use super::machines::{self, SUITE};
 use crate::arch::Arch;
 use crate::image::{self, Report};
+use crate::kernel::Kernel;
 use crate::matrix::{self, Machine};
 use crate::needs::Need;
 use crate::workspace;
@@ -44,7 +45,7 @@ impl MachineTest {
         if let Some(missing) = self.missing {
             return Err(missing);
         }
-        built(self.machine.arch)?;
+        built(self.machine.kernel())?;
         machines::boot(&self.machine).map_err(|error| format!("{error:#}"))
     }
 }
@@ -66,10 +67,10 @@ pub fn machine_tests() -> Result<Vec<MachineTest>, String> {
     Ok(machines.into_iter().map(|machine| MachineTest { missing: of_arch(machine.arch), machine }).collect())
 }
 
-/// Builds the kernel of the arch, once in this process.
-fn built(arch: Arch) -> Result<(), String> {
-    static BUILT: OnceLock<Mutex<HashMap<Arch, Result<(), String>>>> = OnceLock::new();
+/// Builds the kernel, once in this process.
+fn built(kernel: Kernel) -> Result<(), String> {
+    static BUILT: OnceLock<Mutex<HashMap<Kernel, Result<(), String>>>> = OnceLock::new();
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    let build = || image::build(arch, Report::Errors).map(|_| ()).map_err(|error| format!("{error:#}"));
-    built.entry(arch).or_insert_with(build).clone()
+    let build = || image::build(kernel, Report::Errors).map(|_| ()).map_err(|error| format!("{error:#}"));
+    built.entry(kernel).or_insert_with(build).clone()
 }

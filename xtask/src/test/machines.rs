@@ -8,10 +8,10 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::{Case, Outcome, Results};
-use crate::arch::Arch;
 use crate::image::{self, Report};
 use crate::instructions;
 use crate::jobs::in_parallel;
+use crate::kernel::Kernel;
 use crate::matrix::Machine;
 use crate::progress::Progress;
 use crate::run;
@@ -28,17 +28,20 @@ const LAST_LINES: usize = 12;
 pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     let mut results = Results::default();
     let mut bootable: Vec<&Machine> = Vec::new();
-    for arch in Arch::ALL {
-        let of_arch: Vec<&Machine> = machines.iter().filter(|machine| machine.arch == arch).collect();
-        if of_arch.is_empty() {
-            continue;
+    let mut kernels: Vec<Kernel> = Vec::new();
+    for kernel in machines.iter().map(Machine::kernel) {
+        if !kernels.contains(&kernel) {
+            kernels.push(kernel);
         }
-        match image::build(arch, Report::Progress) {
-            Ok(_) => bootable.extend(of_arch),
+    }
+    for kernel in kernels {
+        let of_kernel: Vec<&Machine> = machines.iter().filter(|machine| machine.kernel() == kernel).collect();
+        match image::build(kernel, Report::Progress) {
+            Ok(_) => bootable.extend(of_kernel),
             Err(error) => {
                 let reason = format!("{error:#}");
-                println!("FAILED {reason}; its {} machines were not booted", of_arch.len());
-                let name = format!("build of the {arch} kernel");
+                println!("FAILED {reason}; its {} machines were not booted", of_kernel.len());
+                let name = format!("build of the {kernel}");
                 let outcome = Outcome::Failed(reason);
                 results.push(Case { suite: SUITE.into(), name, time: None, outcome });
             }
