@@ -102,15 +102,14 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
         mut tables: PageTables<A>,
         layout: &Layout,
     ) -> Result<(Self, Record<A>), TakeOverError> {
-        let memblock = zones.memblock_mut();
-        if memblock.memory().is_empty() {
+        if zones.memblock().memory().is_empty() {
             return Err(TakeOverError::NoMemory);
         }
-        if let Some(range) = unmapped(memblock) {
+        if let Some(range) = unmapped(&zones) {
             return Err(TakeOverError::NotMapped(range));
         }
-        let access = memblock.access();
-        let mut map = M::make(memblock, &tables, layout)?;
+        let access = zones.memblock().access();
+        let mut map = M::make(zones.memblock_mut(), &tables, layout)?;
         let mut pools = place_pools(&mut zones)?;
         let cpu_nodes = cpu_nodes(&mut zones)?;
         let mut room = room::<A, Shared<A, M>>(zones.memblock_mut(), cpu_nodes.first().copied().unwrap_or_default())?;
@@ -136,12 +135,18 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     }
 }
 
-/// The first memory that would be handed out although `set_mapped` has not promised it.
-fn unmapped<A: Arch>(memblock: &Memblock<A>) -> Option<PhysRange> {
+/// The first memory that would be handed out although neither `set_mapped` nor who added it has promised it.
+fn unmapped<A: Arch>(zones: &Zones<A>) -> Option<PhysRange> {
     let withheld = RegionFlags::NOMAP | RegionFlags::DRIVER_MANAGED;
-    let ranges = memblock.memory().iter().filter(|region| !region.flags().intersects(withheld));
-    let mut ranges = ranges.map(|region| region.range());
-    ranges.find(|&range| !memblock.mapped().contains_range(range))
+    let regions = zones.memblock().memory().iter().filter(|region| !region.flags().intersects(withheld));
+    let mapped = zones.memblock().mapped();
+    let outside = regions.flat_map(|region| {
+        let range = region.range();
+        let below = PhysRange::new(range.start(), range.end().min(mapped.start()));
+        [below, PhysRange::new(range.start().max(mapped.end()), range.end())]
+    });
+    let mut outside = outside.filter(|range| !range.is_empty());
+    outside.find(|&range| !zones.was_added(PfnRange::inside(range, A::PAGE_SHIFT)))
 }
 
 /// An empty pool for each zone, in its node's data where [`Nodes::place_data`](crate::numa::Nodes::place_data) took
@@ -210,8 +215,8 @@ fn plan<A: Arch, M: MemoryModel<A>>(zones: &Zones<A>, map: &M, pools: &mut BootS
         }
     }
     let memblock = zones.memblock();
-    let sweep = Sweep { memory: memblock.memory(), reserved: memblock.reserved(), spans: zones.spans() };
-    sweep.pieces::<A>(&mut |piece| {
+    let sweep = Sweep { memory: memblock.memory(), reserved: memblock.reserved(), zones };
+    sweep.pieces(&mut |piece| {
         let [low, untouched, high] = parts::<A>(piece);
         for frames in [low, high] {
             map.sections().want(frames, piece.node);
@@ -225,7 +230,7 @@ fn plan<A: Arch, M: MemoryModel<A>>(zones: &Zones<A>, map: &M, pools: &mut BootS
 }
 
 /// What of a piece is described, stays untouched, is described.
-fn parts<A: Arch>(piece: Piece) -> [PfnRange; 3] {
+pub(super) fn parts<A: Arch>(piece: Piece) -> [PfnRange; 3] {
     let granules = Granule::<A>::inside(piece.frames);
     if piece.state != PageState::Free || granules.is_empty() {
         return [piece.frames, PfnRange::EMPTY, PfnRange::EMPTY];
@@ -274,8 +279,8 @@ fn fill<A: Arch, M: MemoryModel<A>>(
     map: &M,
     pools: &mut BootSlice<A, PoolPointer<A, M>>,
 ) {
-    let sweep = Sweep { memory: record.memory(), reserved: record.reserved(), spans: zones.spans() };
-    sweep.pieces::<A>(&mut |piece| {
+    let sweep = Sweep { memory: record.memory(), reserved: record.reserved(), zones };
+    sweep.pieces(&mut |piece| {
         if piece.state != PageState::Free {
             for_each_block(piece.frames, &mut |pfn, order| {
                 if let Some(page) = map.page(pfn) {

@@ -69,6 +69,11 @@ impl<A: PhysMap> Lists<A> {
 }
 
 impl<A> Lists<A> {
+    /// What the lists lie in.
+    pub(super) fn into_slices(self) -> (BootSlice<A, NodeId>, BootSlice<A, ZoneIndex>) {
+        (self.orders, self.zones)
+    }
+
     pub(super) fn order(&self, rank: usize) -> &[NodeId] {
         let start = rank * self.order_length;
         let row = self.orders.get(start..start + self.order_length).unwrap_or_default();

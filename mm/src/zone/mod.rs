@@ -16,6 +16,7 @@
 //! | `movable` | where each node's Movable zone starts |
 //! | `lists` | fallback orders and zonelists |
 //! | `totals` | sums of pages, as boot lines show them |
+//! | `grow` | memory that arrives later |
 //! | `watermark` | watermarks, lowmem reserves, per-CPU set sizes, as arithmetic on counts |
 //!
 //! Costs: O(regions + zones) to lay out, O(n² log n) in nodes for the lists; 32 bytes a zone, 24 a node, and for the
@@ -24,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod grow;
 mod holes;
 mod limits;
 mod lists;
@@ -31,6 +33,7 @@ mod movable;
 pub mod totals;
 pub mod watermark;
 
+pub use grow::{Added, GrowError, Placement};
 pub use holes::Unavailable;
 pub use limits::{ZoneKind, ZoneLimits};
 pub use movable::{Amount, Mirroring, MovableNode, MovableRequest, Share};
@@ -42,6 +45,7 @@ use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, RegionFlags};
 use crate::numa::{NodeSet, Nodes, Topology};
 use core::fmt;
 use core::ops::Deref;
+use grow::Grown;
 use lists::Lists;
 use movable::Movable;
 
@@ -154,6 +158,7 @@ pub struct ZoneTable<A> {
     ranges: [PfnRange; ZoneKind::COUNT],
     mirroring: Mirroring,
     lists: Lists<A>,
+    grown: Grown<A>,
 }
 
 /// The machine's nodes and zones. Reads like a [`ZoneTable`].
@@ -193,7 +198,8 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         let lists = Lists::none(nodes.memblock().access());
         let mirroring = cut.movable.mirroring;
         cut.movable.release(nodes.memblock_mut());
-        let table = ZoneTable { spans, nodes: table, ranges, mirroring, lists };
+        let grown = Grown::nothing(nodes.memblock().access());
+        let table = ZoneTable { spans, nodes: table, ranges, mirroring, lists, grown };
         let mut zones = Self { nodes, limits, table };
         zones.count_present();
         Ok(zones)
@@ -338,14 +344,21 @@ impl<A> ZoneTable<A> {
     /// The zone of `node` that spans `pfn`; of two (see [`Share`]) the lower. Costs at most four comparisons.
     #[must_use]
     pub fn zone_of(&self, node: NodeId, pfn: Pfn) -> Option<ZoneIndex> {
-        self.zones_of(node).find(|(_, zone)| zone.range.contains(pfn)).map(|(number, _)| number)
+        match self.added_at(pfn) {
+            Some(added) => self.zone_of_kind(added.node, added.kind),
+            None => {
+                let zone = self.boot_spans().iter().find(|zone| zone.node == node && zone.range.contains(pfn))?;
+                self.zone_of_kind(node, zone.kind)
+            }
+        }
     }
 
     /// The zone of `node` that has `pfn`, memory with these flags.
     #[must_use]
     pub fn zone_holding(&self, node: NodeId, pfn: Pfn, flags: RegionFlags) -> Option<ZoneIndex> {
-        let frame = PfnRange::new(pfn, pfn.saturating_add(1));
-        self.zones_of(node).find(|(_, zone)| !zone.part_of(frame, flags).is_empty()).map(|(number, _)| number)
+        let mut found = None;
+        self.parts(node, flags, PfnRange::new(pfn, pfn.saturating_add(1)), &mut |zone, _| found = Some(zone));
+        found
     }
 
     /// The frames that a kind may have on this machine, from the first to the last page of memory; holes inside.
