@@ -169,10 +169,11 @@ impl Spans {
 }
 
 fn hull(one: PfnRange, other: PfnRange) -> PfnRange {
-    if one.is_empty() {
-        return other;
+    match (one.is_empty(), other.is_empty()) {
+        (true, _) => other,
+        (false, true) => one,
+        (false, false) => PfnRange::new(one.start().min(other.start()), one.end().max(other.end())),
     }
-    PfnRange::new(one.start().min(other.start()), one.end().max(other.end()))
 }
 
 impl<A: PhysMap + PageFormat> Zones<A> {
@@ -243,7 +244,7 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         let mut added = memblock.alloc_filled(known + pieces, Added::UNUSED, NodeWish::Any, owner)?;
 
         let mut used = 0;
-        for (other, rank) in self.nodes.iter().zip(0..) {
+        for other in self.nodes.iter() {
             let first = used;
             let slots = zones.iter_mut().skip(usize::from(first));
             for (kind, slot) in self.kinds_of(other.id, node, &spans).zip(slots) {
@@ -257,9 +258,10 @@ impl<A: PhysMap + PageFormat> Zones<A> {
             }
             if let Some(entry) = table.get_mut(other.id.index()) {
                 let movable = self.table.movable_start(other.id);
-                *entry = NodeZones { first, count: used - first, rank, movable };
+                *entry = NodeZones { first, count: used - first, movable, ..*entry };
             }
         }
+        super::rank(&self.nodes, &mut table);
 
         added.iter_mut().zip(self.table.added()).for_each(|(slot, old)| *slot = *old);
         let mut slots = added.iter_mut().skip(known);

@@ -141,7 +141,7 @@ struct NodeZones {
     first: u16,
     /// … and how many it has.
     count: u16,
-    /// Its place among the online nodes.
+    /// Its place among the nodes that are online or possible.
     rank: u16,
     /// Where its Movable zone starts.
     movable: Option<Pfn>,
@@ -185,16 +185,17 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         let mut spans = memblock.alloc_filled(count, ZoneSpan::UNUSED, NodeWish::Any, owner)?;
         let mut table = memblock.alloc_filled(limit, NodeZones::NONE, NodeWish::Any, owner)?;
         let mut used = 0;
-        for (node, rank) in nodes.iter().zip(0..) {
+        for node in nodes.iter() {
             let first = used;
             for (span, slot) in cut.zones(node.id, node.span).zip(spans.iter_mut().skip(usize::from(first))) {
                 *slot = span;
                 used += 1;
             }
             if let Some(entry) = table.get_mut(node.id.index()) {
-                *entry = NodeZones { first, count: used - first, rank, movable: cut.movable.start(node.id) };
+                *entry = NodeZones { first, count: used - first, movable: cut.movable.start(node.id), ..*entry };
             }
         }
+        rank(&nodes, &mut table);
         let lists = Lists::none(nodes.memblock().access());
         let mirroring = cut.movable.mirroring;
         cut.movable.release(nodes.memblock_mut());
@@ -247,6 +248,15 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         let present: u64 = memblock.memory().overlapping(dma).iter().map(|region| pages(region.range())).sum();
         let free: u64 = memblock.free_ranges_within(dma).map(|free| pages(free.range)).sum();
         present - free
+    }
+}
+
+/// Numbers the nodes that have lists.
+fn rank<A>(nodes: &Topology<A>, table: &mut [NodeZones]) {
+    for (node, rank) in nodes.possible().iter().zip(0..) {
+        if let Some(entry) = table.get_mut(node.index()) {
+            entry.rank = rank;
+        }
     }
 }
 
@@ -394,7 +404,7 @@ impl<A> ZoneTable<A> {
     }
 
     /// Nodes in the order in which `node` asks them for memory, itself first. Empty before
-    /// [`Zones::build_zonelists`], and for a node that is not online.
+    /// [`Zones::build_zonelists`], and for a node that nobody has named.
     #[must_use]
     pub fn fallback_order(&self, node: NodeId) -> &[NodeId] {
         self.rank(node).map_or(&[], |rank| self.lists.order(rank))
