@@ -140,13 +140,13 @@ fn unmapped<A: Arch>(zones: &Zones<A>) -> Option<PhysRange> {
     let withheld = RegionFlags::NOMAP | RegionFlags::DRIVER_MANAGED;
     let regions = zones.memblock().memory().iter().filter(|region| !region.flags().intersects(withheld));
     let mapped = zones.memblock().mapped();
-    let outside = regions.flat_map(|region| {
-        let range = region.range();
+    let is_mapped = |range: PhysRange| {
         let below = PhysRange::new(range.start(), range.end().min(mapped.start()));
-        [below, PhysRange::new(range.start().max(mapped.end()), range.end())]
-    });
-    let mut outside = outside.filter(|range| !range.is_empty());
-    outside.find(|&range| !zones.was_added(PfnRange::inside(range, A::PAGE_SHIFT)))
+        let above = PhysRange::new(range.start().max(mapped.end()), range.end());
+        [below, above].iter().all(|&outside| zones.was_added(PfnRange::inside(outside, A::PAGE_SHIFT)))
+    };
+    let mut ranges = regions.map(|region| region.range());
+    ranges.find(|&range| !is_mapped(range))
 }
 
 /// An empty pool for each zone, in its node's data where [`Nodes::place_data`](crate::numa::Nodes::place_data) took
