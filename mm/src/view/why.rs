@@ -93,18 +93,21 @@ fn zone<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, pfn: Pfn, node: &Node, 
         return writeln!(out, "  zone       empty");
     };
     let last = |pfn: Pfn| pfn.as_u64().saturating_sub(1);
-    let limits = zones.range(span.kind);
-    writeln!(
+    write!(
         out,
-        "  zone       {} of node {}, frames {:#x}-{:#x}: where node and the limits {:#x}-{:#x} of {} meet",
+        "  zone       {} of node {}, frames {:#x}-{:#x}: ",
         span.kind.name(),
         span.node,
         span.range.start().as_u64(),
-        last(span.range.end()),
-        limits.start().as_u64(),
-        last(limits.end()),
-        span.kind.name()
-    )
+        last(span.range.end())
+    )?;
+    if let Some(added) = zones.added_at(pfn) {
+        let (start, end) = (added.frames.start().as_u64(), last(added.frames.end()));
+        return writeln!(out, "{start:#x}-{end:#x} were plugged in and joined it");
+    }
+    let limits = zones.range(span.kind);
+    let (start, end) = (limits.start().as_u64(), last(limits.end()));
+    writeln!(out, "where node and the limits {start:#x}-{end:#x} of {} meet", span.kind.name())
 }
 
 fn page<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, address: PhysAddr, pfn: Pfn, mm: &Mm<A, M>) -> fmt::Result {
