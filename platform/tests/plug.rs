@@ -1,5 +1,5 @@
 //! Which memory in slots may join: held against the map, the command line and the size of memory blocks.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use mm::addr::{NodeId, PhysAddr, PhysRange};
 use mm::machine::{Affinity, Bank, MemoryKind, Owner, Plug, Purpose, RegionFlags, Reservation, Rules, Source, Table};
