@@ -237,6 +237,7 @@ const fn bank_name(kind: MemoryKind) -> &'static str {
         MemoryKind::Unusable => "Unusable memory",
         MemoryKind::Persistent => "Persistent Memory",
         MemoryKind::LegacyPersistent => "Persistent Memory (legacy)",
+        MemoryKind::SoftReserved => "Soft Reserved",
         MemoryKind::Other(_) => "Unknown E820 type",
     }
 }

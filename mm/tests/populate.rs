@@ -73,6 +73,46 @@ fn memory(memblock: &Memblock<Access<'_>>) -> Vec<PhysRange> {
 }
 
 #[test]
+fn what_is_needed_only_for_a_while_is_given_back() {
+    let ram = Ram::new(0, 4096);
+    let banks = [bank(0, 0xf_ffff, MemoryKind::Usable)];
+    let services = |start, last| held(start, last, Table::EfiMap, Purpose::Temporary);
+    let reservations = [
+        services(0x1000, 0x4fff),
+        held(0x2000, 0x2fff, Table::Acpi, Purpose::Held),
+        held(0x8000, 0x8fff, Table::Acpi, Purpose::Held),
+        services(0x7000, 0x9fff),
+    ];
+    let (mut memblock, result, warnings) = populate(&ram, &banks, &reservations);
+    assert_eq!((result, warnings), (Ok(()), vec![]));
+    assert_eq!(memblock.reserved_size(), 0x7000);
+    // Somebody who stays may come later still, and over an edge.
+    memblock.reserve(span(0x4000, 0x5fff), Owner::new("late")).unwrap();
+    memblock.release_temporary();
+    let reserved: Vec<_> = memblock.reserved().iter().map(|region| region.range()).collect();
+    assert_eq!(reserved, [span(0x2000, 0x2fff), span(0x4000, 0x5fff), span(0x8000, 0x8fff)]);
+    memblock.release_temporary();
+    assert_eq!(memblock.reserved_size(), 0x4000);
+}
+
+#[test]
+fn what_the_firmware_says_of_a_bank_stays_with_its_memory() {
+    let ram = Ram::new(0, 4096);
+    let mirrored = Bank { flags: RegionFlags::MIRROR, ..bank(0x1_0000, 0x1_ffff, MemoryKind::Usable) };
+    let banks = [bank(0, 0xffff, MemoryKind::Usable), mirrored, bank(0x1_8000, 0x1_8fff, MemoryKind::Reserved)];
+    let (memblock, _, _) = populate(&ram, &banks, &[]);
+    let flagged: Vec<_> = memblock.memory().iter().map(|region| (region.range(), region.flags())).collect();
+    assert_eq!(
+        flagged,
+        [
+            (span(0, 0xffff), RegionFlags::empty()),
+            (span(0x1_0000, 0x1_7fff), RegionFlags::MIRROR),
+            (span(0x1_9000, 0x1_ffff), RegionFlags::MIRROR),
+        ]
+    );
+}
+
+#[test]
 fn ragged_unsorted_and_repeated_banks() {
     use MemoryKind::{Reserved, Usable};
     let ram = Ram::new(0, 4096);

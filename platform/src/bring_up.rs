@@ -11,10 +11,10 @@ use core::fmt;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{MachineMemory, Rules, Warning};
-use mm::memblock::{Memblock, MemblockError};
+use mm::memblock::{Memblock, MemblockError, RegionFlags};
 use mm::numa::{Nodes, NumaError, NumaPolicy};
 use mm::view::boot;
-use mm::zone::{ZoneError, ZoneKind, ZoneLimits, Zones};
+use mm::zone::{Amount, ZoneError, ZoneKind, ZoneLimits, Zones};
 
 /// What is known before the first stage.
 #[derive(Clone, Copy, Debug)]
@@ -91,9 +91,14 @@ pub fn memory<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     listener: &mut Listener<'_>,
 ) -> Result<Pools, BringUpError> {
+    memblock.set_movable_node(plan.options.movable.movable_node);
     memblock.populate(plan.machine, listener.warn)?;
     reserve::restrict(plan, memblock, listener)?;
     memblock.limit(plan.reach, plan.machine, listener.warn)?;
+    if plan.options.movable.kernelcore != Some(Amount::Mirror) {
+        // Unless the kernel is to keep to mirrored memory, it is memory like any other.
+        memblock.clear(PhysRange::ALL, RegionFlags::MIRROR)?;
+    }
     if memblock.memory_size() == 0 {
         return Err(BringUpError::NoMemory);
     }

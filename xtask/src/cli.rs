@@ -42,6 +42,8 @@ pub(crate) enum Verb {
     Mutants(MutantsArgs),
     /// Say what is needed and whether it is there
     Doctor(DoctorArgs),
+    /// Bring a machine up that is not here, from its boot log, device tree or machine file
+    Simulate(SimulateArgs),
     /// Do exactly what CI does: format, lints, documentation, `test --yes`
     Ci(CiArgs),
 }
@@ -191,6 +193,67 @@ pub(crate) struct TestArgs {
 impl TestArgs {
     pub(crate) fn consent(&self) -> Consent {
         self.installing.consent()
+    }
+}
+
+/// Options of `simulate`.
+#[derive(Args)]
+#[command(after_help = "The kind of a file is seen from what stands in it: a log of a kernel of any age (dmesg, \
+                        journalctl -k, a serial console), a device tree blob; a machine file ends in .toml \
+                        (ci/maps/README.md).\n\n\
+                        Examples:\n  \
+                        cargo xtask simulate ci/maps/x86-hp-16-node-12-tib.toml\n  \
+                        dmesg > here.log && cargo xtask simulate here.log --why 0x100000\n  \
+                        cargo xtask simulate --format json ci/maps/*.toml")]
+pub(crate) struct SimulateArgs {
+    /// Boot logs, .dtb and .toml files
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// What to print: the boot's lines, or one JSON object a file
+    #[arg(long, value_enum, default_value_t = SimulateFormat::Text)]
+    pub(crate) format: SimulateFormat,
+    /// Print the life of this physical address instead
+    #[arg(long, value_name = "ADDR", conflicts_with = "format")]
+    pub(crate) why: Option<Address>,
+    /// The machine's page size [default: what the file says, else 4K]
+    #[arg(long, value_enum, value_name = "SIZE")]
+    pub(crate) page_size: Option<SimulatePages>,
+    /// More of the kernel command line, behind what the file has of it
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+    pub(crate) append: Option<String>,
+}
+
+/// What `simulate` prints.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SimulateFormat {
+    Text,
+    Json,
+}
+
+/// Page sizes of machines.
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum SimulatePages {
+    #[value(name = "4K")]
+    K4,
+    #[value(name = "16K")]
+    K16,
+    #[value(name = "64K")]
+    K64,
+}
+
+/// A physical address: `0x…`, or in base 10.
+#[derive(Clone, Copy)]
+pub(crate) struct Address(pub(crate) u64);
+
+impl std::str::FromStr for Address {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = match text.strip_prefix("0x") {
+            Some(digits) => u64::from_str_radix(digits, 16),
+            None => text.parse(),
+        };
+        number.map(Self).map_err(|_| format!("`{text}` is no address: write 0x and digits in base 16"))
     }
 }
 

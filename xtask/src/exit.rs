@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crate::missing::Missing;
 
 /// How a verb ended. The numbers are part of the tool's interface: scripts and CI rely on them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub(crate) enum Exit {
     /// Everything that was asked for went right.

@@ -34,6 +34,7 @@ mod progress;
 mod qemu;
 mod run;
 mod serial;
+mod simulate;
 mod symbols;
 mod test;
 mod verbs;

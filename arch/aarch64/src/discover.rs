@@ -68,9 +68,8 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
-/// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux shows
-/// the memory nodes only
-/// as what becomes of them.
+/// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux
+/// shows the memory nodes only as what becomes of them.
 ///
 /// # Errors
 /// When `text` refuses.

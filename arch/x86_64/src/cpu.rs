@@ -10,11 +10,21 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::{Cpu, IrqState};
+use platform::firmware::mtrr::Mtrr;
+use platform::firmware::pat::Pat;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::Msr;
 use x86_64::registers::rflags::{self, RFlags};
 
 const IA32_PAT: u32 = 0x277;
+/// How many pairs of range registers there are, in the lowest byte.
+const IA32_MTRRCAP: u32 = 0xfe;
+const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
+/// The first pair: base, mask; then the next.
+const IA32_MTRR_PHYSBASE0: u32 = 0x200;
+/// AMD: what makes memory above 4 GiB write-back, and where that ends.
+const SYSCFG: u32 = 0xc001_0010;
+const TOP_MEM2: u32 = 0xc001_001d;
 /// Memory types by an entry's PWT (1), PCD (2) and PAT (4) bits, a byte each from the lowest. As after reset, but for
 /// PWT alone: write-combining (1) in place of write-through (4), as Linux has it. So the types that `mm` knows need no
 /// PAT bit, whose place depends on the level.
@@ -66,6 +76,48 @@ pub(crate) fn init() {
 #[must_use]
 pub fn physical_bits() -> u32 {
     PHYSICAL_BITS.load(Ordering::Relaxed).into()
+}
+
+/// The CPU's range registers, where it has them.
+pub(crate) fn range_registers() -> Option<Mtrr> {
+    const HAS_MTRR: u32 = 1 << 12;
+    if cpuid(1).edx & HAS_MTRR == 0 {
+        return None;
+    }
+    // SAFETY: a CPU with that feature has this register.
+    let count = unsafe { Msr::new(IA32_MTRRCAP).read() } as u8;
+    // SAFETY: as above.
+    let default_type = unsafe { Msr::new(IA32_MTRR_DEF_TYPE).read() };
+    let bases = (IA32_MTRR_PHYSBASE0..).step_by(2).take(Mtrr::MAX_PAIRS.min(count.into()));
+    // SAFETY: the CPU has said that it has as many pairs.
+    let pairs = bases.map(|base| unsafe { (Msr::new(base).read(), Msr::new(base + 1).read()) }).collect();
+    Some(Mtrr { default_type, pairs, physical_bits: physical_bits(), top_of_memory_2: top_of_memory_2() })
+}
+
+/// Where write-back memory above 4 GiB ends on an AMD CPU that says so without range registers; else 0.
+fn top_of_memory_2() -> u64 {
+    /// TOM2 is in use, and what it spans is write-back.
+    const IN_USE: u64 = 1 << 21 | 1 << 22;
+    const AMD: [u8; 12] = *b"AuthenticAMD";
+    const HYGON: [u8; 12] = *b"HygonGenuine";
+    let id = __cpuid(0);
+    let vendor = [id.ebx, id.edx, id.ecx].map(u32::to_le_bytes);
+    let is_amd = [AMD, HYGON].iter().any(|name| vendor.as_flattened() == name);
+    let has_long_mode_family = cpuid(1).eax >> 8 & 0xf == 0xf;
+    // A virtual machine need not have the register at all.
+    let is_virtual = cpuid(1).ecx & 1 << 31 != 0;
+    if !is_amd || !has_long_mode_family || is_virtual {
+        return 0;
+    }
+    // SAFETY: every AMD CPU of these families has both registers.
+    let (configuration, top) = unsafe { (Msr::new(SYSCFG).read(), Msr::new(TOP_MEM2).read()) };
+    if configuration & IN_USE == IN_USE { top & 0x000f_ffff_ff80_0000 } else { 0 }
+}
+
+/// The memory types that page-table entries choose from.
+pub(crate) fn page_attributes() -> Pat {
+    // SAFETY: every 64-bit CPU has the PAT.
+    Pat(unsafe { Msr::new(IA32_PAT).read() })
 }
 
 /// Whether a leaf may map 1 GiB.

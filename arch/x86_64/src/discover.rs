@@ -1,9 +1,10 @@
 //! From what the boot loader handed over to the description of the machine.
 //!
 //! The reading is `platform`'s; this names what only this architecture knows: that the hand-over is PVH, which may leave
-//! ACPI's root pointer to be looked for, which consoles and which ways to end a PC has. Linux: `kernel/setup.c`,
-//! `platform/pvh/enlighten.c`.
+//! ACPI's root pointer to be looked for, that the CPU's range registers have a word on what is RAM, which consoles and
+//! which ways to end a PC has. Linux: `kernel/setup.c`, `platform/pvh/enlighten.c`.
 
+use crate::cpu;
 use crate::exit;
 use crate::paging::EarlyMap;
 use crate::port;
@@ -36,6 +37,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
     if boot.rsdp.is_none() {
         boot.rsdp = acpi::search_bios(read);
     }
+    boot.mtrr = cpu::range_registers();
     boot.find_console(read);
     exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
@@ -53,8 +55,11 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
 pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
     match &boot.map {
         MemoryMapSource::E820(map) => {
+            let map = boot.pc_map(*map);
             map.print(read, text)?;
-            map.print_rules(read, text)?;
+            map.print_changes(read, text)?;
+            writeln!(text, "{}", cpu::page_attributes())?;
+            map.print_uncached(read, text)?;
         }
         MemoryMapSource::DeviceTree(_) | MemoryMapSource::None => {}
     }

@@ -25,7 +25,9 @@ fuzz_target!(|bytes: &[u8]| {
         facts.bank(Bank { range, kind: MemoryKind::Usable, flags: RegionFlags::empty(), source });
     }
     acpi::describe(RSDP, &mut MemoryImage::new(&pieces), &mut facts);
-    let _ = acpi::power_off(RSDP, &mut MemoryImage::new(&pieces));
+    let read = &mut MemoryImage::new(&pieces);
+    let _ = (acpi::power_off(RSDP, read), acpi::psci(RSDP, read), acpi::console(RSDP, read));
+    let _ = acpi::print_tables(RSDP, read, &mut String::new());
     facts.bring_up(Rules::X86, &Options::default());
 });
 

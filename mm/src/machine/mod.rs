@@ -39,6 +39,12 @@ pub enum Rules {
 pub enum Table {
     /// The PC BIOS memory map.
     E820,
+    /// The memory map of EFI firmware.
+    EfiMap,
+    /// The boot loader's list of `setup_data`.
+    SetupData,
+    /// The memory types that the CPU's range registers give (x86).
+    Mtrr,
     /// The boot loader's `hvm_start_info` and the modules it lists.
     StartInfo,
     /// The flattened device tree as a whole, its header or its structure.
@@ -93,6 +99,9 @@ impl Table {
     pub const fn name(self) -> &'static str {
         match self {
             Self::E820 => "E820",
+            Self::EfiMap => "EFI map",
+            Self::SetupData => "setup_data",
+            Self::Mtrr => "MTRR",
             Self::StartInfo => "start_info",
             Self::DeviceTree => "device tree",
             Self::MemoryNode => "device tree memory",
@@ -169,6 +178,8 @@ pub enum MemoryKind {
     Persistent,
     /// Persistent memory by the older, unofficial number (E820 type 12).
     LegacyPersistent,
+    /// Memory that the firmware set aside for a special purpose; a driver may take it later.
+    SoftReserved,
     /// An E820 type without a name here.
     Other(u32),
 }
@@ -184,6 +195,7 @@ impl fmt::Display for MemoryKind {
             Self::Unusable => f.write_str("unusable"),
             Self::Persistent => f.write_str("persistent (type 7)"),
             Self::LegacyPersistent => f.write_str("persistent (type 12)"),
+            Self::SoftReserved => f.write_str("soft reserved"),
             Self::Other(kind) => write!(f, "type {kind}"),
         }
     }

@@ -25,6 +25,8 @@ pub enum Problem {
     Duplicate(PhysRange),
     /// The entry stands before one with a lower address.
     Unsorted(PhysRange),
+    /// The range does not begin with a page.
+    Unaligned(PhysRange),
     /// There is nothing in it.
     Empty {
         /// Its start.
@@ -105,6 +107,7 @@ impl fmt::Display for Warning {
             Problem::Overlaps(range) => write!(f, "{source}: {range} overlaps an earlier entry"),
             Problem::Duplicate(range) => write!(f, "{source}: {range} was stated before; entry dropped"),
             Problem::Unsorted(range) => write!(f, "{source}: {range} is out of order"),
+            Problem::Unaligned(range) => write!(f, "{source}: {range} does not begin with a page"),
             Problem::Empty { start } => write!(f, "{source}: nothing at {start:#x}; entry dropped"),
             Problem::Checksum => write!(f, "{source}: wrong checksum; table ignored"),
             Problem::Length { stated } => write!(f, "{source}: a length of {stated} bytes cannot be; dropped"),

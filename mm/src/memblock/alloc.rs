@@ -12,7 +12,7 @@
 #![forbid(unsafe_code)]
 
 use super::free::Choice;
-use super::region::{HELD, Traits};
+use super::region::{HELD, TEMPORARY, Traits};
 use super::{Conflict, Contents, Direction, Event, Memblock, MemblockError, RegionFlags};
 use crate::addr::{NodeId, PhysAddr, PhysRange};
 use crate::arch::PhysMap;
@@ -211,7 +211,7 @@ impl<A: PhysMap> Memblock<A> {
         (place.size() == request.size && free.contains_range(place)).then_some(place)
     }
 
-    /// Reserves what is not reserved yet of `range`.
+    /// Reserves what is not reserved yet of `range`, and takes over what is only for a while, unless this is so too.
     #[track_caller]
     pub(super) fn reserve_traits(
         &mut self,
@@ -225,7 +225,15 @@ impl<A: PhysMap> Memblock<A> {
         }
         self.tell(range, Event::Reserve { range, caller: Location::caller() });
         let traits = Traits::owned(self.intern(owner, conflict)?, flags);
-        self.make_room(super::Which::Reserved, &|memblock| memblock.reserved.plan_cover(range, traits), conflict)?;
+        let takes_over = flags & TEMPORARY == 0 && self.has_temporary(range);
+        let plan = |memblock: &Self| {
+            let edges = if takes_over { memblock.reserved.plan_change(range) } else { 0 };
+            edges + memblock.reserved.plan_cover(range, traits)
+        };
+        self.make_room(super::Which::Reserved, &plan, conflict)?;
+        if takes_over {
+            self.reserved.change(range, |held| if held.flags & TEMPORARY == 0 { held } else { traits });
+        }
         self.reserved.cover(range, traits);
         Ok(())
     }

@@ -22,6 +22,9 @@ pub enum Tell {
     Everything,
 }
 
+/// Who is told: a function that gets the handle of the machine, and the event.
+pub type Listener<A> = fn(A, Event);
+
 /// What lies in memory that was handed out.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Contents {
@@ -166,7 +169,7 @@ impl fmt::Display for Event {
 
 impl<A: PhysMap> Memblock<A> {
     /// From now on `listener` is told what happens.
-    pub fn set_listener(&mut self, listener: fn(A, Event), tell: Tell) {
+    pub fn set_listener(&mut self, listener: Listener<A>, tell: Tell) {
         self.listener = Some((listener, tell));
     }
 

@@ -29,7 +29,7 @@ mod slice;
 mod table;
 
 pub use alloc::{NodeWish, OutOfMemory, Request};
-pub use event::{Contents, Event, Tell};
+pub use event::{Contents, Event, Listener, Tell};
 pub use free::{FreeRange, FreeRanges};
 pub use record::Record;
 pub use region::{Frames, Region, RegionIter, Regions};
@@ -121,7 +121,7 @@ pub struct Memblock<A> {
     direction: Direction,
     movable_node: MovableNode,
     mapped: PhysRange,
-    listener: Option<(fn(A, Event), Tell)>,
+    listener: Option<(Listener<A>, Tell)>,
     /// Whether somebody was told that mirrored memory has run out.
     mirror_warned: bool,
 }

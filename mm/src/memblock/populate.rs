@@ -2,13 +2,14 @@
 //!
 //! Usable banks are added, then every bank of another kind is taken away again: where two statements meet, the
 //! stricter one holds, whatever their order. What is left is cut inward to pages, reservations are booked and `no-map`
-//! ones marked. The kernel's own image is RAM whatever the firmware says, and stays mapped: it is in use. What the kernel
-//! cannot address goes last. While this goes on, a growing array stays out of every range that a later statement will
-//! withhold. Linux: `e820__memblock_setup`, `e820_add_kernel_range`, `early_init_dt_scan_memory`,
-//! `early_init_fdt_scan_reserved_mem`, `arm64_memblock_init`.
+//! ones marked; those that are needed only while tables are read are given back at hand-over. The kernel's own image is
+//! RAM whatever the firmware says, and stays mapped: it is in use. What the kernel cannot address goes last. While this
+//! goes on, a growing array stays out of every range that a later statement will withhold. Linux: `e820__memblock_setup`,
+//! `e820_add_kernel_range`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`, `arm64_memblock_init`.
 
 #![forbid(unsafe_code)]
 
+use super::region::TEMPORARY;
 use super::{Conflict, Memblock, MemblockError, RegionFlags};
 use crate::addr::PhysRange;
 use crate::arch::{PageFormat, PhysMap};
@@ -52,7 +53,8 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         self.trim(A::PAGE_SIZE);
         for reservation in machine.reservations.iter() {
             let conflict = |place: PhysRange| either(place, reservation.range, &withheld);
-            self.reserve_traits(reservation.range, reservation.owner, 0, &conflict)?;
+            let flags = if reservation.purpose == Purpose::Temporary { TEMPORARY } else { 0 };
+            self.reserve_traits(reservation.range, reservation.owner, flags, &conflict)?;
             if reservation.purpose == Purpose::NoMap {
                 let pages = reservation.range.expand_to(A::PAGE_SIZE);
                 if let Some(image) = kernel_ranges(machine).find(|image| image.overlaps(pages)) {
@@ -63,8 +65,12 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
                 self.mark(pages, RegionFlags::NOMAP)?;
             }
         }
+        for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable && !bank.flags.is_empty()) {
+            // Of a page that two banks share nothing special is known.
+            self.mark(bank.range.shrink_to(A::PAGE_SIZE), bank.flags)?;
+        }
         for image in kernel_ranges(machine) {
-            self.clear(image, RegionFlags::NOMAP)?;
+            self.clear(image.expand_to(A::PAGE_SIZE), RegionFlags::NOMAP)?;
         }
         Ok(())
     }
@@ -139,6 +145,29 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
             }
             _ => false,
         }
+    }
+}
+
+impl<A: PhysMap> Memblock<A> {
+    /// Gives back what was reserved only for as long as the firmware's tables are read ([`Purpose::Temporary`]). Whoever
+    /// takes memory over calls it first. Linux: `efi_free_boot_services`.
+    pub fn release_temporary(&mut self) {
+        // A whole entry goes, so no room is needed.
+        while let Some(range) = self.temporary(PhysRange::ALL) {
+            self.reserved.uncover(range);
+        }
+    }
+
+    /// Whether something in `range` is reserved only for a while.
+    pub(super) fn has_temporary(&self, range: PhysRange) -> bool {
+        self.temporary(range).is_some()
+    }
+
+    /// The first entry in `range` that is reserved only for a while.
+    fn temporary(&self, range: PhysRange) -> Option<PhysRange> {
+        let entries = self.reserved.items().get(self.reserved.position(range.start())..).unwrap_or_default();
+        let mut inside = entries.iter().take_while(|entry| entry.start < range.end());
+        inside.find(|entry| entry.traits.flags & TEMPORARY != 0).map(|entry| entry.range())
     }
 }
 

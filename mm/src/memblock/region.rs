@@ -13,6 +13,9 @@ use core::fmt;
 /// Set in a reserved entry that an allocation made: somebody may use what lies there, so it is not simply freed.
 pub(super) const HELD: u32 = 1 << 31;
 
+/// Set in a reserved entry that ends with memblock: what lies there is needed no longer than that.
+pub(super) const TEMPORARY: u32 = 1 << 30;
+
 /// The number that stands for "on no node yet".
 const NO_NODE: u16 = u16::MAX;
 
@@ -199,6 +202,8 @@ impl<'a> Regions<'a> {
     pub fn overlapping(&self, range: PhysRange) -> Self {
         let from = self.entries.partition_point(|entry| entry.end <= range.start());
         let to = self.entries.partition_point(|entry| entry.start < range.end());
+        // An empty range inside a region lies behind its start and before its end, yet shares no byte with it.
+        let to = if range.is_empty() { from } else { to };
         Self { entries: self.entries.get(from..to).unwrap_or_default(), owners: self.owners }
     }
 

@@ -287,3 +287,63 @@ fn layout<T>(len: usize) -> Result<Option<(u64, u64)>, OutOfMemory> {
     let size = bytes.checked_next_multiple_of(align).ok_or(overflow)?;
     Ok(Some((size, align)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::addr::{PhysAddr, VirtAddr};
+    use crate::memblock::{INLINE_REGIONS, SPARE};
+    use core::cell::UnsafeCell;
+
+    #[repr(align(4096))]
+    struct Ram(UnsafeCell<[u8; 4096]>);
+
+    #[derive(Clone, Copy)]
+    struct Access<'r>(&'r Ram);
+
+    // SAFETY: all pointers derive from the cell, and physical address 0 is its first byte.
+    unsafe impl PhysMap for Access<'_> {
+        fn phys_ptr(self, address: PhysAddr) -> *mut u8 {
+            self.0.0.get().cast::<u8>().wrapping_add(usize::try_from(address.as_u64()).unwrap())
+        }
+
+        fn ptr_phys(self, _: *const u8) -> Option<PhysAddr> {
+            None
+        }
+
+        fn virt_ptr(self, _: VirtAddr) -> *mut u8 {
+            core::ptr::null_mut()
+        }
+    }
+
+    /// Each scratch table that lies amid others takes a spare entry to give back; without one it stays where it is.
+    #[test]
+    fn scratch_is_given_back_while_there_are_spare_entries() {
+        let ram = Ram(UnsafeCell::new([0; 4096]));
+        let mut memblock = Memblock::new(Access(&ram));
+        let range = |start: u64, end: u64| PhysRange::new(PhysAddr::new(start), PhysAddr::new(end));
+        memblock.add(range(0, 4096)).unwrap();
+        // SAFETY: this memory is the cell's, and only this test uses it.
+        unsafe { memblock.set_mapped(range(0, 4096)) };
+        let owner = Owner::new("scratch");
+        let mut slices = [const { None }; 2 * SPARE + 4];
+        for slice in &mut slices {
+            *slice = Some(memblock.alloc_slice::<u64>(8, NodeWish::Any, owner).unwrap());
+        }
+        let nothing = memblock.alloc_slice::<u64>(0, NodeWish::Any, owner).unwrap();
+        let before = memblock.reserved_size();
+        memblock.release(nothing);
+        assert_eq!((memblock.reserved_size(), memblock.reserved().len()), (before, 1));
+        for index in 1..(INLINE_REGIONS - SPARE) as u64 {
+            memblock.reserve(range(index << 16, (index << 16) + 1), owner).unwrap();
+        }
+        // What is left is too small for a larger array.
+        assert_eq!(memblock.reserve(range(1 << 40, 2 << 40), owner).map_err(|_| ()), Err(()));
+        let size = memblock.reserved_size();
+        for (count, at) in (1..2 * SPARE + 4).step_by(2).enumerate() {
+            memblock.release(slices[at].take().unwrap());
+            assert_eq!(memblock.reserved().len(), INLINE_REGIONS - SPARE + (count + 1).min(SPARE));
+            assert_eq!(memblock.reserved_size(), size - 64 * (count as u64 + 1).min(SPARE as u64));
+        }
+    }
+}

@@ -236,7 +236,9 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
                 entry.state = State::Online;
             }
         }
-        let Topology { table, cpus, .. } = &mut self.topology;
+        let Topology { table, cpus, emulated, .. } = &mut self.topology;
+        // Emulated nodes are made of memory alone.
+        let domains = domains.filter(|_| emulated.is_none());
         let initiators = machine.initiators.iter().filter_map(|initiator| domains?.node(initiator.domain));
         for node in cpus.iter().map(|cpu| cpu.node).chain(initiators) {
             if let Some(entry) = table.get_mut(node.index()) {
@@ -277,12 +279,12 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         let mut tried = None;
         loop {
             let keys = self.iter().filter(|other| other.has_memory);
-            let keys = keys.map(|other| (self.distance(node, other.id), other.id));
+            let keys = keys.map(|other| (other.id != node, self.distance(node, other.id), other.id));
             let Some(next) = keys.filter(|key| tried.is_none_or(|tried| *key > tried)).min() else {
                 return Ok(self.memblock.alloc(request(NodeWish::Any))?);
             };
             tried = Some(next);
-            match self.memblock.alloc(request(NodeWish::Only(next.1))) {
+            match self.memblock.alloc(request(NodeWish::Only(next.2))) {
                 Err(OutOfMemory::NoRange { .. }) => {}
                 result => return Ok(result?),
             }

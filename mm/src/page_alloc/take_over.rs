@@ -102,6 +102,7 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
         mut tables: PageTables<A>,
         layout: &Layout,
     ) -> Result<(Self, Record<A>), TakeOverError> {
+        zones.memblock_mut().release_temporary();
         if zones.memblock().memory().is_empty() {
             return Err(TakeOverError::NoMemory);
         }

@@ -68,6 +68,17 @@ impl Geometry {
     }
 }
 
+/// Free objects that Linux keeps at a CPU, besides those of its own slab, for objects of `size` bytes.
+#[must_use]
+pub const fn cpu_partial(size: u64, page_shift: u32) -> u32 {
+    match size {
+        size if size >= 1 << page_shift => 6,
+        1024.. => 24,
+        256.. => 52,
+        _ => 120,
+    }
+}
+
 const fn order_of(stride: u64, cpus: u32, page_shift: u32) -> Option<Order> {
     let fitting = (PREFERRED_MAX.frames() << page_shift) / stride;
     // The number of bits of the CPU count grows with its logarithm.

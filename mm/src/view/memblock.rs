@@ -4,24 +4,27 @@
 
 #![forbid(unsafe_code)]
 
-use crate::arch::{PageFormat, PhysMap};
+use crate::arch::PhysMap;
 use crate::memblock::{Record, Regions};
 use core::fmt::{self, Write};
 
-/// Writes it.
+/// Writes what was left at hand-over.
 ///
 /// # Errors
 /// When `out` does.
-pub fn memblock<A: PhysMap + PageFormat>(out: &mut dyn Write, record: &Record<A>) -> fmt::Result {
+pub fn memblock<A: PhysMap>(out: &mut dyn Write, record: &Record<A>) -> fmt::Result {
+    memblock_regions(out, record.memory(), record.reserved())
+}
+
+/// Writes what is there while memblock lives. Linux: `memblock_dump_all`.
+///
+/// # Errors
+/// When `out` does.
+pub fn memblock_regions(out: &mut dyn Write, memory: Regions<'_>, reserved: Regions<'_>) -> fmt::Result {
     writeln!(out, "MEMBLOCK configuration:")?;
-    writeln!(
-        out,
-        " memory size = {:#018x} reserved size = {:#018x}",
-        record.memory().size(),
-        record.reserved().size()
-    )?;
-    regions(out, "memory", record.memory())?;
-    regions(out, "reserved", record.reserved())
+    writeln!(out, " memory size = {:#018x} reserved size = {:#018x}", memory.size(), reserved.size())?;
+    regions(out, "memory", memory)?;
+    regions(out, "reserved", reserved)
 }
 
 fn regions(out: &mut dyn Write, name: &str, regions: Regions<'_>) -> fmt::Result {

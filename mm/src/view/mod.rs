@@ -17,9 +17,9 @@ mod why;
 mod zoneinfo;
 
 pub use buddyinfo::buddyinfo;
-pub use memblock::memblock;
+pub use memblock::{memblock, memblock_regions};
 pub use meminfo::{SetAside, meminfo};
 pub use numa::numa;
 pub use slabinfo::slabinfo;
-pub use why::why;
+pub use why::{why, why_zones};
 pub use zoneinfo::zoneinfo;

@@ -1,4 +1,5 @@
-//! Nodes, their CPUs, sizes and distances, as `numactl --hardware` prints them.
+//! Nodes, their CPUs, sizes and distances, as `numactl --hardware` prints them, and below that which nodes are in which
+//! state, as the files of `/sys/devices/system/node` say it.
 
 #![forbid(unsafe_code)]
 
@@ -39,5 +40,9 @@ pub fn numa<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, pages: &PageAllocat
         nodes.iter().try_for_each(|to| write!(out, "{:>3} ", nodes.distance(from.id, to.id)))?;
         writeln!(out)?;
     }
-    Ok(())
+    writeln!(out, "possible: {}", nodes.possible())?;
+    writeln!(out, "online: {}", nodes.online())?;
+    writeln!(out, "has_cpu: {}", nodes.with_cpus())?;
+    writeln!(out, "has_memory: {}", nodes.with_memory())?;
+    writeln!(out, "has_normal_memory: {}", pages.zones().with_normal_memory())
 }

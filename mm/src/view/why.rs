@@ -7,13 +7,14 @@
 
 use crate::Mm;
 use crate::addr::{Pfn, PhysAddr};
-use crate::arch::Arch;
+use crate::arch::{Arch, PageFormat, PhysMap};
 use crate::machine::{MachineMemory, MemoryKind};
-use crate::memblock::Record;
+use crate::memblock::{RegionFlags, Regions};
 use crate::model::MemoryModel;
 use crate::model::page::PageState;
-use crate::numa::Node;
+use crate::numa::{Node, Topology};
 use crate::page_alloc::PageInfo;
+use crate::zone::{ZoneSpan, ZoneTable, Zones};
 use core::fmt::{self, Write};
 
 /// Writes the life of `address`.
@@ -29,17 +30,47 @@ pub fn why<A: Arch, M: MemoryModel<A>>(
     let pfn = Pfn::containing(address, A::PAGE_SHIFT);
     writeln!(out, "{address:#x} is in frame {:#x} ({} KiB pages)", pfn.as_u64(), A::PAGE_SIZE >> 10)?;
     firmware(out, address, machine)?;
-    memblock(out, address, &mm.record)?;
-    let Some(region) = mm.record.memory().find(address) else {
-        return writeln!(out, "  node       none: it is no memory");
+    memblock(out, address, mm.record.memory(), mm.record.reserved())?;
+    let Some(node) = self::node(out, address, mm.record.memory(), mm.pages.nodes(), machine)? else { return Ok(()) };
+    let zones = mm.pages.zones();
+    let Some(index) = zones.zone_holding(node.id, pfn, flags(mm.record.memory(), address)) else {
+        return writeln!(out, "  zone       none holds the frame");
     };
-    let node = region.node().and_then(|id| mm.pages.nodes().node(id));
-    let Some(node) = node else {
-        return writeln!(out, "  node       none");
+    let Some((_, span)) = mm.pages.populated().find(|(found, _)| *found == index) else {
+        return writeln!(out, "  zone       empty");
     };
-    self::node(out, address, &node, machine)?;
-    zone(out, pfn, &node, mm)?;
+    zone(out, pfn, &span, zones)?;
     page(out, address, pfn, mm)
+}
+
+/// Writes the life of `address` as far as it is decided before there is a page allocator.
+///
+/// # Errors
+/// When `out` does.
+pub fn why_zones<A: PhysMap + PageFormat>(
+    out: &mut dyn Write,
+    address: PhysAddr,
+    machine: &MachineMemory<'_>,
+    zones: &Zones<A>,
+) -> fmt::Result {
+    let pfn = Pfn::containing(address, A::PAGE_SHIFT);
+    writeln!(out, "{address:#x} is in frame {:#x} ({} KiB pages)", pfn.as_u64(), A::PAGE_SIZE >> 10)?;
+    firmware(out, address, machine)?;
+    let known = zones.memblock();
+    memblock(out, address, known.memory(), known.reserved())?;
+    let Some(node) = self::node(out, address, known.memory(), zones.nodes(), machine)? else { return Ok(()) };
+    let index = zones.zone_holding(node.id, pfn, flags(known.memory(), address));
+    let Some(span) = index.and_then(|index| zones.span(index)) else {
+        return writeln!(out, "  zone       none holds the frame");
+    };
+    zone(out, pfn, span, zones)?;
+    let section = pfn.as_u64() >> (A::SECTION_SHIFT - A::PAGE_SHIFT);
+    writeln!(out, "  section    {section}")
+}
+
+/// What is special about the memory at `address`.
+fn flags(memory: Regions<'_>, address: PhysAddr) -> RegionFlags {
+    memory.find(address).map(|region| region.flags()).unwrap_or_default()
 }
 
 /// What every table says of the address.
@@ -61,37 +92,46 @@ fn firmware(out: &mut dyn Write, address: PhysAddr, machine: &MachineMemory<'_>)
     Ok(())
 }
 
-/// What memblock knew at hand-over.
-fn memblock<A: Arch>(out: &mut dyn Write, address: PhysAddr, record: &Record<A>) -> fmt::Result {
-    match record.memory().find(address) {
+/// What memblock knows.
+fn memblock(out: &mut dyn Write, address: PhysAddr, memory: Regions<'_>, reserved: Regions<'_>) -> fmt::Result {
+    match memory.find(address) {
         Some(region) => write!(out, "  memblock   memory {}", region.range())?,
         None => write!(out, "  memblock   not memory")?,
     }
-    match record.reserved().find(address) {
+    match reserved.find(address) {
         Some(region) => writeln!(out, ", reserved {} for {}", region.range(), region.owner()),
         None => writeln!(out, ", not reserved"),
     }
 }
 
-fn node(out: &mut dyn Write, address: PhysAddr, node: &Node, machine: &MachineMemory<'_>) -> fmt::Result {
+/// The node, or `None` once it is said that there is none.
+fn node<A>(
+    out: &mut dyn Write,
+    address: PhysAddr,
+    memory: Regions<'_>,
+    nodes: &Topology<A>,
+    machine: &MachineMemory<'_>,
+) -> Result<Option<Node>, fmt::Error> {
+    let Some(region) = memory.find(address) else {
+        writeln!(out, "  node       none: it is no memory")?;
+        return Ok(None);
+    };
+    let Some(node) = region.node().and_then(|id| nodes.node(id)) else {
+        writeln!(out, "  node       none")?;
+        return Ok(None);
+    };
     match machine.affinities.iter().find(|affinity| affinity.range.contains(address)) {
         Some(affinity) => writeln!(
             out,
             "  node       {}: {} {} is of domain {}",
             node.id, affinity.source, affinity.range, affinity.domain
-        ),
-        None => writeln!(out, "  node       {}: no table gives it to another", node.id),
+        )?,
+        None => writeln!(out, "  node       {}: no table gives it to another", node.id)?,
     }
+    Ok(Some(node))
 }
 
-fn zone<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, pfn: Pfn, node: &Node, mm: &Mm<A, M>) -> fmt::Result {
-    let zones = mm.pages.zones();
-    let Some(index) = zones.zone_of(node.id, pfn) else {
-        return writeln!(out, "  zone       none holds the frame");
-    };
-    let Some((_, span)) = mm.pages.populated().find(|(found, _)| *found == index) else {
-        return writeln!(out, "  zone       empty");
-    };
+fn zone<A>(out: &mut dyn Write, pfn: Pfn, span: &ZoneSpan, zones: &ZoneTable<A>) -> fmt::Result {
     let last = |pfn: Pfn| pfn.as_u64().saturating_sub(1);
     write!(
         out,

@@ -78,8 +78,8 @@ impl ZoneLimits {
 
     /// arm64: DMA below `dma_limit` (what the firmware says of its most limited device; 4 GiB without a word), DMA32
     /// from there to 4 GiB. A device drives whole address bits, so the limit is rounded up to a power of two, and none
-    /// drives fewer than 32 because of a limit above 4 GiB. `ram` reaches from the first to the last byte of memory: where it begins above 4 GiB no
-    /// device can be so limited, and DMA is all of it.
+    /// drives fewer than 32 because of a limit above 4 GiB. `ram` reaches from the first to the last byte of memory:
+    /// where it begins above 4 GiB no device can be so limited, and DMA is all of it.
     #[must_use]
     pub fn arm64(ram: PhysRange, dma_limit: Option<PhysAddr>) -> Self {
         let bits = dma_limit.and_then(|end| end.as_u64().checked_next_power_of_two());

@@ -8,7 +8,9 @@
 
 #![forbid(unsafe_code)]
 
+use super::{ZoneSpan, Zones};
 use crate::addr::{Pfn, PfnRange};
+use crate::arch::{PageFormat, PhysMap};
 
 /// Pages of the memory map of a zone with `spanned` frames and `present` pages, `page_struct_bytes` each. A zone that is
 /// mostly holes has a memory map only where there is memory.
@@ -41,4 +43,26 @@ pub fn first_deferred(memory: impl IntoIterator<Item = PfnRange>, section_pages:
         done = (done + frames.count()).min(section_pages);
     }
     None
+}
+
+impl<A: PhysMap + PageFormat> Zones<A> {
+    /// The memory that Linux sets up at once, piece by piece. O(zones × regions).
+    pub fn set_up_at_once(&self) -> impl Iterator<Item = PfnRange> {
+        self.spans().iter().flat_map(move |zone| {
+            let node_end = self.nodes().node(zone.node).map_or(Pfn::new(0), |node| node.span.end());
+            let section = 1 << (A::SECTION_SHIFT - A::PAGE_SHIFT);
+            let is_last = zone.range.end() >= node_end;
+            let border = is_last.then(|| first_deferred(self.memory_of(zone), section)).flatten();
+            let at_once = PfnRange::new(Pfn::new(0), border.unwrap_or(zone.range.end()));
+            self.memory_of(zone).map(move |frames| frames.intersection(at_once)).filter(|frames| !frames.is_empty())
+        })
+    }
+
+    /// A zone's memory, ascending.
+    fn memory_of(&self, zone: &ZoneSpan) -> impl Iterator<Item = PfnRange> {
+        let regions = self.memblock().memory().into_iter().filter(move |region| region.node() == Some(zone.node));
+        let parts =
+            regions.map(move |region| zone.part_of(PfnRange::inside(region.range(), A::PAGE_SHIFT), region.flags()));
+        parts.filter(|frames| !frames.is_empty())
+    }
 }

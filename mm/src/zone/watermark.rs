@@ -18,6 +18,11 @@ pub const SCALE_FACTOR: u64 = 10;
 /// What part of the higher zones a zone of each kind keeps back (`lowmem_reserve_ratio`); 0 is nothing.
 pub const LOWMEM_RESERVE_RATIO: [u64; ZoneKind::COUNT] = [256, 256, 32, 0];
 
+/// The hundredths of a node that may be file pages nobody maps before the node is reclaimed (`min_unmapped_ratio`).
+pub const MIN_UNMAPPED_RATIO: u64 = 1;
+/// The hundredths of a node that may be slabs to be given back before it is reclaimed (`min_slab_ratio`).
+pub const MIN_SLAB_RATIO: u64 = 5;
+
 /// A zone's watermarks, in pages.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
 pub struct Watermarks {
@@ -43,6 +48,25 @@ pub const fn min_free_kib(pages: u64, page_shift: u32) -> u64 {
     } else {
         root as u64
     }
+}
+
+/// What a kernel that hands out huge pages keeps free, in KiB, so that blocks of them stay whole: per zone two blocks,
+/// and one for each pair of the three common migrate types; at most a twentieth of memory.
+///
+/// `zones` are those with pages, Movable apart, `pages` as for [`min_free_kib`], `block` the pages of a huge page. It
+/// replaces [`min_free_kib`] where it is more.
+#[must_use]
+pub const fn min_free_kib_for_huge_pages(zones: u64, pages: u64, block: u64, page_shift: u32) -> u64 {
+    let wished = block.saturating_mul(zones).saturating_mul(2 + 3 * 3);
+    let kept = if wished < pages / 20 { wished } else { pages / 20 };
+    ((kept as u128) << page_shift >> 10) as u64
+}
+
+/// `percent` hundredths of each of a node's zones, together: below so many pages ([`MIN_UNMAPPED_RATIO`],
+/// [`MIN_SLAB_RATIO`]) a node is not worth reclaiming. Linux: `setup_min_unmapped_ratio`, `setup_min_slab_ratio`.
+#[must_use]
+pub fn node_reclaim_floor(managed: [u64; ZoneKind::COUNT], percent: u64) -> u64 {
+    managed.into_iter().map(|pages| (u128::from(pages) * u128::from(percent) / 100) as u64).sum()
 }
 
 /// The watermarks of a zone with `managed` pages, of `all_managed` in all zones, when `min_free` pages are kept free

@@ -184,6 +184,7 @@ impl Machine {
         let mut memblock = Memblock::new(ram.access());
         // SAFETY: the window is memory of this test alone.
         unsafe { memblock.set_mapped(ram.range()) };
+        memblock.set_movable_node(self.movable.movable_node);
         memblock.populate(&machine, warn).unwrap();
         let mut text = String::new();
         let rules = if self.arm64 { Rules::Arm64 } else { Rules::X86 };

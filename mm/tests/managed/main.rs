@@ -8,3 +8,4 @@ mod page_alloc;
 mod records;
 mod slab;
 mod up;
+mod views;

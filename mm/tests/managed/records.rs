@@ -150,7 +150,7 @@ pub(crate) fn there_and_back<K: Kind, const SHIFT: u32>(layout: &Layout) {
     if !description.affinities.is_empty() {
         // A node that has a CPU and no memory.
         let source = Source::whole(Table::CpuNode);
-        description.cpus.push(CpuEntry { hardware_id: 1000, domain: Some(77), start: StartMethod::Unstated, source });
+        description.cpus.push(CpuEntry { hardware_id: 1000, domain: Some(77), start: StartMethod::Unknown, source });
     }
     let (pages, _) = take_over::<K, SHIFT>(&machine, &mut description, &[]).unwrap();
     let before = pages.verify().unwrap();

@@ -1,7 +1,8 @@
 //! Serial consoles: where one is, and how to put and get a byte there.
 //!
 //! A [`ConsoleSpec`] says which device answers at which address. It comes from the command line (`earlycon=`,
-//! `console=`), from the device tree's `stdout-path`, or from the board's table; [`spec::choose`] puts these in order.
+//! `console=`), from the device tree's `stdout-path` or ACPI's SPCR, or from the board's
+//! table; [`spec::choose`] puts these in order.
 //! The arch crate maps the device and supplies [`Registers`]; [`Uart`] drives it, polled, without interrupts.
 //! A device that is absent or stuck costs a bounded wait, never a hang.
 //!

@@ -137,9 +137,9 @@ pub(crate) fn baud(options: &str) -> Option<u32> {
 /// The candidates for the console, best first.
 pub type Candidates = ArrayVec<ConsoleSpec, 6>;
 
-/// The consoles worth trying, best first: what `earlycon=` names, then what the last `console=` names, then the device
-/// tree's (`tree`), then the board's. After `console=none` only an `earlycon=` counts. Items that cannot be understood
-/// go to `reject`, with the reason, and are passed over.
+/// The consoles worth trying, best first: what `earlycon=` names, then what the last `console=` names, then what the
+/// machine itself names (`tree`: by its device tree, or by ACPI's SPCR), then the board's. After `console=none` only
+/// an `earlycon=` counts. Items that cannot be understood go to `reject`, with the reason, and are passed over.
 pub fn choose(
     cmdline: &Cmdline,
     tree: Option<ConsoleSpec>,

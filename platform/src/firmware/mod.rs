@@ -6,7 +6,10 @@
 
 pub mod acpi;
 pub mod e820;
+pub mod efi;
 pub mod fdt;
+pub mod mtrr;
+pub mod pat;
 
 #[cfg(test)]
 pub(crate) mod recorder;

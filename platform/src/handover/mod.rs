@@ -13,8 +13,9 @@ pub mod pvh;
 use crate::cmdline::Cmdline;
 use crate::console::ConsoleSpec;
 use crate::firmware::acpi;
-use crate::firmware::e820::E820;
+use crate::firmware::e820::{E820, FirmwareMap, PcMap};
 use crate::firmware::fdt::{Blob, FdtError};
+use crate::firmware::mtrr::Mtrr;
 use crate::power::{Conduit, PowerOff};
 use crate::read::{PhysRead, Unreadable};
 use crate::slots::MemorySlots;
@@ -92,6 +93,8 @@ pub struct BootInfo<'a> {
     pub cmdline: Cmdline,
     /// The table that says where memory is.
     pub map: MemoryMapSource<'a>,
+    /// What the CPU's range registers say of memory, on x86.
+    pub mtrr: Option<Mtrr>,
     /// ACPI's root pointer.
     pub rsdp: Option<PhysAddr>,
     /// The device tree blob.
@@ -111,6 +114,7 @@ impl BootInfo<'_> {
         Self {
             cmdline: Cmdline::empty(),
             map: MemoryMapSource::None,
+            mtrr: None,
             rsdp: None,
             dtb: None,
             initrd: None,
@@ -146,11 +150,23 @@ impl BootInfo<'_> {
                 source: Source::whole(Table::StartInfo),
                 problem: Problem::TableIgnored("there is no memory map"),
             }),
-            MemoryMapSource::E820(map) => map.describe(read, sink),
+            MemoryMapSource::E820(map) => self.pc_map(*map).describe(read, sink),
             MemoryMapSource::DeviceTree(blob) => blob.describe(sink),
         }
         if let Some(rsdp) = self.rsdp {
             acpi::describe(rsdp, read, sink);
+        }
+    }
+
+    /// The memory map of a PC that begins with `map`, and what else is known here that shapes it.
+    #[must_use]
+    pub const fn pc_map(&self, map: E820) -> PcMap<'_> {
+        PcMap {
+            firmware: FirmwareMap::E820(map),
+            cmdline: Some(&self.cmdline),
+            setup_data: None,
+            edits: &[],
+            mtrr: self.mtrr.as_ref(),
         }
     }
 

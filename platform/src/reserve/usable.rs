@@ -49,7 +49,8 @@ pub(crate) fn restrict<A: PhysMap + PageFormat>(
         let _ = writeln!(listener.text, "Memory limited to {}MB", bytes >> 20);
         memblock.mem_limit_remove_map(bytes)?;
     }
-    for held in machine.reservations.iter() {
+    // What is kept only until the firmware's tables are read and has gone is no loss.
+    for held in machine.reservations.iter().filter(|held| held.purpose != Purpose::Temporary) {
         memblock.reserve(held.range, held.owner)?;
     }
     for held in unmapped(machine) {

@@ -108,3 +108,14 @@ fn nothing_at_all() {
     assert!(matches!(refused(pc(&[(0, 16 * GIB, RESERVED)])), Refused::NoWindow));
     assert!(matches!(refused(pc(&[LOW])), Refused::NoWindow));
 }
+
+#[test]
+fn hot_pluggable_bank_with_unaligned_ends() {
+    // What is special about it must not cut pages in two.
+    use mm::machine::{Bank, MachineSink, MemoryKind, RegionFlags, Source};
+    let mut told = pc(&[LOW, MAIN]);
+    let range = crate::machine::range(GIB - 8, GIB);
+    let source = Source::entry(Table::MemoryNode, 0);
+    told.bank(Bank { range, kind: MemoryKind::Usable, flags: RegionFlags::HOTPLUG, source });
+    assert_eq!(ends(&bring_up(told)).1, 2 * GIB - 0x1001);
+}

@@ -1,9 +1,9 @@
 //! FADT: the fixed registers, here those that end the machine; and where the DSDT and the FACS are.
 //!
-//! A machine with fixed hardware goes off by its PM1 control registers, one of reduced hardware (microvm, most servers on
-//! Arm without PSCI) by its sleep control register, one with PSCI by that; in the first two cases the value is in the package `\_S5` of the DSDT ([`super::aml`]).
-//! Newer fields count only where the table is long enough to have them. Linux: `acpi_tb_parse_fadt` in
-//! `drivers/acpi/acpica/tbfadt.c`, `hwesleep.c`, `hwxfsleep.c`.
+//! A machine with fixed hardware goes off by its PM1 control registers, one of reduced hardware (microvm, most servers
+//! on Arm without PSCI) by its sleep control register, one with PSCI by that; in the first two cases the value is in
+//! the package `\_S5` of the DSDT ([`super::aml`]). Newer fields count only where the table is long enough to have
+//! them. Linux: `acpi_tb_parse_fadt` in `drivers/acpi/acpica/tbfadt.c`, `hwesleep.c`, `hwxfsleep.c`.
 
 use super::table::Table;
 use super::{aml, reserve, warn};

@@ -1,7 +1,7 @@
 //! IORT: what lies between the devices of an Arm machine and its memory; here, how many address bits they drive.
 //!
-//! A named component (type 1) and, from revision 1 of the node on, a PCI root complex (type 2) state the number of bits in
-//! which their devices address memory; zero says nothing. The fewest decide where ZONE_DMA ends. Linux:
+//! A named component (type 1) and, from revision 1 of the node on, a PCI root complex (type 2) state the number of
+//! bits in which their devices address memory; zero says nothing. The fewest decide where ZONE_DMA ends. Linux:
 //! `acpi_iort_dma_get_max_cpu_address` in `drivers/acpi/arm64/iort.c`.
 
 use super::table::Table;

@@ -1,8 +1,8 @@
 //! The list of tables that a boot prints: one line for each, with address, length, and who made it.
 //!
-//! The root pointer comes first, then the list, then its tables in their order; behind the FADT come those that only it
-//! points to. A table is told as it says itself, whether or not it can be used. Tables of which only the presence counts
-//! here (HMAT, the performance of memory) are seen by these lines. Linux: `acpi_tb_print_table_header` in
+//! The root pointer comes first, then the list, then its tables in their order; behind the FADT come those that only
+//! it points to. A table is told as it says itself, whether or not it can be used. Tables of which only the presence
+//! counts here (HMAT, the performance of memory) are seen by these lines. Linux: `acpi_tb_print_table_header` in
 //! `drivers/acpi/acpica/tbprint.c`.
 
 use super::root::Root;

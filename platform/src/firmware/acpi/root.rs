@@ -1,7 +1,8 @@
 //! The root pointer (RSDP) and the list of tables that it leads to.
 //!
-//! A root pointer of revision 0 has 20 bytes and a 32-bit pointer to the RSDT; from revision 2 on it has 36 and a 64-bit
-//! pointer to the XSDT too. Each part has its own checksum. Where the XSDT or the way to it is damaged, the RSDT is used.
+//! A root pointer of revision 0 has 20 bytes and a 32-bit pointer to the RSDT; from revision 2 on it has 36 and a
+//! 64-bit pointer to the XSDT too. Each part has its own checksum. Where the XSDT or the way to it is damaged, the
+//! RSDT is used.
 
 use super::table::{HEADER, Table, verify};
 use super::{reserve, warn};

@@ -1,8 +1,8 @@
 //! SPCR: the serial console that the firmware uses.
 //!
-//! The kind of interface decides the driver; the generic address says where its registers are and how wide. Kinds that no
-//! driver here knows, and speeds that have no number, are passed over. Microsoft's Serial Port Console Redirection Table,
-//! revision 2 and later. Linux: `acpi_parse_spcr` in `drivers/acpi/spcr.c`.
+//! The kind of interface decides the driver; the generic address says where its registers are and how wide. Kinds that
+//! no driver here knows, and speeds that have no number, are passed over. Microsoft's Serial Port Console Redirection
+//! Table, revision 2 and later. Linux: `acpi_parse_spcr` in `drivers/acpi/spcr.c`.
 
 use super::table::Table;
 use crate::console::{ConsoleSpec, UartKind, Width, Window};

@@ -1,11 +1,12 @@
 //! SRAT: which memory and which CPUs belong to which proximity domain.
 //!
 //! Types 0 (local APIC) and 2 (x2APIC) place CPUs by APIC id, type 3 (GICC) by ACPI's processor number, which the MADT
-//! turns into an MPIDR; type 1 places memory; type 5 says that a device which starts work of its own belongs to a domain,
-//! which so is one. Others (4, an interrupt translation service) place neither. Entries that are not enabled are padding and are passed over. Before
-//! revision 2 of the table a domain is a single byte. Memory that is hot-pluggable may not be there; whether it is
-//! volatile changes nothing for its domain. Linux: `acpi_parse_memory_affinity`, `acpi_parse_gi_affinity` in `drivers/acpi/numa/srat.c`,
-//! `arch/x86/mm/srat.c`, `arch/arm64/kernel/acpi_numa.c`.
+//! turns into an MPIDR; type 1 places memory; type 5 says that a device which starts work of its own belongs to a
+//! domain, which so is one. Others (4, an interrupt translation service) place neither. Entries that are not enabled
+//! are padding and are passed over. Before revision 2 of the table a domain is a single byte. Memory that is
+//! hot-pluggable may not be there; whether it is volatile changes nothing for its domain. Linux:
+//! `acpi_parse_memory_affinity`, `acpi_parse_gi_affinity` in `drivers/acpi/numa/srat.c`, `arch/x86/mm/srat.c`,
+//! `arch/arm64/kernel/acpi_numa.c`.
 
 use super::root::Root;
 use super::table::{Entry, Table};

@@ -3,7 +3,8 @@
 //! Every entry is held against all before it, a block against a block, so that a long map costs O(n²) comparisons but
 //! only O(n²/32) reads.
 
-use super::{BLOCK, E820, Entry};
+use super::Entry;
+use super::raw::{BLOCK, E820};
 use crate::read::PhysRead;
 use arrayvec::ArrayVec;
 use mm::addr::PhysAddr;

@@ -1,9 +1,9 @@
 //! Addresses on buses: as the CPU sees a device, and as a device sees memory.
 //!
 //! A bus numbers its addresses as it likes; `ranges` says where they lie on the bus above, entry by entry (from, to,
-//! size), and `dma-ranges` says the same of the other direction, for devices that reach memory on their own. Empty, they
-//! say that nothing changes. Without `ranges` the CPU does not reach the bus at all; without `dma-ranges` devices see
-//! memory as the bus above does.
+//! size), and `dma-ranges` says the same of the other direction, for devices that reach memory on their own. Empty,
+//! they say that nothing changes. Without `ranges` the CPU does not reach the bus at all; without `dma-ranges` devices
+//! see memory as the bus above does.
 //!
 //! What every device reaches is the least of all `dma-ranges` in the tree, each taken at its highest byte of memory as
 //! the CPU numbers it. That decides where ZONE_DMA ends. The search walks the tree only when the word occurs in it at

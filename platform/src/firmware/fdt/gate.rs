@@ -2,9 +2,9 @@
 //!
 //! What holds behind it: the blocks lie inside the blob and apart from each other; the reservation block ends; the
 //! structure block is one well-formed tree (balanced, at most [`MAX_DEPTH`] deep, properties before children, ended by
-//! `FDT_END`) whose names, lengths and string offsets stay inside their blocks; names are terminated and UTF-8; there is
-//! no `FDT_NOP`, because the structure block is compacted in place. Loaders make NOPs when they delete nodes (QEMU does
-//! when a user's tree has memory nodes).
+//! `FDT_END`) whose names, lengths and string offsets stay inside their blocks; names are terminated and UTF-8; there
+//! is no `FDT_NOP`, because the structure block is compacted in place. Loaders make NOPs when they delete nodes (QEMU
+//! does when a user's tree has memory nodes).
 //!
 //! Format: Devicetree Specification, chapter 5. Version 16 lacks the structure block's size in its header; such a blob
 //! is turned into version 17. Linux: `scripts/dtc/libfdt/fdt.c` and `fdt_check.c`.
@@ -347,7 +347,7 @@ fn token(structure: &[u8], at: usize) -> Result<(Token, usize), Fault> {
 pub(super) fn names_property(blob: &[u8], name: &str) -> bool {
     let at = |field| word(blob, field).and_then(|value| usize::try_from(value).ok()).unwrap_or(0);
     let strings = blob.get(at(12)..).and_then(|rest| rest.get(..at(32))).unwrap_or_default();
-    strings.windows(name.len() + 1).any(|window| window.split_last() == Some((&0, name.as_bytes())))
+    strings.split(|&byte| byte == 0).any(|string| string.ends_with(name.as_bytes()))
 }
 
 /// The text at the front of `bytes`, up to a zero byte.

@@ -1,8 +1,8 @@
 //! Memory nodes, the header's reservations, and what `/chosen` says of memory.
 //!
 //! A memory node's banks are `linux,usable-memory` where a loader put that there (a crash kernel's), else `reg`; its
-//! domain covers all of `reg`. Ranges of size zero are placeholders that nobody filled: they are no memory, but they say
-//! that there is such a domain, and so does a node that is disabled. Linux: `early_init_dt_scan_memory`,
+//! domain covers all of `reg`. Ranges of size zero are placeholders that nobody filled: they are no memory, but they
+//! say that there is such a domain, and so does a node that is disabled. Linux: `early_init_dt_scan_memory`,
 //! `early_init_dt_check_for_usable_mem_range`, `of_numa_parse_memory_nodes`.
 
 use super::tree::{Cells, cell, has, is_okay, value};

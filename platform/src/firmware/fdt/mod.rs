@@ -1,15 +1,17 @@
 //! The flattened device tree: memory, reservations, nodes, CPUs, the console, and how to power off.
 //!
-//! [`check`] is the gate: it validates a whole blob and takes out its NOPs, and only it makes a [`Blob`]. Behind it the
-//! crate `fdt` walks the structure. That crate panics on damaged blobs and loses nodes after a NOP, so it sees no other;
-//! of it only `all_nodes`, `children` and raw properties are used, which cannot panic on what the gate lets through (its
-//! reader of the reservation block goes through pointers, and its `reg` panics on short cell counts; `tree` has own
-//! ones). Everything that a property's *value* says is checked where it is read.
+//! [`check`] is the gate: it validates a whole blob and takes out its NOPs, and only it makes a [`Blob`]. Behind it
+//! the crate `fdt` walks the structure. That crate panics on damaged blobs and loses nodes after a NOP, so it sees no
+//! other; of it only `all_nodes`, `children` and raw properties are used, which cannot panic on what the gate lets
+//! through (its reader of the reservation block goes through pointers, and its `reg` panics on short cell counts;
+//! `tree` has own ones). Everything that a property's *value* says is checked where it is read.
 //!
-//! RAM is what a child of the root with `device_type = "memory"` says, whatever its name and in whatever order; children
-//! of `/reserved-memory` are often called `memory@…` too. Nodes whose `status` is neither `okay` nor `ok` are not there.
+//! RAM is what a child of the root with `device_type = "memory"` says, whatever its name and in whatever order;
+//! children of `/reserved-memory` are often called `memory@…` too. Nodes whose `status` is neither `okay` nor `ok` are
+//! not there.
 //!
-//! Cost: one walk for the gate, one for [`Blob::describe`], O(blob) each, with nothing stored. Linux:
+//! Cost: one walk for the gate, one for [`Blob::describe`] (a second, along the buses, where there is a `dma-ranges`),
+//! O(blob) each, with nothing stored. Linux:
 //! `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`, `arch/arm64/kernel/smp.c`.
 
 mod bus;
@@ -49,25 +51,31 @@ impl<'a> Blob<'a> {
     }
 
     /// Hands to `sink` what the tree says of memory, CPUs and domains: the header's reservations, then the root's
-    /// children in their order.
+    /// children in their order, at last what `/chosen`, `/reserved-memory` and the buses say.
     pub fn describe(&self, sink: &mut dyn MachineSink) {
         memory::reserve_map(self.reserve_map, sink);
         let Some(root) = self.root() else { return };
         let cells = tree::Cells::of_root(root);
-        let mut entry = 0;
+        let has_distances = gate::names_property(self.bytes, numa::DISTANCE_MATRIX);
+        let (mut entry, mut chosen, mut reserved) = (0, None, None);
         for node in root.children() {
             if tree::text(node, "device_type") == Some("memory") {
                 entry = memory::memory_node(node, cells, entry, sink);
             }
-            if node.name == "cpus" {
-                numa::cpus(node, cells, sink);
+            match node.name.split('@').next() {
+                Some("cpus") => numa::cpus(node, cells, sink),
+                Some("chosen") => chosen = chosen.or(Some(node)),
+                Some("reserved-memory") => reserved = reserved.or(Some(node)),
+                _ => {}
             }
-            numa::distance_map(node, sink);
+            if has_distances {
+                numa::distance_map(node, sink);
+            }
         }
-        if let Some(chosen) = self.top("chosen") {
+        if let Some(chosen) = chosen {
             memory::chosen(chosen, cells, sink);
         }
-        if let Some(reserved) = self.top("reserved-memory") {
+        if let Some(reserved) = reserved {
             reserved::describe(reserved, cells, sink);
         }
         bus::dma_limit(self, sink);

@@ -1,7 +1,7 @@
 //! CPUs, and the distances between domains.
 //!
-//! A CPU whose `status` is `disabled` is one that waits to be started, so only `fail` takes it out. How it is started is
-//! its `enable-method`. A number that no CPU can have, or that another one has, takes it out too. The distance map
+//! A CPU whose `status` is `disabled` is one that waits to be started, so only `fail` takes it out. How it is started
+//! is its `enable-method`. A number that no CPU can have, or that another one has, takes it out too. The distance map
 //! may give a pair in one direction only; the binding says that the other direction is then the same, so it is handed
 //! on too. Whether a distance can be is for [`mm`] to judge. Linux: `of_parse_and_init_cpus` in
 //! `arch/arm64/kernel/smp.c`, `cpu_read_enable_method`, `of_numa_parse_distance_map_v1` in `drivers/of/of_numa.c`.
@@ -21,8 +21,9 @@ const MAX_COMPARED: u32 = 512;
 /// The bits of a CPU's number: affinity 3 in the upper word, 2 to 0 in the lower.
 const AFFINITY: u64 = 0xff_00ff_ffff;
 
-/// What the matrix of distances is known by.
+/// What the matrix of distances is known by, and its property.
 const DISTANCE_MAP: &str = "numa-distance-map-v1";
+pub(super) const DISTANCE_MATRIX: &str = "distance-matrix";
 
 /// The children of `/cpus`, which stands below a node of these cells.
 pub(super) fn cpus(node: FdtNode<'_, '_>, root: Cells, sink: &mut dyn MachineSink) {
@@ -92,7 +93,7 @@ pub(super) fn distance_map(node: FdtNode<'_, '_>, sink: &mut dyn MachineSink) {
     if !is_compatible(node, DISTANCE_MAP) {
         return;
     }
-    let matrix = value(node, "distance-matrix").unwrap_or_default();
+    let matrix = value(node, DISTANCE_MATRIX).unwrap_or_default();
     if matrix.is_empty() || !matrix.len().is_multiple_of(12) {
         let problem = Problem::Length { stated: matrix.len() as u64 };
         return sink.warning(Warning { source: Source::whole(Table::DistanceMap), problem });

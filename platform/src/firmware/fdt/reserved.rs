@@ -1,13 +1,14 @@
 //! `/reserved-memory`: ranges that somebody holds, and sizes that want a place.
 //!
-//! The node counts only when its cells are the root's and it has a `ranges`: what it says otherwise cannot be told. A child
-//! with a `reg` is a reservation of each range there. One with a `size` and no `reg` is a [`Wish`]: its `alignment` holds,
-//! and of its `alloc-ranges` the first in which there is room. `no-map` keeps the memory out of every mapping.
+//! The node counts only when its cells are the root's and it has a `ranges`: what it says otherwise cannot be told. A
+//! child with a `reg` is a reservation of each range there. One with a `size` and no `reg` is a [`Wish`]: its
+//! `alignment` holds, and of its `alloc-ranges` the first in which there is room. `no-map` keeps the memory out of
+//! every mapping.
 //!
-//! A `shared-dma-pool` that is `reusable` is a pool of contiguous memory (CMA), as far as its first range; the one that is
-//! `linux,cma-default` serves every device. Whether a pool's start and size are multiples of a page block, as they must
-//! be, is for whoever makes the pool: here the page size is not known. One that is `no-map` too can be neither, so nobody
-//! holds it. Linux: `fdt_scan_reserved_mem` in `drivers/of/fdt.c`, `__reserved_mem_alloc_size` and
+//! A `shared-dma-pool` that is `reusable` is a pool of contiguous memory (CMA), as far as its first range; the one
+//! that is `linux,cma-default` serves every device. Whether a pool's start and size are multiples of a page block, as
+//! they must be, is for whoever makes the pool: here the page size is not known. One that is `no-map` too can be
+//! neither, so nobody holds it. Linux: `fdt_scan_reserved_mem` in `drivers/of/fdt.c`, `__reserved_mem_alloc_size` and
 //! `fdt_init_reserved_mem` in `of_reserved_mem.c`, `rmem_cma_setup` in `kernel/dma/contiguous.c`.
 
 use super::tree::{Cells, cell, has, is_compatible, is_okay, sized_number, value};

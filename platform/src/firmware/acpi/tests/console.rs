@@ -74,6 +74,38 @@ fn a_damaged_table_names_nothing_and_is_told() {
     assert_eq!(named(short), None);
 }
 
+/// Below the command line, above the board, and only where a device tree says nothing.
+#[test]
+fn it_stands_between_the_command_line_and_the_board() {
+    use crate::board::{Board, VIRT};
+    use crate::cmdline::Cmdline;
+    use crate::console::spec::choose;
+    use crate::handover::image;
+
+    let machine = Machine::new(&[spcr(3, 0, 3, 0x1234_0000, 0)]);
+    let named = ConsoleSpec::pl011(PhysAddr::new(0x1234_0000));
+    let stdout = |tree: &[u8]| {
+        let mut tree = tree.to_vec();
+        let mut boot = image::read(PhysAddr::new(0x4800_0000), &mut tree).unwrap();
+        assert_ne!(boot.stdout(), Some(named), "nobody has asked ACPI yet");
+        boot.rsdp = Some(PhysAddr::new(RSDP));
+        with(&machine.pieces(), |_, image| boot.find_console(image));
+        boot.stdout()
+    };
+    const VIRT_TREE: &[u8] = include_bytes!("../../../../testdata/virt-numa.dtb");
+    let mut silent = VIRT_TREE.to_vec();
+    let at = silent.windows(12).position(|window| window == b"stdout-path\0").unwrap();
+    silent[at] = b'x';
+    assert_eq!(stdout(&silent), Some(named));
+    assert_eq!(stdout(VIRT_TREE), Some(ConsoleSpec::pl011(PhysAddr::new(0x900_0000))));
+
+    let order = |text: &str, board: &Board| choose(&Cmdline::new(text), Some(named), board, &mut |_, _| {}).to_vec();
+    assert_eq!(order("", &VIRT), [named, VIRT.serial[0]]);
+    let first = ConsoleSpec::pl011(PhysAddr::new(0x1000));
+    assert_eq!(order("earlycon=pl011,0x1000", &VIRT)[..2], [first, named]);
+    assert_eq!(order("earlycon", &VIRT)[0], named);
+}
+
 #[test]
 fn it_is_printed_in_the_words_of_the_command_line() {
     let line = |spcr: Vec<u8>| {

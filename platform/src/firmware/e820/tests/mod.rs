@@ -2,7 +2,7 @@ use super::*;
 use crate::firmware::recorder::{Random, Recorder};
 use crate::read::MemoryImage;
 use MemoryKind::{AcpiData, AcpiNvs, Other, Reserved, Usable};
-use mm::machine::Problem;
+use mm::machine::{MemoryKind, Problem, Source, Table};
 
 const AT: PhysAddr = PhysAddr::new(0x7c01);
 const GIB: u64 = 1 << 30;
@@ -305,3 +305,6 @@ fn damaged_maps_never_panic_and_always_ascend() {
         map.print_rules(image, &mut text).unwrap();
     }
 }
+
+mod changes;
+mod stages;

@@ -1,7 +1,10 @@
 //! Nodes: what Linux printed on real boots, a slow model of the merging rule, and tables that cannot be believed.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
+mod emulation;
+#[path = "../facts/mod.rs"]
 mod facts;
+#[path = "../ram/mod.rs"]
 mod ram;
 
 use facts::{Facts, Machine, lines, machines, span};
@@ -45,6 +48,8 @@ macro_rules! assign {
         let ($nodes, $printed) = $boot.machine.assign(&$boot.ram, &mut |warning| $warnings.push(warning));
     };
 }
+
+pub(crate) use assign;
 
 const TWO_NODES: &str = "arch x86
 bank 0x100000 0x3fffffff usable
@@ -288,6 +293,38 @@ fn node_data_lies_on_its_node_or_on_the_nearest() {
     nodes.place_data(4096, &mut String::new()).unwrap();
     let data = nodes.node(NodeId::new(4)).unwrap().data.unwrap();
     assert_eq!(nodes.memblock().memory().find(data.start()).unwrap().node(), Some(NodeId::new(1)));
+}
+
+#[test]
+fn a_node_that_can_go_holds_nothing_of_the_kernels() {
+    let text = TREE.replace("node 4 0x80000000 0xbfffffff", "node 4 0x80000000 0xbfffffff hotplug");
+    let mut boot = Boot::new(&format!("{text}movable_node\n"));
+    assign!(boot, nodes, _printed, _warnings);
+    let mut nodes = nodes;
+    let mut text = String::new();
+    nodes.place_data(4096, &mut text).unwrap();
+    assert!(text.ends_with("NUMA: NODE_DATA(4) on node 1\n"), "{text}");
+    // On x86 a node with memory of its own and nothing reserved.
+    let text = TWO_NODES.replace("0x7fffffff\nc", "0x7fffffff hotplug\nc");
+    let mut boot = Boot::new(&format!("{text}movable_node\n"));
+    assign!(boot, nodes, _printed, _warnings);
+    let mut nodes = nodes;
+    let mut text = String::new();
+    nodes.place_data(4096, &mut text).unwrap();
+    assert_eq!(text.lines().nth(1), Some("    NODE_DATA(0) on node 1"), "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+}
+
+#[test]
+fn what_banks_say_of_themselves_stays() {
+    // A memory node that can go, without numbers of nodes.
+    let mut boot = Boot::new(
+        "arch arm64\nbank 0x40000000 0x7fffffff usable\nbank 0x80000000 0xbfffffff usable hotplug
+bank 0xc0000000 0xffffffff usable mirror",
+    );
+    assign!(boot, nodes, _printed, _warnings);
+    let flags: Vec<_> = nodes.memblock().memory().iter().map(|region| region.flags()).collect();
+    assert_eq!(flags, [RegionFlags::empty(), RegionFlags::HOTPLUG, RegionFlags::MIRROR]);
 }
 
 #[test]

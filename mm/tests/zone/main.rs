@@ -1,7 +1,10 @@
 //! Zones: what Linux printed on real boots, pages counted one by one, and the borders of arm64.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
+#[path = "../facts/mod.rs"]
 mod facts;
+mod movable;
+#[path = "../ram/mod.rs"]
 mod ram;
 
 use facts::{Facts, Machine, lines, machines};
@@ -24,7 +27,7 @@ fn zones<'r>(machine: &mut Machine, ram: &'r Ram) -> Zones<Access<'r>> {
     zones
 }
 
-fn text(print: impl FnOnce(&mut String) -> core::fmt::Result) -> String {
+fn text_of(print: impl FnOnce(&mut String) -> core::fmt::Result) -> String {
     let mut text = String::new();
     print(&mut text).unwrap();
     text
@@ -36,9 +39,9 @@ fn linux_printed_the_same_zones_and_lists() {
         let mut facts = Facts::parse(facts);
         let ram = facts.machine.window();
         let zones = zones(&mut facts.machine, &ram);
-        let layout = text(|out| boot::zone_layout(&zones, out));
+        let layout = text_of(|out| boot::zone_layout(&zones, out));
         assert_eq!(lines(&layout), facts.section("zones").unwrap(), "{name}");
-        let lists = text(|out| boot::zonelists(&zones, 64, boot::Mobility::On, out));
+        let lists = text_of(|out| boot::zonelists(&zones, 64, boot::Mobility::On, out));
         assert_eq!(lines(&lists), facts.section("lists").unwrap(), "{name}");
     }
 }
@@ -119,7 +122,7 @@ fn lists_are_empty_before_they_are_built() {
 
 #[test]
 fn memory_handed_on_keeps_nodes_and_zones() {
-    let mut machine = Facts::parse(include_str!("linux_facts/a-numa2-4g.txt")).machine;
+    let mut machine = Facts::parse(include_str!("../linux_facts/a-numa2-4g.txt")).machine;
     let ram = machine.window();
     let zones = zones(&mut machine, &ram);
     let spans = zones.spans().to_vec();
@@ -271,4 +274,33 @@ proptest! {
         let present: u64 = zones.spans().iter().map(|zone| zone.present).sum();
         prop_assert_eq!(present << 12, zones.memblock().memory_size());
     }
+}
+
+/// Rule 8: what Linux has when it says 'Memory: … available'.
+#[test]
+fn linux_had_as_many_pages_at_once() {
+    let mut compared = 0;
+    for (name, facts) in machines() {
+        let mut facts = Facts::parse(facts);
+        let Some(expected) = facts.section("available").map(<[_]>::to_vec) else { continue };
+        let ram = facts.machine.window();
+        let zones = zones(&mut facts.machine, &ram);
+        let at_once: Vec<_> = zones.set_up_at_once().collect();
+        let mut pages: u64 = at_once.iter().map(|frames| frames.count()).sum();
+        for line in expected {
+            let words: Vec<_> = line.split_whitespace().collect();
+            match words[0] {
+                "reserved" => {
+                    let range = facts::span(facts::number(words[1]), facts::number(words[2]));
+                    let frames = PfnRange::inside(range.expand_to(0x1000), 12);
+                    pages -= at_once.iter().map(|part| part.intersection(frames).count()).sum::<u64>();
+                }
+                // A buffer for devices that reach little, and tables of the virtual address space.
+                "swiotlb" | "tables" => pages -= facts::number(words[1]),
+                _ => assert_eq!(pages, facts::number(words[1]), "{name}"),
+            }
+        }
+        compared += 1;
+    }
+    assert!(compared >= if cfg!(miri) { 1 } else { 11 });
 }
