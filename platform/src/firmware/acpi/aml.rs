@@ -26,14 +26,14 @@ const BLOCK: usize = 256;
 
 /// The first thing that `at` finds in a table's code. It is shown every place: the [`BEFORE`] bytes before it, and some
 /// 24 from it on, zeroes behind the table's end.
-pub(super) fn find<T>(table: &Table, read: &mut dyn PhysRead, at: &dyn Fn(&[u8]) -> Option<T>) -> Option<T> {
+pub(super) fn find<T>(table: &Table, read: &mut dyn PhysRead, at: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
     let mut offset = HEADER;
     while offset < table.length() {
         // Blocks overlap, so that no occurrence is cut.
         let mut block = [0; BEFORE + BLOCK + AFTER];
         table.bytes(read, offset.saturating_sub(BEFORE as u32), &mut block).ok()?;
         let starts = block.windows(BEFORE + AFTER).take(BLOCK);
-        if let Some(found) = starts.filter_map(at).next() {
+        if let Some(found) = starts.filter_map(&at).next() {
             return Some(found);
         }
         offset = offset.saturating_add(BLOCK as u32);
@@ -46,7 +46,7 @@ pub(super) fn soft_off(dsdt: &Table, read: &mut dyn PhysRead) -> Option<(u8, u8)
     if dsdt.signature() != *b"DSDT" || dsdt.verify(read).is_err() {
         return None;
     }
-    find(dsdt, read, &package_at)
+    find(dsdt, read, package_at)
 }
 
 /// The sleep types, when `bytes` are two bytes and then the name and its package.

@@ -30,8 +30,8 @@ struct Region {
 /// # Errors
 /// It does, but not in a way that can be used.
 pub(super) fn find(table: &Table, read: &mut dyn PhysRead) -> Result<Option<MemorySlots>, Problem> {
+    let Some(region) = aml::find(table, read, region_at) else { return Ok(None) };
     table.verify(read)?;
-    let Some(region) = aml::find(table, read, &region_at) else { return Ok(None) };
     if region.space != SYSTEM_IO {
         return Err(Problem::TableIgnored("registers of memory slots that are no I/O ports"));
     }
@@ -40,7 +40,7 @@ pub(super) fn find(table: &Table, read: &mut dyn PhysRead) -> Result<Option<Memo
     }
     let base = u16::try_from(region.base).ok().filter(|base| base.checked_add(MemorySlots::LENGTH - 1).is_some());
     let base = base.ok_or(Problem::Value { what: "the port of the memory slots' registers", value: region.base })?;
-    let count = aml::find(table, read, &count_at).ok_or(Problem::TableIgnored("memory slots without a number"))?;
+    let count = aml::find(table, read, count_at).ok_or(Problem::TableIgnored("memory slots without a number"))?;
     let count = u32::try_from(count).ok().filter(|&count| count <= MAX_SLOTS);
     let count = count.ok_or(Problem::TooMany { what: "memory slots", limit: MAX_SLOTS.into() })?;
     Ok(Some(MemorySlots { base, count }))

@@ -61,7 +61,7 @@ fn an_ssdt_may_say_it_as_well() {
     let (slots, _) = found(&machine(&table("DSDT", 2, &other), core::slice::from_ref(&ssdt)));
     assert_eq!(slots, Some(MemorySlots { base: 0xb00, count: 4 }));
     let mut damaged = table("DSDT", 2, &other);
-    damaged[40] ^= 1;
+    *damaged.last_mut().unwrap() ^= 1;
     let (slots, warnings) = found(&machine(&damaged, &[ssdt]));
     assert_eq!(slots, Some(QEMU));
     assert_eq!(warnings.iter().map(|warning| warning.problem).collect::<Vec<_>>(), [Problem::Checksum]);
