@@ -204,12 +204,16 @@ impl TestArgs {
                         Examples:\n  \
                         cargo xtask simulate ci/maps/x86-hp-16-node-12-tib.toml\n  \
                         dmesg > here.log && cargo xtask simulate here.log --why 0x100000\n  \
-                        cargo xtask simulate --format json ci/maps/*.toml")]
+                        cargo xtask simulate --format json ci/maps/*.toml\n  \
+                        cargo xtask simulate --debian --format totals")]
 pub(crate) struct SimulateArgs {
     /// Boot logs, .dtb and .toml files
-    #[arg(required = true, value_name = "FILE")]
+    #[arg(required_unless_present = "debian", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
-    /// What to print: the boot's lines, or one JSON object a file
+    /// Every device tree of Debian's arm64 kernel besides, fetched with apt-get into the target folder
+    #[arg(long)]
+    pub(crate) debian: bool,
+    /// What to print: the boot's lines, one JSON object a file, or how many files say what
     #[arg(long, value_enum, default_value_t = SimulateFormat::Text)]
     pub(crate) format: SimulateFormat,
     /// Print the life of this physical address instead
@@ -228,6 +232,7 @@ pub(crate) struct SimulateArgs {
 pub(crate) enum SimulateFormat {
     Text,
     Json,
+    Totals,
 }
 
 /// Page sizes of machines.

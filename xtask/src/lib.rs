@@ -14,6 +14,7 @@ use std::process::ExitCode;
 mod arch;
 mod ci;
 mod cli;
+mod debian;
 mod doctor;
 mod exit;
 mod firmware;

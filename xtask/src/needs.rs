@@ -55,7 +55,7 @@ impl Need {
     }
 
     /// What asking Linux needs beside the emulator.
-    pub(crate) fn of_oracle() -> [Self; 3] {
+    pub(crate) fn of_debian() -> [Self; 3] {
         [Self::Apt, Self::DpkgDeb, Self::DebianKeys]
     }
 
@@ -173,7 +173,7 @@ mod tests {
         let fixed =
             [Need::Rustup, Need::Toolchain, Need::Linker, Need::Rustfmt, Need::Clippy, Need::Miri, Need::Nightly];
         let fixed = fixed.into_iter().chain([Need::CargoFuzz, Need::CargoMutants]);
-        for need in per_arch.chain(fixed).chain(Need::of_oracle()) {
+        for need in per_arch.chain(fixed).chain(Need::of_debian()) {
             let missing = Missing { what: need.name(), remedy: need.remedy() };
             let line = missing.to_string();
             assert_eq!(line.lines().count(), 1, "{line}");

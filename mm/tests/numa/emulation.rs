@@ -96,6 +96,10 @@ fn emulated_nodes_have_the_distances_domains_and_cpus_of_what_they_were_cut_from
     assert_eq!(cpus(9), []);
     let sets = [nodes.possible(), nodes.online(), nodes.with_memory(), nodes.with_cpus()];
     assert_eq!(sets.map(|set| set.to_string()), ["0-5", "0-5", "0-5", "0-5"]);
+    // Of two halves of node 1 the first is node 2, and its CPUs are there.
+    let mut halves = Boot::new(&format!("{PHYSICAL}fake each 2"));
+    let (halved, _) = halves.machine.assign(&halves.ram, &mut |_| {});
+    assert_eq!(halved.cpus().iter().map(|cpu| cpu.node.as_u16()).collect::<Vec<_>>(), [0, 2, 2]);
     let mut nodes = nodes;
     let mut text = String::new();
     nodes.place_data(4096, &mut text).unwrap();

@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 
 use crate::cli::Installing;
+use crate::debian;
 use crate::exit::{Exit, usage};
 use crate::missing;
 use crate::needs::Need;
@@ -36,7 +37,7 @@ const MEMORY_MIB: u32 = 2048;
                         Needs cargo-fuzz and a nightly toolchain.\n\n\
                         Examples:\n  \
                         cargo xtask fuzz --minutes 5\n  \
-                        cargo xtask fuzz device_tree --minutes 60")]
+                        cargo xtask fuzz device_tree --device-trees --minutes 60")]
 pub(crate) struct FuzzArgs {
     /// The targets to run [default: all of ci/fuzz/targets]
     target: Vec<String>,
@@ -46,6 +47,9 @@ pub(crate) struct FuzzArgs {
     /// How many targets run at once [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     jobs: Option<u16>,
+    /// Give the device tree's target every tree of Debian's arm64 kernel to begin with
+    #[arg(long)]
+    device_trees: bool,
     #[command(flatten)]
     installing: Installing,
 }
@@ -57,7 +61,14 @@ pub(crate) fn fuzz(args: &FuzzArgs) -> Result<Exit> {
         return Err(usage(format!("no fuzz target {unknown}: there are {}", all.join(", "))));
     }
     let chosen = if args.target.is_empty() { all } else { args.target.clone() };
-    missing::require(&[Need::Linker, Need::Nightly, Need::CargoFuzz], args.installing.consent())?;
+    let mut needs = vec![Need::Linker, Need::Nightly, Need::CargoFuzz];
+    if args.device_trees {
+        needs.extend(Need::of_debian());
+    }
+    missing::require(&needs, args.installing.consent())?;
+    if args.device_trees {
+        add_device_trees()?;
+    }
     build()?;
     let progress = Progress::of_steps(chosen.len());
     let jobs = args.jobs.map_or_else(|| thread::available_parallelism().map_or(1, usize::from), usize::from);
@@ -115,6 +126,18 @@ fn cargo_fuzz() -> Command {
     // The libraries of the stable toolchain, which cargo put there for this program.
     command.env_remove("LD_LIBRARY_PATH").env_remove("CARGO").env_remove("RUSTC");
     command
+}
+
+/// Copies Debian's device trees to where the target begins.
+fn add_device_trees() -> Result<()> {
+    let corpus = output()?.join("corpus/device_tree");
+    fs::create_dir_all(&corpus)?;
+    for tree in debian::device_trees()? {
+        if let Some(name) = tree.file_name() {
+            fs::copy(&tree, corpus.join(name)).with_context(|| tree.display().to_string())?;
+        }
+    }
+    Ok(())
 }
 
 fn build() -> Result<()> {

@@ -10,9 +10,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 
-use super::packages::Linux;
 use super::{Facts, initrd, log};
 use crate::arch::Arch;
+use crate::debian::Linux;
 use crate::matrix::Machine;
 use crate::process::{self, Ending, Input, Next, Piece};
 use crate::qemu::Qemu;

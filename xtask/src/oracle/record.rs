@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 
 use super::args::RecordArgs;
-use super::packages::{self, Linux};
 use super::store::{self, Record, SCHEMA};
 use super::{Facts, boot, chosen, initrd};
 use crate::arch::Arch;
+use crate::debian::{self, Linux};
 use crate::exit::Exit;
 use crate::image;
 use crate::jobs::in_parallel;
@@ -30,7 +30,7 @@ struct Guest {
 /// Boots Linux on the machines that are chosen and keeps what it says.
 pub(super) fn record(args: &RecordArgs) -> Result<Exit> {
     let machines = chosen(&args.choice)?;
-    let mut needs = Need::of_oracle().to_vec();
+    let mut needs = Need::of_debian().to_vec();
     needs.extend(machines.iter().map(|machine| Need::Qemu(machine.arch)));
     missing::require(&needs, args.installing.consent())?;
     let mut guests = BTreeMap::new();
@@ -68,7 +68,7 @@ pub(super) fn record(args: &RecordArgs) -> Result<Exit> {
 
 fn guest(arch: Arch) -> Result<Guest> {
     eprintln!("xtask: Debian's Linux for {arch}");
-    let linux = packages::linux(arch)?;
+    let linux = debian::linux(arch)?;
     let busybox = fs::read(&linux.busybox).with_context(|| linux.busybox.display().to_string())?;
     let initrd = linux.kernel.with_file_name("initrd");
     image::write_whole(&initrd, &initrd::archive(&busybox))?;

@@ -14,13 +14,15 @@ pub(super) struct Described {
     /// Banks of RAM.
     pub(super) usable_banks: usize,
     /// Ranges that somebody holds or wants held.
-    reservations: usize,
+    pub(super) reservations: usize,
     /// Those of them that are pools of contiguous memory.
-    contiguous: usize,
+    pub(super) contiguous: usize,
     affinities: usize,
     cpus: usize,
     /// The console that the device tree names, if it is one that the kernel can drive.
-    console: Option<String>,
+    pub(super) console: Option<String>,
+    /// What the console that the device tree names is compatible with, driven or not.
+    pub(super) console_compatible: Option<String>,
 }
 
 impl Described {
@@ -28,6 +30,7 @@ impl Described {
     pub(super) fn note(&mut self, tables: &Tables<'_>) {
         if let TableMap::Tree(tree) = &tables.map {
             self.console = tree.stdout().map(|console| format!("{:?}", console.kind).to_lowercase());
+            self.console_compatible = tree.stdout_compatible().map(str::to_owned);
         }
     }
 

@@ -19,6 +19,7 @@ mod srat;
 mod subject;
 mod summary;
 mod tables;
+mod totals;
 mod why;
 
 use std::path::Path;
@@ -29,11 +30,15 @@ use platform::Cmdline;
 use serde::Serialize;
 
 use crate::cli::{SimulateArgs, SimulateFormat, SimulatePages};
+use crate::debian;
 use crate::exit::{Exit, report};
+use crate::missing::{self, Consent};
+use crate::needs::Need;
 use described::Described;
 use subject::{PageSize, Span, Subject};
 use summary::Summary;
 use tables::Tables;
+use totals::Totals;
 use why::Why;
 
 /// Items of a command line whose effect a map after them shows.
@@ -61,17 +66,26 @@ struct Object {
 pub(crate) fn simulate(args: &SimulateArgs) -> Result<Exit> {
     let mut worst = Exit::Right;
     let mut objects = Vec::new();
-    for path in &args.files {
+    let mut files = args.files.clone();
+    if args.debian {
+        missing::require(&Need::of_debian(), Consent::Ask)?;
+        files.extend(debian::device_trees()?);
+    }
+    for path in &files {
         let result = match args.format {
             SimulateFormat::Json => as_json(path, args, &mut objects),
-            SimulateFormat::Text => as_text(path, args),
+            // That one of many files does not come up is what is counted.
+            SimulateFormat::Totals => as_json(path, args, &mut objects).or(Ok(())),
+            SimulateFormat::Text => as_text(path, args, files.len()),
         };
         if let Err(error) = result {
             worst = worst.max(report(&error.context(path.display().to_string())));
         }
     }
-    if args.format == SimulateFormat::Json {
-        println!("{}", json(&objects).context("the result cannot be written as JSON")?);
+    match args.format {
+        SimulateFormat::Json => println!("{}", json(&objects).context("the result cannot be written as JSON")?),
+        SimulateFormat::Totals => print!("{}", Totals::of(&objects)),
+        SimulateFormat::Text => {}
     }
     Ok(worst)
 }
@@ -123,9 +137,9 @@ fn as_json(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Resul
     result
 }
 
-fn as_text(path: &Path, args: &SimulateArgs) -> Result<()> {
+fn as_text(path: &Path, args: &SimulateArgs, files: usize) -> Result<()> {
     let subject = subject(path, args)?;
-    if args.files.len() > 1 {
+    if files > 1 {
         println!("==> {} <==", path.display());
     }
     let mut log = run::Log::default();

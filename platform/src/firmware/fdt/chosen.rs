@@ -57,10 +57,22 @@ impl<'a> Blob<'a> {
     /// The console that `/chosen` names, where a driver here knows it.
     #[must_use]
     pub fn stdout(&self) -> Option<ConsoleSpec> {
+        let (path, options) = self.stdout_path()?;
+        console(&self.resolve(path)?, options)
+    }
+
+    /// What the console that `/chosen` names is compatible with, known here or not: the most general string.
+    #[must_use]
+    pub fn stdout_compatible(&self) -> Option<&'a str> {
+        let (path, _) = self.stdout_path()?;
+        strings(*self.resolve(path)?.last()?, "compatible").last()
+    }
+
+    /// The path of the console, or its alias, and its options.
+    fn stdout_path(&self) -> Option<(&'a str, &'a str)> {
         let chosen = self.top("chosen")?;
         let stdout = text(chosen, "stdout-path").or_else(|| text(chosen, "linux,stdout-path"))?;
-        let (path, options) = stdout.split_once(':').unwrap_or((stdout, ""));
-        console(&self.resolve(path)?, options)
+        Some(stdout.split_once(':').unwrap_or((stdout, "")))
     }
 
     /// How the machine ends: the firmware's PSCI.

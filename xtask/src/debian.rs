@@ -1,4 +1,4 @@
-//! Debian's Linux and its busybox, of either arch, fetched once and kept under the target folder.
+//! Debian's Linux, its busybox and its device trees, fetched once and kept under the target folder.
 //!
 //! apt-get works here on folders and a list of sources of its own: it needs no right, changes nothing of the host's
 //! packages, and gets Debian 12's kernel, Linux 6.1, on whatever Debian or Ubuntu this is. A package of another arch
@@ -23,18 +23,18 @@ const BUSYBOX: &str = "busybox-static";
 
 /// The files of one arch.
 #[derive(Clone, Debug)]
-pub(super) struct Linux {
-    pub(super) kernel: PathBuf,
-    pub(super) busybox: PathBuf,
+pub(crate) struct Linux {
+    pub(crate) kernel: PathBuf,
+    pub(crate) busybox: PathBuf,
 }
 
 /// The files, from the target folder or from Debian.
 ///
 /// # Errors
 /// [`Failure::NoFile`] with the command that did not fetch them.
-pub(super) fn linux(arch: Arch) -> Result<Linux> {
+pub(crate) fn linux(arch: Arch) -> Result<Linux> {
     let debian = debian_name(arch);
-    let folder = workspace::target_dir()?.join("oracle").join(debian);
+    let folder = workspace::target_dir()?.join("debian").join(debian);
     let linux = Linux { kernel: folder.join("vmlinuz"), busybox: folder.join("busybox") };
     if linux.kernel.is_file() && linux.busybox.is_file() {
         return Ok(linux);
@@ -53,6 +53,50 @@ pub(super) fn linux(arch: Arch) -> Result<Linux> {
     }
     fs::remove_dir_all(&apt.folder).with_context(|| apt.folder.display().to_string())?;
     Ok(linux)
+}
+
+/// Every device tree of Debian's arm64 kernel, by name.
+///
+/// # Errors
+/// As [`linux`].
+pub(crate) fn device_trees() -> Result<Vec<PathBuf>> {
+    let debian = debian_name(Arch::Aarch64);
+    let folder = workspace::target_dir()?.join("debian").join("device-trees");
+    if !folder.is_dir() {
+        let apt = Apt::new(folder.with_extension("apt"), debian)?;
+        apt.run("apt-get", &["update".as_ref()])?;
+        let unpacked = apt.unpacked(&apt.newest_image()?)?;
+        let mut trees = Vec::new();
+        find_trees(&unpacked, &mut trees)?;
+        let half = folder.with_extension("half");
+        fs::create_dir_all(&half).with_context(|| half.display().to_string())?;
+        for tree in trees {
+            if let Some(name) = tree.file_name() {
+                fs::rename(&tree, half.join(name)).with_context(|| tree.display().to_string())?;
+            }
+        }
+        fs::remove_dir_all(&apt.folder).with_context(|| apt.folder.display().to_string())?;
+        // Only what is whole has the name that is looked for.
+        fs::rename(&half, &folder).with_context(|| folder.display().to_string())?;
+    }
+    let mut trees = Vec::new();
+    find_trees(&folder, &mut trees)?;
+    trees.sort();
+    Ok(trees)
+}
+
+/// Adds every `.dtb` below `folder`.
+fn find_trees(folder: &Path, trees: &mut Vec<PathBuf>) -> Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let entry = entry?;
+        let path = entry.path();
+        if entry.file_type()?.is_dir() {
+            find_trees(&path, trees)?;
+        } else if path.extension() == Some("dtb".as_ref()) {
+            trees.push(path);
+        }
+    }
+    Ok(())
 }
 
 /// Debian's name of the arch.
