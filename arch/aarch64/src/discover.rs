@@ -17,6 +17,7 @@ use platform::console::{ConsoleSpec, Uart, UartKind};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
+use platform::slots::{MemorySlots, Ports};
 
 /// Whose rules apply.
 pub const RULES: Rules = Rules::Arm64;
@@ -81,6 +82,26 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
         MemoryMapSource::E820(_) | MemoryMapSource::None => {}
     }
     boot.print_tables(read, text)
+}
+
+/// The registers of memory slots: `platform` knows them as I/O ports, which this architecture has not.
+#[must_use]
+pub const fn open_slots(_: &MemorySlots) -> Option<NoPorts> {
+    None
+}
+
+/// I/O ports of a machine without any.
+#[derive(Clone, Copy, Debug)]
+pub enum NoPorts {}
+
+impl Ports for NoPorts {
+    fn read(&mut self, _: u16) -> u32 {
+        match *self {}
+    }
+
+    fn write(&mut self, _: u16, _: u32) {
+        match *self {}
+    }
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.
