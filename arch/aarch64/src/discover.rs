@@ -74,12 +74,10 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
 /// # Errors
 /// When `text` refuses.
 pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
-    match &boot.map {
-        MemoryMapSource::DeviceTree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
-            Some(model) => writeln!(text, "Machine model: {model}")?,
-            None => {}
-        },
-        MemoryMapSource::E820(_) | MemoryMapSource::None => {}
+    if let MemoryMapSource::DeviceTree(tree) = &boot.map
+        && let Some(model) = tree.model().or_else(|| tree.compatible().next())
+    {
+        writeln!(text, "Machine model: {model}")?;
     }
     boot.print_tables(read, text)
 }
