@@ -22,6 +22,7 @@ use mm::resource::{Resource, ResourceTree};
 use mm::zone::Zones;
 use platform::handover::BootInfo;
 use platform::reserve::Reserved;
+use platform::slots::MemorySlots;
 
 /// Bytes of the early window beside what grows with the description: the first page tables, and tables of a fixed size.
 const SLACK: u64 = 1 << 20;
@@ -110,9 +111,14 @@ fn map(window: PhysRange) {
 }
 
 /// The tree behind `iomem`: what the firmware names, and in it what is reserved.
-pub(crate) fn resources(machine: &MachineMemory<'_>, zones: &mut Zones<Native>) -> Result<Resources, OutOfMemory> {
+pub(crate) fn resources(
+    machine: &MachineMemory<'_>,
+    slots: Option<MemorySlots>,
+    zones: &mut Zones<Native>,
+) -> Result<Resources, OutOfMemory> {
     // A bank may be cut in two by each other one that it meets, and what is reserved by each bank.
     let count = 2 * machine.banks.len() + machine.reservations.len() + zones.memblock().reserved().len() + RESERVE;
+    let count = count + slots.map_or(0, |slots| slots.count as usize);
     let owner = Owner::new("resources");
     let storage = zones.memblock_mut().alloc_filled(count, Resource::unused(), NodeWish::Any, owner)?;
     let mut tree = ResourceTree::new(storage);
@@ -133,6 +139,9 @@ pub(crate) fn memory_line(mm: &Mm, reserved: &Reserved) {
         present += span.present << Native::PAGE_SHIFT;
         free += mm.pages.counts(index).free << Native::PAGE_SHIFT;
     }
+    // What was plugged in comes after this, as Linux tells it.
+    present -= mm.pages.added_frames() << Native::PAGE_SHIFT;
+    free = free.saturating_sub(mm.pages.added_free_frames(&mm.record) << Native::PAGE_SHIFT);
     info!(
         "Memory: {}K/{}K available ({}K kernel code, {}K rwdata, {}K rodata, 0K init, {}K bss, {}K reserved, \
          {}K cma-reserved)",

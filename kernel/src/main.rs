@@ -18,6 +18,7 @@ mod describe;
 mod heap;
 mod log;
 mod monitor;
+mod plug;
 mod report;
 mod selftest;
 mod start;

@@ -7,6 +7,7 @@
 use crate::describe::{self, Description};
 use crate::log::{self, BootText, warning};
 use crate::monitor::Monitor;
+use crate::plug::{self, Takers};
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
 use crate::system::{MM, Mm, Pages, System};
@@ -62,12 +63,20 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mut reserved = or_stop(bring_up::reserve(&plan, pools, &mut nodes, listener));
 
     // Final tables: all RAM in the direct map, the image with W^X, the fixmap.
-    let tables = tables::build(nodes.memblock_mut());
+    let mut tables = tables::build(nodes.memblock_mut());
 
     // Zones, and large pages.
     let mut zones = or_stop(bring_up::zones(&plan, nodes, LAYOUT.struct_page_bytes, listener));
     or_stop(bring_up::huge_pages(&plan, &mut reserved, &mut zones, LAYOUT.struct_page_bytes, listener));
-    let resources = or_stop(describe::resources(&machine, &mut zones));
+
+    // Memory in slots, which no map names.
+    let slots = boot.memory_slots(&mut early, &mut warning);
+    let mut resources = or_stop(describe::resources(&machine, slots, &mut zones));
+    if let Some(slots) = slots {
+        let takers = &mut Takers { zones: &mut zones, tables: &mut tables, resources: &mut resources };
+        // SAFETY: `tables::build` has activated these tables.
+        unsafe { plug::memory(&slots, &plan, takers) };
+    }
 
     // Memory map, page allocator, slab: memblock ends here.
     // SAFETY: `tables::build` has activated these tables, and only the fixmap changes besides, which has its own.

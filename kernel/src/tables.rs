@@ -9,7 +9,7 @@ use arch::{LAYOUT, Native, entry, paging};
 use mm::addr::PhysRange;
 use mm::memblock::Memblock;
 use mm::paging::direct::map_direct;
-use mm::paging::{Access, PageTables};
+use mm::paging::{Access, DirectError, MappedRam, PageTables, extend_direct};
 
 /// Builds them and switches to them; stops with a sentence when that cannot be.
 pub(crate) fn build(memblock: &mut Memblock<Native>) -> PageTables<Native> {
@@ -36,4 +36,20 @@ pub(crate) fn build(memblock: &mut Memblock<Native>) -> PageTables<Native> {
     // is in the direct map. All tables are reserved in memblock or part of the image.
     unsafe { paging::activate(tables.root()) };
     tables
+}
+
+/// Maps RAM that was plugged in.
+///
+/// # Safety
+/// `tables` are those that [`build`] switched to. `range` is RAM that no table of the firmware names and nobody uses.
+///
+/// # Errors
+/// [`DirectError`]: there is no room in the direct map, or no memory for tables.
+pub(crate) unsafe fn extend(
+    tables: &mut PageTables<Native>,
+    memblock: &mut Memblock<Native>,
+    range: PhysRange,
+) -> Result<MappedRam, DirectError> {
+    // SAFETY: the active tables hold the direct map; the rest the caller says.
+    unsafe { extend_direct(tables, memblock, &LAYOUT, range) }
 }

@@ -112,7 +112,16 @@ fn run(name: &str, module: &Module, args: &MutantsArgs) -> Result<Outcomes> {
     let output = workspace::target_dir()?.join("mutants").join(name);
     fs::create_dir_all(&output)?;
     let mut command: Command = workspace::cargo();
-    command.args(["mutants", "--package", &module.package, "--no-shuffle", "--profile", "mutants", "--jobs", &args.jobs.to_string()]);
+    command.args([
+        "mutants",
+        "--package",
+        &module.package,
+        "--no-shuffle",
+        "--profile",
+        "mutants",
+        "--jobs",
+        &args.jobs.to_string(),
+    ]);
     // Text is for people; what it says is looked at where it matters.
     command.args(["--exclude-re", "impl fmt::(Display|Debug) for"]);
     command.arg("--output").arg(&output);

@@ -17,6 +17,7 @@ use platform::console::{ConsoleSpec, Uart, UartKind};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
+use platform::slots::{MemorySlots, Ports};
 
 /// Whose rules apply.
 pub const RULES: Rules = Rules::Arm64;
@@ -73,14 +74,32 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
 /// # Errors
 /// When `text` refuses.
 pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
-    match &boot.map {
-        MemoryMapSource::DeviceTree(tree) => match tree.model().or_else(|| tree.compatible().next()) {
-            Some(model) => writeln!(text, "Machine model: {model}")?,
-            None => {}
-        },
-        MemoryMapSource::E820(_) | MemoryMapSource::None => {}
+    if let MemoryMapSource::DeviceTree(tree) = &boot.map
+        && let Some(model) = tree.model().or_else(|| tree.compatible().next())
+    {
+        writeln!(text, "Machine model: {model}")?;
     }
     boot.print_tables(read, text)
+}
+
+/// The registers of memory slots: `platform` knows them as I/O ports, which this architecture has not.
+#[must_use]
+pub const fn open_slots(_: &MemorySlots) -> Option<NoPorts> {
+    None
+}
+
+/// I/O ports of a machine without any.
+#[derive(Clone, Copy, Debug)]
+pub enum NoPorts {}
+
+impl Ports for NoPorts {
+    fn read(&mut self, _: u16) -> u32 {
+        match *self {}
+    }
+
+    fn write(&mut self, _: u16, _: u32) {
+        match *self {}
+    }
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.

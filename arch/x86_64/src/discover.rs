@@ -8,7 +8,7 @@ use crate::cpu;
 use crate::exit;
 use crate::paging::EarlyMap;
 use crate::port;
-use crate::registers::DeviceRegisters;
+use crate::registers::{DeviceRegisters, SlotPorts};
 use core::fmt;
 use mm::addr::PhysAddr;
 use mm::machine::{MachineSink, Rules};
@@ -20,6 +20,7 @@ use platform::firmware::acpi;
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, pvh};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
+use platform::slots::MemorySlots;
 
 /// Whose rules apply.
 pub const RULES: Rules = Rules::X86;
@@ -83,6 +84,12 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
         uart.init();
         uart
     })
+}
+
+/// The registers of memory slots.
+#[must_use]
+pub const fn open_slots(slots: &MemorySlots) -> Option<SlotPorts> {
+    Some(SlotPorts { base: slots.base })
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.

@@ -1,4 +1,4 @@
-//! Device registers behind I/O ports or in mapped memory, for the drivers in `platform`.
+//! Device registers behind I/O ports or in mapped memory, for the drivers in `platform`; and the ports of memory slots.
 
 use crate::Native;
 use crate::paging::map_device;
@@ -6,6 +6,7 @@ use crate::port;
 use mm::addr::VirtAddr;
 use mm::arch::PhysMap;
 use platform::console::{Registers, Width, Window};
+use platform::slots::{MemorySlots, Ports};
 
 /// Bytes that a device in memory is given: what a PL011's identification needs, and a page anyway.
 const DEVICE_BYTES: u64 = 4096;
@@ -43,6 +44,35 @@ impl DeviceRegisters {
         let Window::Mmio { width, .. } = self.window else { return None };
         let offset = self.window.offset(register);
         (offset <= DEVICE_BYTES - 4).then(|| (Native.virt_ptr(self.mapped.saturating_add(offset)), width))
+    }
+}
+
+/// The ports of memory slots, and no others.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct SlotPorts {
+    pub(crate) base: u16,
+}
+
+impl SlotPorts {
+    fn has(self, port: u16) -> bool {
+        port.checked_sub(self.base).is_some_and(|offset| offset <= MemorySlots::LENGTH - 4)
+    }
+}
+
+impl Ports for SlotPorts {
+    fn read(&mut self, port: u16) -> u32 {
+        if !self.has(port) {
+            return u32::MAX;
+        }
+        // SAFETY: the firmware's own code names these ports as registers that describe memory; reading one does nothing.
+        unsafe { port::read_u32(port) }
+    }
+
+    fn write(&mut self, port: u16, value: u32) {
+        if self.has(port) {
+            // SAFETY: as in `read`; `platform` writes the selector alone, which changes what the others show.
+            unsafe { port::write_u32(port, value) };
+        }
     }
 }
 

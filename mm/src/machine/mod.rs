@@ -83,6 +83,8 @@ pub enum Table {
     Iort,
     /// Any other ACPI table.
     Acpi,
+    /// The registers of a slot for memory; the entry is the slot.
+    MemorySlot,
     /// The kernel command line.
     CommandLine,
     /// A fact of the architecture, such as the legacy video hole of a PC.
@@ -119,6 +121,7 @@ impl Table {
             Self::Spcr => "SPCR",
             Self::Iort => "IORT",
             Self::Acpi => "ACPI table",
+            Self::MemorySlot => "memory slot",
             Self::CommandLine => "command line",
             Self::Architecture => "architecture",
             Self::Kernel => "kernel",

@@ -25,6 +25,7 @@ mod arm64;
 mod cpus;
 mod distance;
 mod domains;
+mod grow;
 mod set;
 mod text;
 mod topology;

@@ -26,6 +26,7 @@
 //!
 //! Costs: O(orders) per call, one lock; 32 bytes a described frame. Linux: `mm/page_alloc.c`.
 
+mod added;
 pub(crate) mod buddy;
 mod counts;
 mod error;

@@ -11,7 +11,7 @@ use crate::arch::Arch;
 use crate::memblock::{Region, RegionFlags, Regions};
 use crate::model::MEMMAP_OWNER;
 use crate::model::page::PageState;
-use crate::zone::{ZoneIndex, ZoneSpan};
+use crate::zone::{ZoneIndex, ZoneTable};
 
 /// Frames of one zone that have one fate.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -25,15 +25,15 @@ pub(crate) struct Piece {
 
 /// Regions that are handed over.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Sweep<'a> {
+pub(crate) struct Sweep<'a, A> {
     pub(crate) memory: Regions<'a>,
     pub(crate) reserved: Regions<'a>,
-    pub(crate) spans: &'a [ZoneSpan],
+    pub(crate) zones: &'a ZoneTable<A>,
 }
 
-impl Sweep<'_> {
+impl<A: Arch> Sweep<'_, A> {
     /// Calls `each` with every piece, ascending by address.
-    pub(crate) fn pieces<A: Arch>(&self, each: &mut dyn FnMut(Piece)) {
+    pub(crate) fn pieces(&self, each: &mut dyn FnMut(Piece)) {
         for region in self.memory {
             let all = PfnRange::inside(region.range(), A::PAGE_SHIFT);
             let mut emit = |frames: PfnRange, state| self.split(frames, &region, state, each);
@@ -60,12 +60,8 @@ impl Sweep<'_> {
     /// Cuts `frames` at the ends of the node's zones.
     fn split(&self, frames: PfnRange, region: &Region, state: PageState, each: &mut dyn FnMut(Piece)) {
         let node = region.node().unwrap_or_default();
-        for (number, span) in (0..).zip(self.spans) {
-            let part = span.part_of(frames, region.flags());
-            if span.node == node && !part.is_empty() {
-                each(Piece { frames: part, node, zone: ZoneIndex::new(number), state });
-            }
-        }
+        let each = &mut |zone, frames| each(Piece { frames, node, zone, state });
+        self.zones.parts(node, region.flags(), frames, each);
     }
 }
 

@@ -102,16 +102,15 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
         mut tables: PageTables<A>,
         layout: &Layout,
     ) -> Result<(Self, Record<A>), TakeOverError> {
-        let memblock = zones.memblock_mut();
-        memblock.release_temporary();
-        if memblock.memory().is_empty() {
+        zones.memblock_mut().release_temporary();
+        if zones.memblock().memory().is_empty() {
             return Err(TakeOverError::NoMemory);
         }
-        if let Some(range) = unmapped(memblock) {
+        if let Some(range) = unmapped(&zones) {
             return Err(TakeOverError::NotMapped(range));
         }
-        let access = memblock.access();
-        let mut map = M::make(memblock, &tables, layout)?;
+        let access = zones.memblock().access();
+        let mut map = M::make(zones.memblock_mut(), &tables, layout)?;
         let mut pools = place_pools(&mut zones)?;
         let cpu_nodes = cpu_nodes(&mut zones)?;
         let mut room = room::<A, Shared<A, M>>(zones.memblock_mut(), cpu_nodes.first().copied().unwrap_or_default())?;
@@ -137,12 +136,18 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     }
 }
 
-/// The first memory that would be handed out although `set_mapped` has not promised it.
-fn unmapped<A: Arch>(memblock: &Memblock<A>) -> Option<PhysRange> {
+/// The first memory that would be handed out although neither `set_mapped` nor who added it has promised it.
+fn unmapped<A: Arch>(zones: &Zones<A>) -> Option<PhysRange> {
     let withheld = RegionFlags::NOMAP | RegionFlags::DRIVER_MANAGED;
-    let ranges = memblock.memory().iter().filter(|region| !region.flags().intersects(withheld));
-    let mut ranges = ranges.map(|region| region.range());
-    ranges.find(|&range| !memblock.mapped().contains_range(range))
+    let regions = zones.memblock().memory().iter().filter(|region| !region.flags().intersects(withheld));
+    let mapped = zones.memblock().mapped();
+    let is_mapped = |range: PhysRange| {
+        let below = PhysRange::new(range.start(), range.end().min(mapped.start()));
+        let above = PhysRange::new(range.start().max(mapped.end()), range.end());
+        [below, above].iter().all(|&outside| zones.was_added(PfnRange::inside(outside, A::PAGE_SHIFT)))
+    };
+    let mut ranges = regions.map(|region| region.range());
+    ranges.find(|&range| !is_mapped(range))
 }
 
 /// An empty pool for each zone, in its node's data where [`Nodes::place_data`](crate::numa::Nodes::place_data) took
@@ -211,8 +216,8 @@ fn plan<A: Arch, M: MemoryModel<A>>(zones: &Zones<A>, map: &M, pools: &mut BootS
         }
     }
     let memblock = zones.memblock();
-    let sweep = Sweep { memory: memblock.memory(), reserved: memblock.reserved(), spans: zones.spans() };
-    sweep.pieces::<A>(&mut |piece| {
+    let sweep = Sweep { memory: memblock.memory(), reserved: memblock.reserved(), zones };
+    sweep.pieces(&mut |piece| {
         let [low, untouched, high] = parts::<A>(piece);
         for frames in [low, high] {
             map.sections().want(frames, piece.node);
@@ -226,7 +231,7 @@ fn plan<A: Arch, M: MemoryModel<A>>(zones: &Zones<A>, map: &M, pools: &mut BootS
 }
 
 /// What of a piece is described, stays untouched, is described.
-fn parts<A: Arch>(piece: Piece) -> [PfnRange; 3] {
+pub(super) fn parts<A: Arch>(piece: Piece) -> [PfnRange; 3] {
     let granules = Granule::<A>::inside(piece.frames);
     if piece.state != PageState::Free || granules.is_empty() {
         return [piece.frames, PfnRange::EMPTY, PfnRange::EMPTY];
@@ -275,8 +280,8 @@ fn fill<A: Arch, M: MemoryModel<A>>(
     map: &M,
     pools: &mut BootSlice<A, PoolPointer<A, M>>,
 ) {
-    let sweep = Sweep { memory: record.memory(), reserved: record.reserved(), spans: zones.spans() };
-    sweep.pieces::<A>(&mut |piece| {
+    let sweep = Sweep { memory: record.memory(), reserved: record.reserved(), zones };
+    sweep.pieces(&mut |piece| {
         if piece.state != PageState::Free {
             for_each_block(piece.frames, &mut |pfn, order| {
                 if let Some(page) = map.page(pfn) {

@@ -13,6 +13,7 @@
 //! | [`fault`] | an access that did not go |
 //! | [`dump`] | all mappings as merged runs: ptdump and the check for W^X |
 //! | [`direct`] | the direct map: all RAM, in the tables that the kernel switches to |
+//! | [`extend`] | RAM that joins it later |
 //! | [`fixmap`] | [`Fixmap`]: slots whose tables exist from the first instruction |
 //! | [`early_ioremap`] | windows onto firmware tables over them |
 //! | [`source`] | where table frames come from |
@@ -31,6 +32,7 @@ pub mod change;
 pub mod direct;
 pub mod dump;
 pub mod early_ioremap;
+pub mod extend;
 pub mod fault;
 pub mod fixmap;
 pub mod graft;
@@ -45,6 +47,7 @@ pub use change::ChangeError;
 pub use direct::{DirectError, map_direct};
 pub use dump::Run;
 pub use early_ioremap::Window;
+pub use extend::{MappedRam, extend_direct};
 pub use fixmap::{Fixmap, FixmapError, Slot};
 pub use map::MapError;
 pub use mapping::{Access, Entry, Level, Mapping, MemoryType, RawMapping};

@@ -122,14 +122,14 @@ pub fn unavailable<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Writ
     Ok(())
 }
 
-/// In which order each node asks the others.
+/// In which order each node asks the others; nodes that are only possible too.
 ///
 /// # Errors
 /// Those of `out`.
 pub fn fallback_orders<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
-    for node in zones.nodes().iter() {
-        write!(out, "Fallback order for Node {}: ", node.id)?;
-        zones.fallback_order(node.id).iter().try_for_each(|other| write!(out, "{other} "))?;
+    for node in zones.nodes().possible().iter() {
+        write!(out, "Fallback order for Node {node}: ")?;
+        zones.fallback_order(node).iter().try_for_each(|other| write!(out, "{other} "))?;
         writeln!(out)?;
     }
     Ok(())

@@ -39,7 +39,7 @@ pub fn why<A: Arch, M: MemoryModel<A>>(
     let Some((_, span)) = mm.pages.populated().find(|(found, _)| *found == index) else {
         return writeln!(out, "  zone       empty");
     };
-    zone(out, &span, zones)?;
+    zone(out, pfn, &span, zones)?;
     page(out, address, pfn, mm)
 }
 
@@ -63,7 +63,7 @@ pub fn why_zones<A: PhysMap + PageFormat>(
     let Some(span) = index.and_then(|index| zones.span(index)) else {
         return writeln!(out, "  zone       none holds the frame");
     };
-    zone(out, span, zones)?;
+    zone(out, pfn, span, zones)?;
     let section = pfn.as_u64() >> (A::SECTION_SHIFT - A::PAGE_SHIFT);
     writeln!(out, "  section    {section}")
 }
@@ -131,20 +131,23 @@ fn node<A>(
     Ok(Some(node))
 }
 
-fn zone<A>(out: &mut dyn Write, span: &ZoneSpan, zones: &ZoneTable<A>) -> fmt::Result {
+fn zone<A>(out: &mut dyn Write, pfn: Pfn, span: &ZoneSpan, zones: &ZoneTable<A>) -> fmt::Result {
     let last = |pfn: Pfn| pfn.as_u64().saturating_sub(1);
-    let limits = zones.range(span.kind);
-    writeln!(
+    write!(
         out,
-        "  zone       {} of node {}, frames {:#x}-{:#x}: where node and the limits {:#x}-{:#x} of {} meet",
+        "  zone       {} of node {}, frames {:#x}-{:#x}: ",
         span.kind.name(),
         span.node,
         span.range.start().as_u64(),
-        last(span.range.end()),
-        limits.start().as_u64(),
-        last(limits.end()),
-        span.kind.name()
-    )
+        last(span.range.end())
+    )?;
+    if let Some(added) = zones.added_at(pfn) {
+        let (start, end) = (added.frames.start().as_u64(), last(added.frames.end()));
+        return writeln!(out, "{start:#x}-{end:#x} were plugged in and joined it");
+    }
+    let limits = zones.range(span.kind);
+    let (start, end) = (limits.start().as_u64(), last(limits.end()));
+    writeln!(out, "where node and the limits {start:#x}-{end:#x} of {} meet", span.kind.name())
 }
 
 fn page<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, address: PhysAddr, pfn: Pfn, mm: &Mm<A, M>) -> fmt::Result {

@@ -15,9 +15,9 @@ use crate::addr::NodeId;
 use crate::arch::PhysMap;
 use crate::machine::Owner;
 use crate::memblock::{BootSlice, NodeWish};
-use crate::numa::{Node, Nodes, Topology};
+use crate::numa::{Nodes, Topology};
 
-/// The orders and lists of all online nodes, by rank.
+/// The orders and lists of all nodes, by rank; of those that are only possible too, since memory may still come to them.
 pub(super) struct Lists<A> {
     /// A row for each node: itself, then the nodes with memory. A node with memory leaves the last place unused.
     orders: BootSlice<A, NodeId>,
@@ -43,17 +43,17 @@ impl<A: PhysMap> Lists<A> {
 
     pub(super) fn build(nodes: &mut Nodes<A>, table: &ZoneTable<A>) -> Result<Self, ZoneError> {
         let owner = Owner::new("zonelists");
-        let online = nodes.node_count();
+        let known = nodes.possible();
         let order_length = nodes.iter().filter(|node| node.has_memory).count() + 1;
         let populated = ZoneKind::ALL
             .map(|kind| table.spans().iter().filter(|zone| zone.is_populated() && zone.kind <= kind).count());
         let row_length: usize = populated.iter().sum();
         let limit = nodes.id_limit();
         let memblock = nodes.memblock_mut();
-        let mut orders = memblock.alloc_filled(online * order_length, NOBODY, NodeWish::Any, owner)?;
-        let mut zones = memblock.alloc_filled(online * row_length, ZoneIndex::default(), NodeWish::Any, owner)?;
+        let mut orders = memblock.alloc_filled(known.len() * order_length, NOBODY, NodeWish::Any, owner)?;
+        let mut zones = memblock.alloc_filled(known.len() * row_length, ZoneIndex::default(), NodeWish::Any, owner)?;
         let mut load = memblock.alloc_filled(limit, 0_u32, NodeWish::Any, owner)?;
-        for (node, row) in nodes.iter().zip(orders.chunks_exact_mut(order_length)) {
+        for (node, row) in known.iter().zip(orders.chunks_exact_mut(order_length)) {
             order_nodes(nodes, node, &mut load, row);
         }
         nodes.memblock_mut().release(load);
@@ -69,6 +69,11 @@ impl<A: PhysMap> Lists<A> {
 }
 
 impl<A> Lists<A> {
+    /// What the lists lie in.
+    pub(super) fn into_slices(self) -> (BootSlice<A, NodeId>, BootSlice<A, ZoneIndex>) {
+        (self.orders, self.zones)
+    }
+
     pub(super) fn order(&self, rank: usize) -> &[NodeId] {
         let start = rank * self.order_length;
         let row = self.orders.get(start..start + self.order_length).unwrap_or_default();
@@ -88,18 +93,18 @@ impl<A> Lists<A> {
 }
 
 /// Fills a node's row. `load` counts how often each node is the first choice at its distance.
-fn order_nodes<A>(nodes: &Topology<A>, node: Node, load: &mut [u32], row: &mut [NodeId]) {
+fn order_nodes<A>(nodes: &Topology<A>, node: NodeId, load: &mut [u32], row: &mut [NodeId]) {
     let Some((own, others)) = row.split_first_mut() else { return };
-    *own = node.id;
-    let with_memory = nodes.iter().filter(|other| other.has_memory && other.id != node.id);
+    *own = node;
+    let with_memory = nodes.iter().filter(|other| other.has_memory && other.id != node);
     let count = others.iter_mut().zip(with_memory).map(|(slot, other)| *slot = other.id).count();
     let others = others.get_mut(..count).unwrap_or_default();
-    let distance = |other: NodeId| u32::from(nodes.distance(node.id, other));
+    let distance = |other: NodeId| u32::from(nodes.distance(node, other));
     others.sort_unstable_by_key(|&other| {
         let load = load.get(other.index()).copied().unwrap_or_default();
-        (distance(other) + u32::from(other < node.id), load, other)
+        (distance(other) + u32::from(other < node), load, other)
     });
-    let mut previous = distance(node.id);
+    let mut previous = distance(node);
     for &other in others.iter() {
         if distance(other) != previous
             && let Some(load) = load.get_mut(other.index())

@@ -16,6 +16,7 @@
 //! | `movable` | where each node's Movable zone starts |
 //! | `lists` | fallback orders and zonelists |
 //! | `totals` | sums of pages, as boot lines show them |
+//! | `grow` | memory that arrives later |
 //! | `watermark` | watermarks, lowmem reserves, per-CPU set sizes, as arithmetic on counts |
 //!
 //! Costs: O(regions + zones) to lay out, O(n² log n) in nodes for the lists; 32 bytes a zone, 24 a node, and for the
@@ -24,6 +25,7 @@
 
 #![forbid(unsafe_code)]
 
+mod grow;
 mod holes;
 mod limits;
 mod lists;
@@ -31,6 +33,7 @@ mod movable;
 pub mod totals;
 pub mod watermark;
 
+pub use grow::{Added, GrowError, Placement};
 pub use holes::Unavailable;
 pub use limits::{ZoneKind, ZoneLimits};
 pub use movable::{Amount, Mirroring, MovableNode, MovableRequest, Share};
@@ -42,6 +45,7 @@ use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, RegionFlags};
 use crate::numa::{NodeSet, Nodes, Topology};
 use core::fmt;
 use core::ops::Deref;
+use grow::Grown;
 use lists::Lists;
 use movable::Movable;
 
@@ -137,7 +141,7 @@ struct NodeZones {
     first: u16,
     /// … and how many it has.
     count: u16,
-    /// Its place among the online nodes.
+    /// Its place among the nodes that are online or possible.
     rank: u16,
     /// Where its Movable zone starts.
     movable: Option<Pfn>,
@@ -154,6 +158,7 @@ pub struct ZoneTable<A> {
     ranges: [PfnRange; ZoneKind::COUNT],
     mirroring: Mirroring,
     lists: Lists<A>,
+    grown: Grown<A>,
 }
 
 /// The machine's nodes and zones. Reads like a [`ZoneTable`].
@@ -180,20 +185,22 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         let mut spans = memblock.alloc_filled(count, ZoneSpan::UNUSED, NodeWish::Any, owner)?;
         let mut table = memblock.alloc_filled(limit, NodeZones::NONE, NodeWish::Any, owner)?;
         let mut used = 0;
-        for (node, rank) in nodes.iter().zip(0..) {
+        for node in nodes.iter() {
             let first = used;
             for (span, slot) in cut.zones(node.id, node.span).zip(spans.iter_mut().skip(usize::from(first))) {
                 *slot = span;
                 used += 1;
             }
             if let Some(entry) = table.get_mut(node.id.index()) {
-                *entry = NodeZones { first, count: used - first, rank, movable: cut.movable.start(node.id) };
+                *entry = NodeZones { first, count: used - first, movable: cut.movable.start(node.id), ..*entry };
             }
         }
+        rank(&nodes, &mut table);
         let lists = Lists::none(nodes.memblock().access());
         let mirroring = cut.movable.mirroring;
         cut.movable.release(nodes.memblock_mut());
-        let table = ZoneTable { spans, nodes: table, ranges, mirroring, lists };
+        let grown = Grown::nothing(nodes.memblock().access());
+        let table = ZoneTable { spans, nodes: table, ranges, mirroring, lists, grown };
         let mut zones = Self { nodes, limits, table };
         zones.count_present();
         Ok(zones)
@@ -241,6 +248,15 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         let present: u64 = memblock.memory().overlapping(dma).iter().map(|region| pages(region.range())).sum();
         let free: u64 = memblock.free_ranges_within(dma).map(|free| pages(free.range)).sum();
         present - free
+    }
+}
+
+/// Numbers the nodes that have lists.
+fn rank<A>(nodes: &Topology<A>, table: &mut [NodeZones]) {
+    for (node, rank) in nodes.possible().iter().zip(0..) {
+        if let Some(entry) = table.get_mut(node.index()) {
+            entry.rank = rank;
+        }
     }
 }
 
@@ -338,14 +354,21 @@ impl<A> ZoneTable<A> {
     /// The zone of `node` that spans `pfn`; of two (see [`Share`]) the lower. Costs at most four comparisons.
     #[must_use]
     pub fn zone_of(&self, node: NodeId, pfn: Pfn) -> Option<ZoneIndex> {
-        self.zones_of(node).find(|(_, zone)| zone.range.contains(pfn)).map(|(number, _)| number)
+        match self.added_at(pfn) {
+            Some(added) => self.zone_of_kind(added.node, added.kind),
+            None => {
+                let zone = self.boot_spans().iter().find(|zone| zone.node == node && zone.range.contains(pfn))?;
+                self.zone_of_kind(node, zone.kind)
+            }
+        }
     }
 
     /// The zone of `node` that has `pfn`, memory with these flags.
     #[must_use]
     pub fn zone_holding(&self, node: NodeId, pfn: Pfn, flags: RegionFlags) -> Option<ZoneIndex> {
-        let frame = PfnRange::new(pfn, pfn.saturating_add(1));
-        self.zones_of(node).find(|(_, zone)| !zone.part_of(frame, flags).is_empty()).map(|(number, _)| number)
+        let mut found = None;
+        self.parts(node, flags, PfnRange::new(pfn, pfn.saturating_add(1)), &mut |zone, _| found = Some(zone));
+        found
     }
 
     /// The frames that a kind may have on this machine, from the first to the last page of memory; holes inside.
@@ -381,7 +404,7 @@ impl<A> ZoneTable<A> {
     }
 
     /// Nodes in the order in which `node` asks them for memory, itself first. Empty before
-    /// [`Zones::build_zonelists`], and for a node that is not online.
+    /// [`Zones::build_zonelists`], and for a node that nobody has named.
     #[must_use]
     pub fn fallback_order(&self, node: NodeId) -> &[NodeId] {
         self.rank(node).map_or(&[], |rank| self.lists.order(rank))

@@ -9,7 +9,7 @@ macro_rules! with {
     ($name:ident, $kind:ty, $left_out:meta) => {
         mod $name {
             use super::*;
-            use crate::{page_alloc, records, slab};
+            use crate::{grow, page_alloc, records, slab};
             use proptest::prelude::*;
 
             #[test]
@@ -94,6 +94,18 @@ macro_rules! with {
             #[cfg_attr(miri, ignore = "too slow")]
             fn memory_in_two_domains_of_one_section_is_told_apart() {
                 page_alloc::memory_in_two_domains_of_one_section_is_told_apart::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(miri, ignore = "too much memory")]
+            fn added_memory_is_handed_out_like_all_other() {
+                grow::added_memory_is_handed_out_like_all_other::<$kind>();
+            }
+
+            #[test]
+            #[cfg_attr(all(miri, $left_out), ignore = "as another model")]
+            fn a_small_machine_grows() {
+                grow::a_small_machine_grows::<$kind>();
             }
 
             #[test]

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod every_model;
+mod grow;
 mod model;
 mod page_alloc;
 mod records;

@@ -69,6 +69,16 @@ fn zones_described<'m, const SHIFT: u32>(
     description: &mut Description,
     reserved: Reserved<'_>,
 ) -> (Zones<Emulated<'m, SHIFT>>, PageTables<Emulated<'m, SHIFT>>) {
+    zones_within(machine, description, reserved, PhysRange::ALL)
+}
+
+/// As [`zones_described`], when only `mapped` is said to be mapped.
+pub(crate) fn zones_within<'m, const SHIFT: u32>(
+    machine: &'m Machine<SHIFT>,
+    description: &mut Description,
+    reserved: Reserved<'_>,
+    mapped: PhysRange,
+) -> (Zones<Emulated<'m, SHIFT>>, PageTables<Emulated<'m, SHIFT>>) {
     let access = machine.handle();
     let facts = description.lend();
     let mut memblock = Memblock::new(access);
@@ -77,7 +87,7 @@ fn zones_described<'m, const SHIFT: u32>(
         memblock.reserve(PhysRange::from_size(PhysAddr::new(start), size).unwrap(), Owner::new("test")).unwrap();
     }
     // SAFETY: all RAM of the emulated machine is in reach, and nobody else uses it.
-    unsafe { memblock.set_mapped(PhysRange::ALL) };
+    unsafe { memblock.set_mapped(mapped) };
     let near = memblock.memory().first().unwrap().range().start();
     let tables = PageTables::create(access, near, &mut BootFrames::new(&mut memblock)).unwrap();
     machine.set_root(tables.root());

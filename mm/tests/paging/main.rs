@@ -3,6 +3,7 @@
 
 mod change;
 mod direct;
+mod extend;
 mod fixmap;
 mod leaves;
 mod model;

@@ -51,8 +51,8 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter("memblock", "=debug", "tells every change of memblock while memory comes up"),
     parameter(
         "memhp_default_state",
-        "=online|offline|…",
-        "accepted and without effect: no memory is added while the kernel runs",
+        "=offline|online|online_kernel|online_movable",
+        "what becomes of memory in slots, which no map names: it is not used, or in a zone by place or of a kind",
     ),
     parameter(
         "memmap",

@@ -18,6 +18,7 @@ use crate::firmware::fdt::{Blob, FdtError};
 use crate::firmware::mtrr::Mtrr;
 use crate::power::{Conduit, PowerOff};
 use crate::read::{PhysRead, Unreadable};
+use crate::slots::MemorySlots;
 use arrayvec::ArrayVec;
 use core::fmt;
 use mm::addr::{PhysAddr, PhysRange};
@@ -184,6 +185,11 @@ impl BootInfo<'_> {
             MemoryMapSource::DeviceTree(blob) => blob.psci(),
             _ => None,
         })
+    }
+
+    /// Where the registers of memory slots are. What cannot be used goes to `warn`.
+    pub fn memory_slots(&self, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<MemorySlots> {
+        self.rsdp.and_then(|rsdp| acpi::memory_slots(rsdp, read, warn))
     }
 
     /// Asks ACPI which console it names. For when the root pointer is known.

@@ -11,6 +11,7 @@
 //! | `movable` | `kernelcore=`, `movablecore=` |
 //! | `cma` | `cma=`, `cma_pernuma=` |
 //! | `crash` | `crashkernel=` |
+//! | `plugged` | `memhp_default_state=` |
 //! | `huge` | `hugepages=`, `hugepagesz=`, `default_hugepagesz=` |
 //!
 //! Linux: `early_param` and `__setup` all over `mm/`, `kernel/` and `arch/*/mm`.
@@ -22,10 +23,12 @@ mod crash;
 mod huge;
 mod movable;
 mod numa;
+mod plugged;
 
 pub use cma::{CmaArea, CmaOption, CmaPlace};
 pub use crash::{CrashKernel, CrashOption};
 pub use huge::{HugeOption, HugeRequest};
+pub use plugged::PluggedMemory;
 
 use crate::cmdline::Cmdline;
 use mm::memblock::Tell;
@@ -70,6 +73,8 @@ pub struct Options {
     pub crash: CrashOption,
     /// Large pages set aside (`hugepages=`, `hugepagesz=`, `default_hugepagesz=`).
     pub huge: HugeOption,
+    /// What becomes of memory that is plugged in (`memhp_default_state=`).
+    pub plugged_memory: PluggedMemory,
     /// How much of zones and zonelists is told (`mminit_loglevel=`); 4: all.
     pub mminit_loglevel: u32,
     /// Whether memblock tells its changes (`memblock=debug`).
@@ -103,6 +108,7 @@ impl Options {
             "cma" => self.cma.area = Some(cma::area(given()?)?),
             "cma_pernuma" => self.cma.per_node = bytes(given()?)?,
             "crashkernel" => self.crash.take(given()?)?,
+            "memhp_default_state" => self.plugged_memory = PluggedMemory::parse(given()?)?,
             "hugepages" => self.huge.take_pages(given()?)?,
             "hugepagesz" => self.huge.take_size(given()?)?,
             "default_hugepagesz" => self.huge.take_default_size(given()?)?,
@@ -130,7 +136,7 @@ mod tests {
     fn every_item_reaches_its_place() {
         let (options, rejected) = read(
             "mem=1G numa=off kernelcore=1G movablecore=30% movable_node cma=64M cma-pernuma=32M crashkernel=256M \
-             hugepagesz=2M hugepages=4 mminit_loglevel=4 memblock=debug root=/dev/vda",
+             hugepagesz=2M hugepages=4 memhp_default_state=online_movable mminit_loglevel=4 memblock=debug root=/dev/vda",
         );
         assert_eq!(rejected, []);
         assert_eq!(options.memory_limit, Some(Ok(1 << 30)));
@@ -145,6 +151,7 @@ mod tests {
         assert_eq!(options.cma, CmaOption { area: Some(area), per_node: 32 << 20 });
         assert_eq!(options.crash.plain.and_then(|plain| plain.size(1 << 30)), Some(256 << 20));
         assert_eq!(options.huge.requests().len(), 2);
+        assert_eq!(options.plugged_memory, PluggedMemory::Movable);
         assert_eq!((options.mminit_loglevel, options.memblock), (4, MemblockTrace::Changes));
     }
 
@@ -166,6 +173,8 @@ mod tests {
             "mminit_loglevel=x",
             "memblock",
             "memblock=on",
+            "memhp_default_state",
+            "memhp_default_state=Online",
         ] {
             let (options, rejected) = read(line);
             assert_eq!(rejected.len(), 1, "{line}");

@@ -57,6 +57,30 @@ impl Drop for EarlyMap {
     }
 }
 
+/// Copies what stands at `source`, each byte once, whatever it is: others may write this memory. By words, because tables
+/// are read several times over.
+///
+/// # Safety
+/// As many bytes as `into` has can be read at `source`.
+unsafe fn copy_out(source: *const u8, into: &mut [u8]) {
+    let unaligned = source.align_offset(size_of::<u64>()).min(into.len());
+    let (head, aligned) = into.split_at_mut(unaligned);
+    let (words, tail) = aligned.as_chunks_mut::<8>();
+    for (offset, byte) in head.iter_mut().enumerate() {
+        // SAFETY: inside, as the caller says.
+        *byte = unsafe { source.add(offset).read_volatile() };
+    }
+    for (index, word) in words.iter_mut().enumerate() {
+        // SAFETY: inside, as the caller says, and behind the head all words are aligned.
+        *word = unsafe { source.add(unaligned).cast::<u64>().add(index).read_volatile() }.to_ne_bytes();
+    }
+    let done = unaligned + words.len() * 8;
+    for (offset, byte) in tail.iter_mut().enumerate() {
+        // SAFETY: inside, as the caller says.
+        *byte = unsafe { source.add(done + offset).read_volatile() };
+    }
+}
+
 impl PhysRead for EarlyMap {
     fn read(&mut self, at: PhysAddr, into: &mut [u8]) -> Result<(), Unreadable> {
         let unreadable = Unreadable { at };
@@ -72,11 +96,8 @@ impl PhysRead for EarlyMap {
             let count = (window.range().size().saturating_sub(offset)).min(left.len() as u64);
             let source = Native.virt_ptr(window.address().saturating_add(offset));
             let (now, later) = left.split_at_mut(count as usize);
-            for (offset, byte) in now.iter_mut().enumerate() {
-                // SAFETY: the window is open, borrowed from `self`, and these bytes lie inside it. Volatile, because others
-                // may write this memory: each byte is copied once, whatever it is.
-                *byte = unsafe { source.add(offset).read_volatile() };
-            }
+            // SAFETY: the window is open, borrowed from `self`, and `count` bytes from `source` on lie inside it.
+            unsafe { copy_out(source, now) };
             at = at.saturating_add(count);
             left = later;
         }

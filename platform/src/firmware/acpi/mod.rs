@@ -18,6 +18,7 @@ mod list;
 mod madt;
 mod root;
 mod slit;
+mod slots;
 mod spcr;
 mod srat;
 mod table;
@@ -25,6 +26,7 @@ mod table;
 use crate::console::ConsoleSpec;
 use crate::power::{Conduit, PowerOff};
 use crate::read::PhysRead;
+use crate::slots::MemorySlots;
 use core::fmt;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{MachineSink, Owner, Problem, Purpose, Reservation, Source, Warning};
@@ -109,6 +111,29 @@ pub fn psci(rsdp: PhysAddr, read: &mut dyn PhysRead) -> Option<Conduit> {
     let silent = &mut mm::machine::Count::default();
     let fadt = Root::open(rsdp, read, silent)?.find(read, fadt::SIGNATURE)?;
     fadt::psci(&fadt, read).ok().flatten()
+}
+
+/// Where the registers of memory slots are, according to the DSDT or an SSDT under the root pointer at `rsdp`. What
+/// describes them and cannot be used goes to `warn`.
+pub fn memory_slots(rsdp: PhysAddr, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<MemorySlots> {
+    let silent = &mut mm::machine::Count::default();
+    let root = Root::open(rsdp, read, silent)?;
+    let fadt = root.find(read, fadt::SIGNATURE);
+    let dsdt = fadt.and_then(|fadt| fadt::pointers(&fadt, read).ok()?.dsdt);
+    for index in 0..=root.count() {
+        // The DSDT comes first; it is not in the list.
+        let at = index.checked_sub(1).map_or(dsdt, |index| root.entry(read, index).ok());
+        let Some(table) = at.and_then(|at| Table::open(read, at).ok()) else { continue };
+        if !matches!(&table.signature(), b"DSDT" | b"SSDT") {
+            continue;
+        }
+        match slots::find(&table, read) {
+            Ok(None) => {}
+            Ok(found) => return found,
+            Err(problem) => warn(Warning { source: table.source(), problem }),
+        }
+    }
+    None
 }
 
 fn warn(sink: &mut dyn MachineSink, source: Source, problem: Problem) {

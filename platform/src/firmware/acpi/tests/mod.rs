@@ -6,6 +6,7 @@ mod damage;
 mod nodes;
 mod power;
 mod regression;
+mod slots;
 mod tables;
 
 use super::*;

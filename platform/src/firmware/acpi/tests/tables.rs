@@ -180,3 +180,19 @@ ACPI: WAET 0x0000000007FE1CC4 000028 (v01 BOCHS  BXPC     00000001 BXPC 00000001
     machine.rsdp[0] ^= 1;
     assert_eq!(listed(&machine.pieces()), "");
 }
+
+#[test]
+fn sums_are_right_at_every_length() {
+    let bytes: Vec<u8> = (0..600_u32).map(|n| (n * 167 + 13) as u8).collect();
+    for length in 36..bytes.len() {
+        let mut table = bytes[..length].to_vec();
+        seal(&mut table, 9);
+        let pieces = [(PhysAddr::new(0x1003), &table[..])];
+        let verify = |image: &mut MemoryImage<'_>| table::verify(image, PhysAddr::new(0x1003), length as u32);
+        assert_eq!(verify(&mut MemoryImage::new(&pieces)), Ok(()), "{length}");
+        let mut wrong = table.clone();
+        wrong[length - 1] ^= 0x10;
+        let pieces = [(PhysAddr::new(0x1003), &wrong[..])];
+        assert!(verify(&mut MemoryImage::new(&pieces)).is_err(), "{length}");
+    }
+}
