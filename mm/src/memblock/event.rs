@@ -1,9 +1,9 @@
 //! What memblock does, told while it does it: `memblock=debug`.
 //!
-//! A listener is one function that gets the machine's handle, by which a host that holds many machines tells them apart,
-//! and an [`Event`]. The event's text is the line that Linux would print, with the file and line of the caller where
-//! Linux names a function. An operation is told before it is done, so the last line before a failure names it. While
-//! nobody listens, an operation costs one comparison more. Linux: `memblock_dbg`, `early_memblock`.
+//! A listener is one function that gets the machine's handle, by which a host that holds many machines tells them
+//! apart, and an [`Event`]. The event's text is the line that Linux would print, with the file and line of the caller
+//! where Linux names a function. An operation is told before it is done, so the last line before a failure names it.
+//! While nobody listens, an operation costs one comparison more. Linux: `memblock_dbg`, `early_memblock`.
 
 #![forbid(unsafe_code)]
 

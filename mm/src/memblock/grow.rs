@@ -1,9 +1,9 @@
 //! Room for more regions: an array that is full doubles into free memory that memblock itself finds.
 //!
-//! It does so in the middle of a change, so two things are kept apart: a new array never lies in the range that is being
-//! changed (the caller's [`Conflict`] says so), and booking the array must not need room that is not there (the spare
-//! entries). A change states how many entries it adds at most; growth books memory, so that plan is made anew after
-//! each step. Copying costs O(n) each time, which is O(1) a region on the whole. Linux: `memblock_double_array`.
+//! It does so in the middle of a change, so two things are kept apart: a new array never lies in the range that is
+//! being changed (the caller's [`Conflict`] says so), and booking the array must not need room that is not there (the
+//! spare entries). A change states how many entries it adds at most; growth books memory, so that plan is made anew
+//! after each step. Copying costs O(n) each time, which is O(1) a region on the whole. Linux: `memblock_double_array`.
 
 #![forbid(unsafe_code)]
 

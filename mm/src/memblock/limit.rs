@@ -3,8 +3,8 @@
 //! Three ways to say how much stays: a range ([`Memblock::cap`]), the lowest so many bytes
 //! ([`Memblock::enforce_limit`]), or the lowest so many bytes and all that is `NOMAP`
 //! ([`Memblock::mem_limit_remove_map`]). Reservations outside of what stays end as well: there is nothing to hold. One
-//! thing differs from Linux: what memblock itself has handed out stays, memory and reservation, because somebody uses it
-//! (Linux would forget its own grown array). Cost: O(regions) for each region that stays outside of the limit.
+//! thing differs from Linux: what memblock itself has handed out stays, memory and reservation, because somebody uses
+//! it (Linux would forget its own grown array). Cost: O(regions) for each region that stays outside of the limit.
 //! Linux: `memblock_cap_memory_range`, `memblock_enforce_memory_limit`, `memblock_mem_limit_remove_map`.
 
 #![forbid(unsafe_code)]

@@ -195,8 +195,8 @@ impl<A: PhysMap> Memblock<A> {
         Ok(())
     }
 
-    /// Reserves a range, memory or not, for `owner`. What is reserved already keeps its owner. O(reserved regions behind
-    /// it), and O(owners) to know the name again. Linux: `memblock_reserve`, which knows no owners.
+    /// Reserves a range, memory or not, for `owner`. What is reserved already keeps its owner. O(reserved regions
+    /// behind it), and O(owners) to know the name again. Linux: `memblock_reserve`, which knows no owners.
     ///
     /// # Errors
     /// [`MemblockError::Full`].
@@ -311,8 +311,8 @@ impl<A: PhysMap> Memblock<A> {
         Regions::new(self.reserved.items(), self.owners.items())
     }
 
-    /// Memory that nobody holds: neither reserved nor `NOMAP` nor driver-managed. From either end. Two pieces that touch
-    /// differ in node or flags. O(regions) for all of it. Linux: `for_each_free_mem_range` and its reverse.
+    /// Memory that nobody holds: neither reserved nor `NOMAP` nor driver-managed. From either end. Two pieces that
+    /// touch differ in node or flags. O(regions) for all of it. Linux: `for_each_free_mem_range` and its reverse.
     #[must_use]
     pub fn free_ranges(&self) -> FreeRanges<'_> {
         self.free_ranges_within(PhysRange::ALL)

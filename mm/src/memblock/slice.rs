@@ -139,8 +139,8 @@ impl<A: PhysMap> Memblock<A> {
         self.mapped = range;
     }
 
-    /// A zeroed array of `len` items, inside the mapped memory, for `owner`. Memory is never given back. O(regions), and
-    /// the clearing. Linux: `memblock_alloc_try_nid`, `memblock_alloc_node`.
+    /// A zeroed array of `len` items, inside the mapped memory, for `owner`. Memory is never given back. O(regions),
+    /// and the clearing. Linux: `memblock_alloc_try_nid`, `memblock_alloc_node`.
     ///
     /// # Errors
     /// [`OutOfMemory`] when no free range of the mapped memory holds it, or when it cannot be booked.

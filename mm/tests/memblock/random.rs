@@ -1,7 +1,8 @@
 //! Random changes of every kind, on a small arena and on one with so many regions that the arrays grow.
 //!
 //! A run is made from one number, the seed. When a run fails, changes that are not needed for that are left out for two
-//! seconds, and the seed and the changes that are left are printed; `MEMBLOCK_SEED=N` repeats it. `MEMBLOCK_STEPS=N` says how many changes are made.
+//! seconds, and the seed and the changes that are left are printed; `MEMBLOCK_SEED=N` repeats it. `MEMBLOCK_STEPS=N`
+//! says how many changes are made.
 
 use crate::oracle::{Ask, OWNERS, Op, Oracle};
 use crate::ram::Ram;
