@@ -1,8 +1,8 @@
 //! From what the firmware said to zones: the stages that need no hardware.
 //!
 //! `kernel` calls them on the machine that it runs on, `cargo xtask simulate` on machines that are not there; nothing
-//! here knows which. The order is that of the functions below: [`memory`], [`nodes`], [`node_data`], [`reserve`],
-//! [`zones`], [`huge_pages`]. After [`reserve`] the kernel builds its page tables. Linux: `setup_arch`,
+//! here knows which. The order is that of the functions below: [`memory`], [`nodes`], [`node_data`], [`reserve()`],
+//! [`zones`], [`huge_pages`]. After [`reserve()`] the kernel builds its page tables. Linux: `setup_arch`,
 //! `arm64_memblock_init`, `bootmem_init`, `free_area_init`.
 
 use crate::options::Options;

@@ -135,7 +135,8 @@ fn pages_of_every_node(system: &System) -> Result<(), Failure> {
     conserving(system, || {
         for node in pages.nodes().iter().filter(|node| node.has_memory) {
             let id: NodeId = node.id;
-            let pfn = match pages.alloc(Order::default(), Gfp::KERNEL.on(NodeWish::Only(id))) {
+            // A node may have nothing but memory for what can be moved.
+            let pfn = match pages.alloc(Order::default(), Gfp::MOVABLE.on(NodeWish::Only(id))) {
                 Ok(pfn) => pfn,
                 Err(error) => fail!("node {id}: {error}"),
             };
