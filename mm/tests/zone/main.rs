@@ -304,3 +304,20 @@ fn linux_had_as_many_pages_at_once() {
     }
     assert!(compared >= if cfg!(miri) { 1 } else { 11 });
 }
+
+#[test]
+fn a_zone_that_is_all_hole_is_in_no_list() {
+    let text = "arch x86\nbank 0x100000 0xffffff usable\nbank 0x100000000 0x17fffffff usable\n";
+    let mut machine = Facts::parse(text).machine;
+    let ram = machine.window();
+    let zones = zones(&mut machine, &ram);
+    let node = NodeId::new(0);
+    let populated = |kind| zones.zones_of(node).any(|(_, zone)| zone.kind == kind && zone.is_populated());
+    assert_eq!(ZoneKind::ALL.map(populated), [true, false, true, false]);
+    let hole = zones.zones_of(node).find(|(_, zone)| zone.kind == ZoneKind::Dma32).unwrap().1;
+    assert_eq!((hole.range.count(), hole.present), ((1 << 20) - (1 << 12), 0));
+    let kinds =
+        |kind| -> Vec<_> { zones.zonelist(node, kind).iter().map(|zone| zones.span(*zone).unwrap().kind).collect() };
+    assert_eq!(kinds(ZoneKind::Normal), [ZoneKind::Normal, ZoneKind::Dma]);
+    assert_eq!(kinds(ZoneKind::Dma32), [ZoneKind::Dma]);
+}
