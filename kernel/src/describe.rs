@@ -7,7 +7,7 @@
 
 use crate::log::warning;
 use crate::report::stop;
-use crate::system::{Mm, Model};
+use crate::system::{Mm, Model, Resources};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;
@@ -15,7 +15,7 @@ use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
 use mm::machine::{Count, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Source, Table};
 use mm::machine::{carve, find_window};
-use mm::memblock::{BootSlice, NodeWish, OutOfMemory};
+use mm::memblock::{NodeWish, OutOfMemory};
 use mm::model::MemoryModel;
 use mm::paging::{Access, Mapping, MemoryType};
 use mm::resource::{Resource, ResourceTree};
@@ -31,9 +31,6 @@ const WINDOW_ALIGN: u64 = 64 << 10;
 
 /// Room in the tree behind `iomem` for ranges that are found later, such as devices.
 const RESERVE: usize = 64;
-
-/// The tree behind `iomem`, in memory that stays.
-pub(crate) type Resources = ResourceTree<BootSlice<Native, Resource>>;
 
 /// What the firmware said, and where that is kept.
 pub(crate) struct Description {

@@ -3,8 +3,8 @@
 //! Linux finds it when drivers start, long after it has told its zones; so this comes after all lines about zones, and
 //! what was told stays true of what was there at boot. Linux: `acpi_memory_device_add`.
 
-use crate::describe::Resources;
 use crate::log::warning;
+use crate::system::Resources;
 use crate::tables;
 use arch::{Native, discover};
 use core::fmt::{self, Display};
@@ -15,7 +15,7 @@ use mm::machine::Owner;
 use mm::paging::{DirectError, PageTables};
 use mm::resource::ResourceKind;
 use mm::zone::{GrowError, Placement, Zones};
-use platform::bring_up::Plan;
+use platform::plan::Plan;
 use platform::plug::{Admission, Intake};
 use platform::slots::{MemoryDevice, MemorySlots};
 

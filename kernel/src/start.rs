@@ -17,9 +17,10 @@ use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::{Display, Write};
 use mm::memblock::Memblock;
-use platform::bring_up::{self, Listener, Plan};
+use platform::bring_up;
 use platform::handover::BootInfo;
 use platform::options::Options;
+use platform::plan::{Listener, Plan};
 
 /// Entered by `arch::entry` on the boot CPU, with interrupts off, on the boot stack, `.bss` cleared, in tables that
 /// map the image and the fixmap. `handover` is what the boot loader left in its register.

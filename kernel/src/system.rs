@@ -1,9 +1,10 @@
 //! What the running kernel knows of its machine, for those that ask it: the monitor, the tests, the heap, the reports.
 
-use crate::describe::Resources;
 use arch::Native;
 use mm::machine::MachineMemory;
+use mm::memblock::BootSlice;
 use mm::page_alloc::PageAllocator;
+use mm::resource::{Resource, ResourceTree};
 use platform::handover::BootInfo;
 use platform::reserve::Reserved;
 
@@ -21,6 +22,9 @@ pub(crate) type Pages = PageAllocator<Native, Model>;
 
 /// The one memory manager, set when bring-up is done; the heap and the reports read it.
 pub(crate) static MM: spin::Once<Mm> = spin::Once::new();
+
+/// The tree behind `iomem`, in memory that stays.
+pub(crate) type Resources = ResourceTree<BootSlice<Native, Resource>>;
 
 /// What the running kernel knows of its machine.
 pub(crate) struct System {

@@ -5,37 +5,16 @@
 //! [`zones`], [`huge_pages`]. After [`reserve()`] the kernel builds its page tables. Linux: `setup_arch`,
 //! `arm64_memblock_init`, `bootmem_init`, `free_area_init`.
 
-use crate::options::Options;
+use crate::plan::{Listener, Plan};
 use crate::reserve::{self, Pools, Reserved};
 use core::fmt;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::{PageFormat, PhysMap};
-use mm::machine::{MachineMemory, Rules, Warning};
+use mm::machine::Rules;
 use mm::memblock::{Memblock, MemblockError, RegionFlags};
 use mm::numa::{Nodes, NumaError, NumaPolicy};
 use mm::view::boot;
 use mm::zone::{Amount, ZoneError, ZoneKind, ZoneLimits, Zones};
-
-/// What is known before the first stage.
-#[derive(Clone, Copy, Debug)]
-pub struct Plan<'a> {
-    /// Whose rules apply.
-    pub rules: Rules,
-    /// What the firmware said.
-    pub machine: &'a MachineMemory<'a>,
-    /// What the command line asks for.
-    pub options: &'a Options,
-    /// What this kernel can address.
-    pub reach: PhysRange,
-}
-
-/// Where a stage prints what Linux prints, and whom it warns.
-pub struct Listener<'l> {
-    /// Lines of the boot log.
-    pub text: &'l mut dyn fmt::Write,
-    /// What was dropped or changed.
-    pub warn: &'l mut dyn FnMut(Warning),
-}
 
 /// Why bring-up cannot go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

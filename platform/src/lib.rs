@@ -21,6 +21,7 @@ pub mod console;
 pub mod firmware;
 pub mod handover;
 pub mod options;
+pub mod plan;
 pub mod plug;
 pub mod power;
 pub mod read;

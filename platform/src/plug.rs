@@ -7,7 +7,7 @@
 //! [`Zones::add_memory`](mm::zone::Zones::add_memory), which looks at memory once more. Linux: `acpi_memory_enable_device`,
 //! `add_memory_resource`, `probe_memory_block_size` in arch/x86/mm/init_64.c.
 
-use crate::bring_up::Plan;
+use crate::plan::Plan;
 use crate::slots::MemoryDevice;
 use mm::addr::{NodeId, PhysAddr};
 use mm::arch::{PageFormat, PhysMap};

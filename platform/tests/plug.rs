@@ -6,8 +6,8 @@ use mm::machine::{Affinity, Bank, MemoryKind, Owner, Plug, Purpose, RegionFlags,
 use mm::zone::{MovableNode, Placement};
 use mm_testkit::Told;
 use platform::Cmdline;
-use platform::bring_up::Plan;
 use platform::options::Options;
+use platform::plan::Plan;
 use platform::plug::{Admission, Intake};
 use platform::slots::MemoryDevice;
 

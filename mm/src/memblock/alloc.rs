@@ -17,9 +17,18 @@ use super::{Conflict, Contents, Direction, Event, Memblock, MemblockError, Regio
 use crate::addr::{NodeId, PhysAddr, PhysRange};
 use crate::arch::PhysMap;
 use crate::machine::Owner;
-use crate::zone::MovableNode;
 use core::fmt;
 use core::panic::Location;
+
+/// What becomes of memory that can be taken out of the machine (`movable_node`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum MovableNode {
+    /// It is memory like any other.
+    #[default]
+    Ignore,
+    /// The kernel keeps nothing of its own there.
+    Honour,
+}
 
 /// Which node memory should come from.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -28,7 +28,7 @@ mod region;
 mod slice;
 mod table;
 
-pub use alloc::{NodeWish, OutOfMemory, Request};
+pub use alloc::{MovableNode, NodeWish, OutOfMemory, Request};
 pub use event::{Contents, Event, Listener, Tell};
 pub use free::{FreeRange, FreeRanges};
 pub use record::Record;
@@ -40,7 +40,6 @@ pub use slice::{BootSlice, Zeroed};
 use crate::addr::{NodeId, PhysRange};
 use crate::arch::PhysMap;
 use crate::machine::Owner;
-use crate::zone::MovableNode;
 use core::fmt;
 use core::panic::Location;
 use free::Choice;

@@ -36,7 +36,9 @@ pub mod watermark;
 pub use grow::{Added, GrowError, Placement};
 pub use holes::Unavailable;
 pub use limits::{ZoneKind, ZoneLimits};
-pub use movable::{Amount, Mirroring, MovableNode, MovableRequest, Share};
+pub use movable::{Amount, Mirroring, MovableRequest, Share};
+
+pub use crate::memblock::MovableNode;
 
 use crate::addr::{NodeId, Pfn, PfnRange, PhysRange};
 use crate::arch::{PageFormat, PhysMap};

@@ -20,7 +20,7 @@ use super::{ZoneError, ZoneKind};
 use crate::addr::{NodeId, Pfn, PfnRange};
 use crate::arch::{PageFormat, PhysMap};
 use crate::machine::Owner;
-use crate::memblock::{BootSlice, Memblock, NodeWish, RegionFlags};
+use crate::memblock::{BootSlice, Memblock, MovableNode, NodeWish, RegionFlags};
 use crate::numa::Nodes;
 
 /// How much memory a parameter asks for.
@@ -32,16 +32,6 @@ pub enum Amount {
     Percent(u8),
     /// What the firmware says is mirrored.
     Mirror,
-}
-
-/// What becomes of memory that can be taken out of the machine (`movable_node`).
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum MovableNode {
-    /// It is memory like any other.
-    #[default]
-    Ignore,
-    /// The kernel keeps nothing of its own there.
-    Honour,
 }
 
 /// What the command line says of the Movable zone.

@@ -9,8 +9,9 @@ use mm::machine::{Count, Fact, MachineSink, Purpose, RegionFlags, Rules, Warning
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
 use mm::zone::{ZoneKind, Zones};
-use platform::bring_up::{self, BringUpError, Listener, Plan};
+use platform::bring_up::{self, BringUpError};
 use platform::options::Options;
+use platform::plan::{Listener, Plan};
 use platform::reserve::Reserved;
 
 /// Bytes of data for each node, as much as a kernel might want.

@@ -8,8 +8,8 @@
 //! needs, and a thirty-second of all memory. Linux: `hugetlb_hstate_alloc_pages`, `report_hugepages` in mm/hugetlb.c.
 
 use super::place::{Places, Search};
-use crate::bring_up::Listener;
 use crate::options::{HugeRequest, Options};
+use crate::plan::Listener;
 use arrayvec::ArrayVec;
 use core::fmt;
 use mm::addr::{NodeId, PhysRange};

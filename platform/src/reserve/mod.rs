@@ -26,7 +26,7 @@ pub use wishes::{DefaultPool, Pools};
 
 pub(crate) use usable::restrict;
 
-use crate::bring_up::{Listener, Plan};
+use crate::plan::{Listener, Plan};
 use cma::Areas;
 use crash::Crash;
 use huge::Ground;

@@ -7,7 +7,7 @@
 //! instead, before it comes here. Linux: `arm64_memblock_init`, `early_init_dt_check_for_usable_mem_range` in
 //! drivers/of/fdt.c.
 
-use crate::bring_up::{Listener, Plan};
+use crate::plan::{Listener, Plan};
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{MachineMemory, Problem, Purpose, Reservation, Rules, Source, Table, Warning};
 use mm::memblock::{Memblock, MemblockError, RegionFlags};

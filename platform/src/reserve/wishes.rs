@@ -8,7 +8,7 @@
 
 use super::cma::granularity;
 use super::place::{Places, Search};
-use crate::bring_up::{Listener, Plan};
+use crate::plan::{Listener, Plan};
 use mm::addr::PhysRange;
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{MachineMemory, Owner, Problem, Purpose, Reservation, Source, Warning, Wish};

@@ -14,8 +14,9 @@ use mm::memblock::Memblock;
 use mm::page_alloc::PageAllocator;
 use mm::zone::Zones;
 use mm_testkit::{Emulated, Machine};
-use platform::bring_up::{self, Listener, Plan};
+use platform::bring_up;
 use platform::options::Options;
+use platform::plan::{Listener, Plan};
 
 use super::described::Described;
 use super::facts::describe;

@@ -6,6 +6,7 @@
 
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::Rules;
+use platform::firmware::efi::DescriptorType;
 
 /// A machine, as its file describes it.
 #[derive(Clone, Debug)]
@@ -230,26 +231,6 @@ pub(crate) fn e820_kind(word: &str) -> Option<u32> {
     })
 }
 
-/// EFI's types in the words that Linux prints, by their numbers.
-const EFI_KINDS: [&str; 16] = [
-    "Reserved",
-    "Loader Code",
-    "Loader Data",
-    "Boot Code",
-    "Boot Data",
-    "Runtime Code",
-    "Runtime Data",
-    "Conventional",
-    "Unusable",
-    "ACPI Reclaim",
-    "ACPI Mem NVS",
-    "MMIO",
-    "MMIO Port",
-    "PAL Code",
-    "Persistent",
-    "Unaccepted",
-];
-
 /// The number of an EFI memory type by the word that Linux prints for it, of which older kernels print more.
 pub(crate) fn efi_kind(word: &str) -> Option<u32> {
     let word = word.trim();
@@ -267,7 +248,11 @@ pub(crate) fn efi_kind(word: &str) -> Option<u32> {
         "Unaccepted Memory" => "Unaccepted",
         _ => word,
     };
-    EFI_KINDS.iter().zip(0..).find(|(name, _)| **name == long).map(|(_, number)| number)
+    match long {
+        // Newer than what is modelled here; nobody may use it.
+        "Unaccepted" => Some(15),
+        _ => (0..15).find(|&number| DescriptorType(number).name() == Some(long)),
+    }
 }
 
 /// EFI's attributes in the words that Linux prints, with their bits.
