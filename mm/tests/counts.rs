@@ -3,7 +3,8 @@
 //! A file of `linux_facts/counts/` is what Linux 6.1 showed on one machine. `cpus N`, `node NODE CPUS`, `root KIB` (the
 //! least kept free when no huge pages are), `total PAGES`. A section `= NAME KIB SCALE FRACTION RATIO` has the zones as
 //! they were with so much kept free, that `watermark_scale_factor`, `percpu_pagelist_high_fraction` and
-//! `lowmem_reserve_ratio` (256: the default; 64: `64 64 16`): node, kind, spanned, present, managed; min, low, high; four
+//! `lowmem_reserve_ratio` (256: the default; 64: `64 64 16`): node, kind, spanned, present, managed; min, low, high;
+//! four
 //! protections; high, batch and threshold of a CPU's set. `= slabs` has size, order, objects, `min_partial` and
 //! `cpu_partial` of each kind of slab.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]

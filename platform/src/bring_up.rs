@@ -60,7 +60,8 @@ impl From<ZoneError> for BringUpError {
     }
 }
 
-/// Fills `memblock` with the memory that there is and that may be used, and with everything that somebody holds or wants
+/// Fills `memblock` with the memory that there is and that may be used, and with everything that somebody holds or
+/// wants
 /// held. Returns the firmware's pools of contiguous memory.
 ///
 /// # Errors

@@ -1,7 +1,9 @@
 //! Memory in slots, which no memory map names: where it is, read from the registers that QEMU documents.
 //!
-//! A virtual machine may be started with memory devices in slots (`-device pc-dimm`). They are no part of the firmware's
-//! map, since they can be pulled: an operating system finds them through ACPI once it runs. ACPI says where the registers
+//! A virtual machine may be started with memory devices in slots (`-device pc-dimm`). They are no part of the
+//! firmware's
+//! map, since they can be pulled: an operating system finds them through ACPI once it runs. ACPI says where the
+//! registers
 //! are ([`crate::firmware::acpi::memory_slots`]); they answer for the slot whose number was written to the first one.
 //! Nothing else is written, so what is pending there stays so. QEMU: `docs/specs/acpi_mem_hotplug.rst`. Linux has the
 //! same from the DSDT's methods: `acpi_memory_get_device_resources` in drivers/acpi/acpi_memhotplug.c.

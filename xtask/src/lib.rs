@@ -47,8 +47,21 @@ pub use test::as_tests::{MachineTest, machine_tests};
 /// Reads the command line, does what it asks for, and says how it went by one of the exit codes that the help names.
 #[must_use]
 pub fn main() -> ExitCode {
+    end_when_nobody_reads();
     match verbs::perform() {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(&error).into(),
     }
 }
+
+/// Lets a reader that has seen enough (`| head`) end this program quietly, as every tool ends. Rust's start-up code
+/// asks
+/// for an error instead, which `print!` answers with a panic.
+#[cfg(unix)]
+fn end_when_nobody_reads() {
+    // SAFETY: the default action is no function of ours, and no other thread runs yet.
+    unsafe { libc::signal(libc::SIGPIPE, libc::SIG_DFL) };
+}
+
+#[cfg(not(unix))]
+fn end_when_nobody_reads() {}

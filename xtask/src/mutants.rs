@@ -1,13 +1,15 @@
 //! `cargo xtask mutants`: changes the policy modules one expression at a time and sees whether a test notices.
 //!
 //! cargo-mutants makes the changes in a copy of the tree and runs the tests of the crate. A change that no test notices
-//! (a *survivor*) is either listed in `ci/mutants.toml` with the reason why it makes no difference, or it counts. At most
+//! (a *survivor*) is either listed in `ci/mutants.toml` with the reason why it makes no difference, or it counts. At
+//! most
 //! [`ALLOWED_PERCENT`] of all viable changes may survive.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -39,7 +41,7 @@ pub(crate) struct MutantsArgs {
     module: Vec<String>,
     /// Only part K of N of the changes, counted from 0
     #[arg(long, value_name = "K/N")]
-    shard: Option<String>,
+    shard: Option<Shard>,
     /// How many changes are tested at once
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     jobs: u16,
@@ -47,11 +49,30 @@ pub(crate) struct MutantsArgs {
     installing: Installing,
 }
 
+/// A part of the work.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Shard {
+    part: u32,
+    of: u32,
+}
+
+impl FromStr for Shard {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let numbers = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
+        match numbers {
+            Some((part, of)) if part < of => Ok(Self { part, of }),
+            _ => Err("write K/N with K below N, as 0/8".to_owned()),
+        }
+    }
+}
+
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     module: BTreeMap<String, Module>,
-    /// Changes that make no difference, as cargo-mutants names them without the line, and why.
+    /// Changes that make no difference, as cargo-mutants names them without line and column, and why.
     #[serde(default)]
     equivalent: BTreeMap<String, String>,
 }
@@ -79,7 +100,7 @@ pub(crate) fn mutants(args: &MutantsArgs) -> Result<Exit> {
     let chosen = file.module.iter().filter(|(name, _)| args.module.is_empty() || args.module.contains(name));
     for (name, module) in chosen {
         let outcomes = run(name, module, args)?;
-        let survivors = outcomes.missed.iter().filter(|survivor| !file.equivalent.contains_key(plain(survivor)));
+        let survivors = outcomes.missed.iter().filter(|survivor| !file.equivalent.contains_key(&plain(survivor)));
         let survivors: Vec<&String> = survivors.collect();
         for survivor in &survivors {
             println!("survived  {survivor}");
@@ -127,7 +148,7 @@ fn run(name: &str, module: &Module, args: &MutantsArgs) -> Result<Outcomes> {
     command.arg("--output").arg(&output);
     command.args(module.files.iter().flat_map(|glob| ["--file", glob]));
     if let Some(shard) = &args.shard {
-        command.args(["--shard", shard]);
+        command.arg("--shard").arg(format!("{}/{}", shard.part, shard.of));
     }
     if !module.tests.is_empty() {
         command.args(["--", "--lib"]).args(module.tests.iter().flat_map(|test| ["--test", test]));
@@ -153,8 +174,10 @@ fn outcomes(folder: &Path) -> Result<Outcomes> {
 
 /// A change's name without line and column, so that it stays the same when a file changes elsewhere:
 /// `mm/src/zone/mod.rs:12:5: replace …` becomes `mm/src/zone/mod.rs: replace …`.
-fn plain(mutant: &str) -> &str {
-    mutant.split_once(": ").map_or(mutant, |(_, change)| change)
+fn plain(mutant: &str) -> String {
+    let Some((place, change)) = mutant.split_once(": ") else { return mutant.to_owned() };
+    let file = place.split(':').next().unwrap_or(place);
+    format!("{file}: {change}")
 }
 
 #[cfg(test)]
@@ -176,6 +199,14 @@ mod tests {
     }
 
     #[test]
+    fn a_part_lies_below_the_number_of_parts() {
+        assert_eq!("0/8".parse(), Ok(Shard { part: 0, of: 8 }));
+        for wrong in ["", "x", "9/8", "8/8", "0/0", "1", "1/2/3"] {
+            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
     fn the_lists_of_a_run_are_read() {
         let folder = std::env::temp_dir().join(format!("tessera-mutants-{}", std::process::id()));
         fs::create_dir_all(&folder).unwrap();
@@ -185,6 +216,6 @@ mod tests {
         let outcomes = outcomes(&folder).unwrap();
         fs::remove_dir_all(&folder).unwrap();
         assert_eq!(outcomes.caught, 3);
-        assert_eq!(plain(&outcomes.missed[0]), "replace + with - in f");
+        assert_eq!(plain(&outcomes.missed[0]), "mm/src/a.rs: replace + with - in f");
     }
 }

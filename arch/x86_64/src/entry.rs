@@ -13,7 +13,8 @@
 //!   nothing executable; so no leaf has to be split later, and no device can lie under a cacheable mapping;
 //! - nothing is mapped in the lower half.
 //!
-//! Cost: one instruction for each 4 bytes of .bss, about 9 for each page of the image. Linux: `arch/x86/platform/pvh/head.S`,
+//! Cost: one instruction for each 4 bytes of .bss, about 9 for each page of the image. Linux:
+//! `arch/x86/platform/pvh/head.S`,
 //! `kernel/head_64.S`.
 
 use crate::layout::LAYOUT;

@@ -64,7 +64,8 @@ impl Ports for SlotPorts {
         if !self.has(port) {
             return u32::MAX;
         }
-        // SAFETY: the firmware's own code names these ports as registers that describe memory; reading one does nothing.
+        // SAFETY: the firmware's own code names these ports as registers that describe memory; reading one does
+        // nothing.
         unsafe { port::read_u32(port) }
     }
 
@@ -83,7 +84,8 @@ impl Registers for DeviceRegisters {
             return unsafe { port::read_u8(port) }.into();
         }
         let Some((at, width)) = self.memory(register) else { return 0 };
-        // SAFETY: the register lies inside the pages mapped for this device, at its natural alignment, as `open` checked.
+        // SAFETY: the register lies inside the pages mapped for this device, at its natural alignment, as `open`
+        // checked.
         unsafe {
             match width {
                 Width::Bits8 => at.read_volatile().into(),

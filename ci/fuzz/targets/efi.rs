@@ -1,4 +1,5 @@
-//! A memory map of EFI firmware of any bytes. The first byte chooses the architecture and how far descriptors lie apart.
+//! A memory map of EFI firmware of any bytes. The first byte chooses the architecture and how far descriptors lie
+//! apart.
 #![no_main]
 
 use bring_up::Facts;

@@ -4,7 +4,8 @@
 //! stricter one holds, whatever their order. What is left is cut inward to pages, reservations are booked and `no-map`
 //! ones marked; those that are needed only while tables are read are given back at hand-over. The kernel's own image is
 //! RAM whatever the firmware says, and stays mapped: it is in use. What the kernel cannot address goes last. While this
-//! goes on, a growing array stays out of every range that a later statement will withhold. Linux: `e820__memblock_setup`,
+//! goes on, a growing array stays out of every range that a later statement will withhold. Linux:
+//! `e820__memblock_setup`,
 //! `e820_add_kernel_range`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`, `arm64_memblock_init`.
 
 #![forbid(unsafe_code)]
@@ -75,7 +76,8 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         Ok(())
     }
 
-    /// Takes away the memory outside of `reach`: what no pointer of this kernel, or no table entry of this CPU, can lead
+    /// Takes away the memory outside of `reach`: what no pointer of this kernel, or no table entry of this CPU, can
+    /// lead
     /// to, whatever the firmware says is there.
     ///
     /// # Errors
@@ -149,7 +151,8 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
 }
 
 impl<A: PhysMap> Memblock<A> {
-    /// Gives back what was reserved only for as long as the firmware's tables are read ([`Purpose::Temporary`]). Whoever
+    /// Gives back what was reserved only for as long as the firmware's tables are read ([`Purpose::Temporary`]).
+    /// Whoever
     /// takes memory over calls it first. Linux: `efi_free_boot_services`.
     pub fn release_temporary(&mut self) {
         // A whole entry goes, so no room is needed.

@@ -38,7 +38,10 @@ impl<A: PhysMap> Domains<A> {
         let mut domains = Self::empty(memblock, machine)?;
         for (domain, source) in named(machine) {
             if !domains.add(domain) {
-                let problem = Problem::TooMany { what: "domains", limit: NodeId::MAX_COUNT as u64 };
+                let problem = match domains {
+                    Self::Direct { .. } => Problem::Value { what: "a node number", value: domain.into() },
+                    Self::Numbered { .. } => Problem::TooMany { what: "domains", limit: NodeId::MAX_COUNT as u64 },
+                };
                 warn(Warning { source, problem });
                 if let Self::Numbered { domains, .. } = domains {
                     memblock.release(domains);

@@ -1,4 +1,5 @@
-//! Memory that comes to a node after nodes were made. Linux: `acpi_get_node`, `__try_online_node`, `resize_pgdat_range`.
+//! Memory that comes to a node after nodes were made. Linux: `acpi_get_node`, `__try_online_node`,
+//! `resize_pgdat_range`.
 
 #![forbid(unsafe_code)]
 

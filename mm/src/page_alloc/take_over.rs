@@ -92,7 +92,8 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     /// Takes all memory over; `layout` says where a vmemmap lies. Memblock's regions stay as a record.
     ///
     /// # Safety
-    /// `tables` are the active ones, and stay active; nobody else maps anything in the layout's vmemmap. The memblock in
+    /// `tables` are the active ones, and stay active; nobody else maps anything in the layout's vmemmap. The memblock
+    /// in
     /// `zones` is the one that placed the data of the nodes there.
     ///
     /// # Errors
@@ -166,7 +167,8 @@ fn place_pools<A: Arch, M: MemoryModel<A>>(
             Some(at) => {
                 let pointer = access.phys_ptr(at).cast::<Pool<A, M>>();
                 // SAFETY: the room is RAM that memblock gave to the node for good, as the caller of `take_over` says,
-                // large enough and aligned as checked, mapped as all memory is, and each kind of zone has a place of its
+                // large enough and aligned as checked, mapped as all memory is, and each kind of zone has a place of
+                // its
                 // own in it.
                 unsafe { pointer.write(pool) };
                 NonNull::new(pointer)

@@ -70,7 +70,8 @@ enum Change {
 }
 
 impl<A: PhysMap + PageFormat> PageTables<A> {
-    /// Takes away what is mapped in `range`; what is absent stays so. `frames` is asked only when an end of the range lies
+    /// Takes away what is mapped in `range`; what is absent stays so. `frames` is asked only when an end of the range
+    /// lies
     /// inside a large leaf.
     ///
     /// # Safety

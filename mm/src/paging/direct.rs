@@ -4,7 +4,8 @@
 //! only the image and an early window, and they should lie on the node whose memory they map, which is not mapped yet.
 //! So the map grows in pieces, by ascending address:
 //!
-//! 1. The memory that one table of large leaves spans (1 GiB with 4 KiB pages) at the start of each region is mapped with
+//! 1. The memory that one table of large leaves spans (1 GiB with 4 KiB pages) at the start of each region is mapped
+//!    with
 //!    frames from wherever some are mapped: a handful.
 //! 2. What was just mapped is *grafted* into the live tables ([`graft`](super::graft)): a few copied entries, after
 //!    which this memory is reached as well.
@@ -14,7 +15,8 @@
 //! their own choice, writable and often executable; correcting that in place would mean to split leaves under the very
 //! tables that are being written, which aarch64 forbids. In a fresh tree each leaf is written once and right: RAM is
 //! readable and writable, never executable; the aliases of the image's text and read-only data are as the caller says;
-//! `NOMAP` ranges and holes are absent. The largest leaves that fit are used everywhere, small ones only at the edges of
+//! `NOMAP` ranges and holes are absent. The largest leaves that fit are used everywhere, small ones only at the edges
+//! of
 //! RAM and of those ranges. Until the switch the live tables keep their own leaves where they had some.
 //!
 //! Neighbouring memory regions are one run here, whatever their nodes and flags: a node boundary splits no leaf. After
@@ -117,7 +119,8 @@ pub unsafe fn map_direct<A: PhysMap + PageFormat>(
         build.run(run, early)?;
         from = run.end();
     }
-    // SAFETY: the caller says that free memory is nobody's and stays what it is; all of it is mapped now, in both trees.
+    // SAFETY: the caller says that free memory is nobody's and stays what it is; all of it is mapped now, in both
+    // trees.
     unsafe { build.memblock.set_mapped(build.reached) };
     Ok(build.tables)
 }
@@ -178,7 +181,8 @@ impl<A: PhysMap + PageFormat> Build<'_, A> {
             let part = PhysRange::new(at, end);
             let to = self.address(part)?;
             let mapping = Mapping { access, memory: MemoryType::Normal };
-            // SAFETY: `reached` is RAM that the direct map maps already; that nobody uses what is free of it the caller of
+            // SAFETY: `reached` is RAM that the direct map maps already; that nobody uses what is free of it the caller
+            // of
             // `map_direct` says.
             let frames = unsafe { BootFrames::reaching(self.memblock, self.reached) };
             self.tables.map(to, part, mapping, &mut Either(frames, &mut *early))?;

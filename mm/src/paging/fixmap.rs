@@ -1,7 +1,8 @@
 //! The fixmap: pages of virtual space whose tables exist from the first instruction.
 //!
 //! To map something usually takes a table, a table takes a frame, and a frame takes an allocator, which needs
-//! firmware tables that must be mapped to be read. The fixmap ends that circle: entry code installs its lowest tables, and
+//! firmware tables that must be mapped to be read. The fixmap ends that circle: entry code installs its lowest tables,
+//! and
 //! mapping is one store into a known slot. Slots have uses for good:
 //!
 //! | slots | use |
@@ -11,8 +12,10 @@
 //! | 128–511 | [`Area::Window`]: six windows of 64 pages, for [`early_ioremap`](super::early_ioremap) |
 //! | 512 … | [`Area::DeviceTree`]: the device tree, up to 2 MiB at any offset, where the arch's fixmap goes that far |
 //!
-//! Invariants: a slot that is set keeps its mapping until it is cleared; clearing flushes. The tables are those that the
-//! boot tables had: the final tables share them ([`PageTables::share`]), so a `Fixmap` works on across the switch. `set`
+//! Invariants: a slot that is set keeps its mapping until it is cleared; clearing flushes. The tables are those that
+//! the
+//! boot tables had: the final tables share them ([`PageTables::share`]), so a `Fixmap` works on across the switch.
+//! `set`
 //! and `clear` are O(1), and [`Fixmap::map`] O(slots of its area).
 //!
 //! Linux: `asm/fixmap.h`, `__set_fixmap`; `early_fixmap_init` in `arch/arm64/mm/fixmap.c`.
@@ -123,7 +126,8 @@ impl<A: PhysMap + PageFormat> Fixmap<A> {
     /// The fixmap of `layout`, whose lowest tables `tables` has.
     ///
     /// # Safety
-    /// The tables of the fixmap's addresses stay what they are for as long as this value lives, and only it changes them.
+    /// The tables of the fixmap's addresses stay what they are for as long as this value lives, and only it changes
+    /// them.
     ///
     /// # Errors
     /// [`FixmapError::NoTable`], [`FixmapError::TooLarge`].

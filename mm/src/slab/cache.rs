@@ -59,7 +59,8 @@ pub(super) struct State {
     node_count: usize,
 }
 
-// SAFETY: the pointer leads to the lists right behind the descriptor, which belong to the state as if they were a field.
+// SAFETY: the pointer leads to the lists right behind the descriptor, which belong to the state as if they were a
+// field.
 unsafe impl Send for State {}
 
 impl State {

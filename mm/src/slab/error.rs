@@ -21,7 +21,8 @@ pub enum SlabError {
     NoCache,
     /// There are as many caches as can be numbered.
     TooManyCaches,
-    /// Objects are not made in this kind of zone: those of one cache are handed out to everybody, and stay where they are.
+    /// Objects are not made in this kind of zone: those of one cache are handed out to everybody, and stay where they
+    /// are.
     Zone(ZoneKind),
     /// These pages have a slab allocator already.
     Taken,

@@ -6,6 +6,8 @@
 //!
 //! Linux: `mm/vmstat.c`, `fs/proc/meminfo.c`, `mm/slab_common.c`, `kernel/resource.c`.
 
+#![forbid(unsafe_code)]
+
 pub mod boot;
 mod buddyinfo;
 pub mod iomem;

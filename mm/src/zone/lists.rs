@@ -17,7 +17,8 @@ use crate::machine::Owner;
 use crate::memblock::{BootSlice, NodeWish};
 use crate::numa::{Nodes, Topology};
 
-/// The orders and lists of all nodes, by rank; of those that are only possible too, since memory may still come to them.
+/// The orders and lists of all nodes, by rank; of those that are only possible too, since memory may still come to
+/// them.
 pub(super) struct Lists<A> {
     /// A row for each node: itself, then the nodes with memory. A node with memory leaves the last place unused.
     orders: BootSlice<A, NodeId>,

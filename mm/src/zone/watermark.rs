@@ -1,6 +1,7 @@
 //! How much of a zone is kept back, and for whom: arithmetic on counts of pages.
 //!
-//! *Watermarks*: below `low` the zone should be reclaimed until it is at `high` again; below `min` only those get memory
+//! *Watermarks*: below `low` the zone should be reclaimed until it is at `high` again; below `min` only those get
+//! memory
 //! who help to free some. *Lowmem reserve*: what a low zone keeps back from those who could have used a higher one.
 //! *Per-CPU sets*: how many pages a CPU keeps at hand, and how many move at once.
 //!

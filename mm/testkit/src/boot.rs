@@ -107,7 +107,8 @@ impl<const SHIFT: u32> Machine<SHIFT> {
             at += large;
         }
         self.set_root(root);
-        // SAFETY: `boot_frame` and `boot_slot` wrote a tree of whole frames in this machine's format, in memory that the
+        // SAFETY: `boot_frame` and `boot_slot` wrote a tree of whole frames in this machine's format, in memory that
+        // the
         // direct map part of it reaches; the caller gives up the image's memory, so nobody else changes them.
         Boot { tables: unsafe { PageTables::new(self.handle(), root) }, frames }
     }

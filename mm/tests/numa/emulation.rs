@@ -51,7 +51,8 @@ distance 1 1 10
 #[test]
 fn emulated_nodes_take_turns_over_the_physical_ones() {
     let fake = |wish: &str| emulated(&format!("{PHYSICAL}fake {wish}"));
-    // 3 GiB in 4: 768 MiB each, but the 256 MiB that remain of node 0 are too little for a node, as is the rest of node 1.
+    // 3 GiB in 4: 768 MiB each, but the 256 MiB that remain of node 0 are too little for a node, as is the rest of node
+    // 1.
     let (pieces, told) = fake("count 4");
     assert_eq!(pieces, [(0, 0, 1024), (1, 1024, 1792), (2, 1792, 5120)]);
     assert_eq!(told.last().unwrap(), "NUMA: Initialized distance table, cnt=3");

@@ -293,6 +293,21 @@ fn node_data_lies_on_its_node_or_on_the_nearest() {
     nodes.place_data(4096, &mut String::new()).unwrap();
     let data = nodes.node(NodeId::new(4)).unwrap().data.unwrap();
     assert_eq!(nodes.memblock().memory().find(data.start()).unwrap().node(), Some(NodeId::new(1)));
+    // Nearest, not highest.
+    let gigabyte = |node: u64| (node << 30, (node << 30) + 0x3fff_ffff);
+    let ranges = [1, 2, 3].map(|node| {
+        let (start, last) = gigabyte(node);
+        format!("bank {start:#x} {last:#x} usable\nnode {node} {start:#x} {last:#x}\n")
+    });
+    let text = format!("arch arm64\n{}{}", ranges.concat(), distances(&[(1, 2, 12), (1, 3, 30), (2, 3, 30)]));
+    let mut boot = Boot::new(&text);
+    assign!(boot, nodes, _printed, _warnings);
+    let mut nodes = nodes;
+    let (start, last) = gigabyte(1);
+    nodes.memblock_mut().reserve(span(start, last), Owner::new("full")).unwrap();
+    nodes.place_data(4096, &mut String::new()).unwrap();
+    let data = nodes.node(NodeId::new(1)).unwrap().data.unwrap();
+    assert_eq!(nodes.memblock().memory().find(data.start()).unwrap().node(), Some(NodeId::new(2)));
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Readers of what the firmware says. Each turns one kind of table into facts for a [`mm::machine::MachineSink`].
 //!
 //! None of them trusts a byte: lengths, offsets and checksums are checked before use, loops are bounded by lengths that
-//! were checked, arithmetic is checked, and nothing panics. An entry that cannot be is dropped with a warning that names
+//! were checked, arithmetic is checked, and nothing panics. An entry that cannot be is dropped with a warning that
+//! names
 //! table and entry; the rest is used.
 
 pub mod acpi;

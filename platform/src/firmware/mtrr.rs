@@ -81,7 +81,8 @@ impl Mtrr {
             && whole().all(|(_, kind)| matches!(kind, WRITE_BACK | UNCACHED))
     }
 
-    /// Shows `each` range of frames that is not cached, of a machine whose RAM ends at frame `end_of_ram`. Ascending; there
+    /// Shows `each` range of frames that is not cached, of a machine whose RAM ends at frame `end_of_ram`. Ascending;
+    /// there
     /// may be no RAM in it.
     pub fn uncached(&self, end_of_ram: u64, each: &mut dyn FnMut(PfnRange)) {
         if !self.tells() {

@@ -1,7 +1,8 @@
 //! The Linux Image protocol: x0 holds the physical address of a device tree, and everything else stands in there.
 //!
 //! The blob lies in memory that its own memory nodes call free, so it becomes a reservation, and so does the initial
-//! RAM disk that `/chosen` names. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`, `early_init_dt_scan_chosen`.
+//! RAM disk that `/chosen` names. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
+//! `early_init_dt_scan_chosen`.
 
 use super::{BootInfo, HandoverError, MemoryMapSource};
 use crate::cmdline::Cmdline;

@@ -78,7 +78,8 @@ impl CrashKernel {
         Ok(Self { bytes, ranges, at: at.filter(|at| *at > 0).map(PhysAddr::new) })
     }
 
-    /// Bytes to keep on a machine with `ram` bytes of memory; `None` where no range holds it, or all of it is asked for.
+    /// Bytes to keep on a machine with `ram` bytes of memory; `None` where no range holds it, or all of it is asked
+    /// for.
     #[must_use]
     pub fn size(&self, ram: u64) -> Option<u64> {
         let size = if self.ranges.is_empty() {

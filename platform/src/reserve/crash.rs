@@ -24,7 +24,8 @@ const MIB: u64 = 1 << 20;
 const FOUR_GIB: PhysAddr = PhysAddr::new(1 << 32);
 /// x86 starts a crash kernel below this.
 const X86_HIGHEST: PhysAddr = PhysAddr::new(64 << 40);
-/// What x86 keeps low beside a high one by itself: bounce buffers of 64 MiB and 8 MiB more would do, but never less than
+/// What x86 keeps low beside a high one by itself: bounce buffers of 64 MiB and 8 MiB more would do, but never less
+/// than
 /// this.
 const X86_DEFAULT_LOW: u64 = 256 * MIB;
 
@@ -72,13 +73,19 @@ impl<A: PhysMap + PageFormat> Crash<'_, '_, A> {
         let Some(wanted) = wanted(option, rules, ram) else { return Ok(CrashRanges::default()) };
         match rules {
             Rules::X86 => self.x86(wanted, option.low, ram),
-            Rules::Arm64 => self.arm64(wanted, option.low.unwrap_or(0), dma_end),
+            Rules::Arm64 => {
+                // `,low` belongs to `,high` there.
+                let low = option.low.filter(|_| matches!(wanted.height, Height::High));
+                self.arm64(wanted, low.unwrap_or(0), dma_end)
+            }
         }
     }
 
     fn x86(&mut self, wanted: Wanted, low: Option<u64>, ram: u64) -> Result<CrashRanges, MemblockError> {
         const ALIGN: u64 = 16 * MIB;
         let main = match wanted.at {
+            // A named place is searched for in steps of 1 MiB.
+            Some(at) if !at.is_aligned(MIB) => None,
             Some(at) => self.exactly(at, wanted.size)?,
             None => {
                 let start = PhysAddr::new(ALIGN);

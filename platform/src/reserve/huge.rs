@@ -4,7 +4,8 @@
 //! lies on its size. `hugepages=N` goes round the nodes; where the next node has no room another one serves.
 //! `hugepages=NODE:N` takes from that node or not at all. Linux takes 1 GiB pages from memblock and lets the page
 //! allocator find the smaller ones later; here all come from memblock, and are not given back. A part of memory is left
-//! alone, or there would be a machine of large pages with no kernel to use them: as much as the memory map of everything
+//! alone, or there would be a machine of large pages with no kernel to use them: as much as the memory map of
+//! everything
 //! needs, and a thirty-second of all memory. Linux: `hugetlb_hstate_alloc_pages`, `report_hugepages` in mm/hugetlb.c.
 
 use super::place::{Places, Search};
@@ -146,7 +147,8 @@ impl<A: PhysMap + PageFormat> Ground<'_, A> {
 
     /// Serves one request; says so when there was not room for all. Returns how many there are.
     fn serve(&mut self, request: &HugeRequest, size: u64, text: &mut dyn fmt::Write) -> Result<u64, MemblockError> {
-        if request.node.is_some_and(|node| self.zones.nodes().node(node).is_none()) {
+        if let Some(node) = request.node.filter(|node| self.zones.nodes().node(*node).is_none()) {
+            let _ = writeln!(text, "HugeTLB: Invalid hugepages parameter {node}:{}", request.pages);
             return Ok(0);
         }
         let most = request.pages.min(self.spare_bytes() / size);

@@ -1,8 +1,11 @@
 //! What of memory may be used at all: `mem=` and `linux,usable-memory-range` on arm64.
 //!
-//! The memory that may not be used is no memory from then on, as if the firmware had not named it; what the firmware's own
-//! map keeps out of every mapping stays known. Linux does this before it reads /reserved-memory. Here everything has been
-//! poured in already, so reservations are made anew afterwards, and of a `no-map` range only what is left of it is memory.
+//! The memory that may not be used is no memory from then on, as if the firmware had not named it; what the firmware's
+//! own
+//! map keeps out of every mapping stays known. Linux does this before it reads /reserved-memory. Here everything has
+//! been
+//! poured in already, so reservations are made anew afterwards, and of a `no-map` range only what is left of it is
+//! memory.
 //! The kernel itself and the initial RAM disk stay memory, wherever they lie. On x86 `mem=` changes the firmware's map
 //! instead, before it comes here. Linux: `arm64_memblock_init`, `early_init_dt_check_for_usable_mem_range` in
 //! drivers/of/fdt.c.
@@ -22,6 +25,11 @@ pub(crate) fn restrict<A: PhysMap + PageFormat>(
     listener: &mut Listener<'_>,
 ) -> Result<(), MemblockError> {
     let limit = match plan.options.memory_limit.filter(|_| plan.rules == Rules::Arm64) {
+        Some(Ok(bytes)) if bytes < A::PAGE_SIZE => {
+            let problem = Problem::Ignored { what: "mem=", why: "that is no memory" };
+            (listener.warn)(Warning { source: Source::whole(Table::CommandLine), problem });
+            None
+        }
         Some(Ok(bytes)) => Some(bytes & !(A::PAGE_SIZE - 1)),
         Some(Err(error)) => {
             let problem = Problem::Ignored { what: "mem=", why: error.reason() };
@@ -72,5 +80,7 @@ fn unmapped<'m>(machine: &'m MachineMemory<'_>) -> impl Iterator<Item = Reservat
 
 /// Whether what is held is memory wherever it lies: it is in use.
 fn is_memory_anywhere(held: &Reservation) -> bool {
-    held.source.table == Table::Kernel || held.owner.as_str() == "initrd"
+    // A node of /reserved-memory may have any name.
+    let of_loader = held.source.table != Table::ReservedMemory;
+    held.source.table == Table::Kernel || (of_loader && held.owner.as_str() == "initrd")
 }

@@ -43,11 +43,11 @@ pub(super) fn compare(args: &CompareArgs) -> Result<Exit> {
     for row in &rows {
         *if row.is_equal() { &mut results.passed } else { &mut results.failed } += 1;
     }
+    print!("{}", table::text(&rows));
     if let Some(file) = &args.json {
         let json = format!("{:#}\n", table::json(&rows, results.passed, results.failed));
         fs::write(file, json).with_context(|| file.display().to_string())?;
     }
-    print!("{}", table::text(&rows));
     Ok(results.close())
 }
 

@@ -1,7 +1,7 @@
 //! Which kind of file it is, by what stands in it, and the machine that it describes.
 
 use std::fs;
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -36,10 +36,13 @@ pub(super) fn read(path: &Path) -> Result<Subject> {
     if metadata.is_dir() {
         bail!("a directory, not a file");
     }
-    if metadata.len() > MAX_BYTES {
-        bail!("{} MiB are more than any log or table has", metadata.len() >> 20);
+    let mut bytes = Vec::new();
+    let file = fs::File::open(path).context("cannot be read")?;
+    // Not every file knows how long it is.
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes).context("cannot be read")?;
+    if bytes.len() as u64 > MAX_BYTES {
+        bail!("more than {} MiB, which no log or table has", MAX_BYTES >> 20);
     }
-    let bytes = fs::read(path).context("cannot be read")?;
     let is_toml = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("toml"));
     parse(bytes, if is_toml { Kind::MachineFile } else { Kind::Unknown })
 }

@@ -31,7 +31,7 @@ use serde::Serialize;
 
 use crate::cli::{SimulateArgs, SimulateFormat, SimulatePages};
 use crate::debian;
-use crate::exit::{Exit, report};
+use crate::exit::{Exit, report, usage};
 use crate::missing::{self, Consent};
 use crate::needs::Need;
 use described::Described;
@@ -74,8 +74,7 @@ pub(crate) fn simulate(args: &SimulateArgs) -> Result<Exit> {
     for path in &files {
         let result = match args.format {
             SimulateFormat::Json => as_json(path, args, &mut objects),
-            // That one of many files does not come up is what is counted.
-            SimulateFormat::Totals => as_json(path, args, &mut objects).or(Ok(())),
+            SimulateFormat::Totals => counted(path, args, &mut objects),
             SimulateFormat::Text => as_text(path, args, files.len()),
         };
         if let Err(error) = result {
@@ -107,6 +106,9 @@ fn subject(path: &Path, args: &SimulateArgs) -> Result<Subject> {
         subject.cmdline = format!("{} {line}", subject.cmdline);
     }
     if let Some(size) = args.page_size {
+        if subject.rules == Rules::X86 && !matches!(size, SimulatePages::K4) {
+            return Err(usage("an x86 machine has pages of 4K, and no other"));
+        }
         subject.page_size = match size {
             SimulatePages::K4 => PageSize::K4,
             SimulatePages::K16 => PageSize::K16,
@@ -135,6 +137,15 @@ fn as_json(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Resul
         warnings: notes,
     });
     result
+}
+
+/// Adds an object to be counted. That a machine does not come up is one of the things that are; that there is no
+/// machine is
+/// not.
+fn counted(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Result<()> {
+    subject(path, args)?;
+    let _ = as_json(path, args, objects);
+    Ok(())
 }
 
 fn as_text(path: &Path, args: &SimulateArgs, files: usize) -> Result<()> {

@@ -11,9 +11,11 @@ use mm::machine::{
     Count, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Rules, Source, Table, carve, find_window,
 };
 use mm::memblock::Memblock;
+use mm::numa::{Fake, NumaOption};
 use mm::page_alloc::PageAllocator;
 use mm::zone::Zones;
 use mm_testkit::{Emulated, Machine};
+use platform::Cmdline;
 use platform::bring_up;
 use platform::options::Options;
 use platform::plan::{Listener, Plan};
@@ -140,6 +142,17 @@ fn with_pages<const SHIFT: u32>(
     Ok(())
 }
 
+/// How many nodes the command line may make of so many.
+fn emulated(cmdline: &Cmdline, named: u64) -> u64 {
+    match Options::read(cmdline, &mut |_, _| {}).numa {
+        NumaOption::Fake(Fake::Count(count)) => count.into(),
+        NumaOption::Fake(Fake::PerNode(count)) => named.max(1).saturating_mul(count.into()),
+        // That depends on memory, which nobody has added up yet.
+        NumaOption::Fake(Fake::Size(_)) => MAX_NODES,
+        NumaOption::Firmware | NumaOption::Off => 0,
+    }
+}
+
 /// The description's storage, and the window that begins with it: the lowest free range that is large enough.
 fn place(
     count: &Count,
@@ -150,7 +163,7 @@ fn place(
 ) -> Result<(PhysRange, PhysRange)> {
     let storage = count.storage_bytes().next_multiple_of(1 << page_shift);
     let named = (count.affinities + count.cpus + count.cpu_affinities) as u64;
-    let nodes = named.clamp(1, MAX_NODES);
+    let nodes = named.max(emulated(&tables.cmdline, named)).clamp(1, MAX_NODES);
     let wanted = storage + count.working_bytes() + SLACK + PAIR_BYTES * nodes * nodes;
     let mut size = wanted.next_multiple_of(WINDOW_ALIGN);
     // The least machines have not that much in one piece: half of it, and so on, until it cannot be enough.

@@ -57,7 +57,8 @@ impl Drop for EarlyMap {
     }
 }
 
-/// Copies what stands at `source`, each byte once, whatever it is: others may write this memory. By words, because tables
+/// Copies what stands at `source`, each byte once, whatever it is: others may write this memory. By words, because
+/// tables
 /// are read several times over.
 ///
 /// # Safety

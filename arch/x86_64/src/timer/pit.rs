@@ -50,7 +50,8 @@ pub(super) fn compare() -> Option<u64> {
 /// Lets channel 2 count down from its greatest count, silently.
 fn start() {
     let [low, high] = START_COUNT.to_le_bytes();
-    // SAFETY: these ports belong to the interval timer and the loudspeaker's gate, which touch no memory; where there is
+    // SAFETY: these ports belong to the interval timer and the loudspeaker's gate, which touch no memory; where there
+    // is
     // none, nobody answers.
     unsafe {
         port::write_u8(GATE, port::read_u8(GATE) & 0xfc | 1);

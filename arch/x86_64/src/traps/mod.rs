@@ -2,7 +2,8 @@
 //!
 //! Every vector leads through a stub (stubs.s) that saves all registers in a [`TrapFrame`] and calls `trap_taken`. A
 //! fault inside one of the probes ([`try_read`], [`try_write`], [`try_execute`]) goes on where the probe says so;
-//! everything else is fatal and goes to the kernel's `kernel_trap`, which reports and ends. No interrupt is enabled yet.
+//! everything else is fatal and goes to the kernel's `kernel_trap`, which reports and ends. No interrupt is enabled
+//! yet.
 //!
 //! Linux: `kernel/idt.c`, `kernel/traps.c`, `mm/fault.c`; the probes: `mm/extable.c`, `copy_from_kernel_nofault`.
 
@@ -52,7 +53,8 @@ static JUMP_TARGET: AtomicU64 = AtomicU64::new(0);
 /// interrupt controllers, whose vectors would be taken for exceptions.
 pub fn init() {
     tables::load();
-    // SAFETY: masking lines of the legacy interrupt controllers touches no memory; where there are none, nobody answers.
+    // SAFETY: masking lines of the legacy interrupt controllers touches no memory; where there are none, nobody
+    // answers.
     unsafe {
         crate::port::write_u8(0x21, 0xff);
         crate::port::write_u8(0xa1, 0xff);

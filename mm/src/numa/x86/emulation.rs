@@ -208,7 +208,7 @@ impl<A: PhysMap + PageFormat> Cutter<'_, '_, A> {
 
     /// Cuts a piece off each node in turn, until nothing is left. `blocks` may stand in any order of nodes.
     fn interleave(&mut self, rule: Rule, blocks: &mut [Block]) -> Option<()> {
-        // A stable sort by node: within a node the order of the table decides.
+        // By node; within a node the order of the table decides.
         blocks.sort_unstable_by_key(|block| (block.node, block.leader));
         loop {
             let mut left = false;

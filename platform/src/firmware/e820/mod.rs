@@ -6,7 +6,8 @@
 //! first byte what it is. Each odd entry is named once in a warning.
 //!
 //! Then come changes, in this order ([`Stage`]): `mem=` and `memmap=`; what the boot loader keeps for the kernel
-//! (`setup_data`); those that a caller hands over; the PC's own rules (page 0 is the BIOS's, nothing from 640 KiB to 1 MiB
+//! (`setup_data`); those that a caller hands over; the PC's own rules (page 0 is the BIOS's, nothing from 640 KiB to 1
+//! MiB
 //! is RAM); memory that the MTRRs leave uncached. Linux keeps three tables: what the firmware said, that with
 //! `setup_data` for the next kernel, and the one that it works with. They are stages here.
 //!
@@ -106,7 +107,8 @@ impl From<FirmwareMap> for PcMap<'_> {
 }
 
 impl PcMap<'_> {
-    /// Hands everything to `sink`: the banks of the working map, what the firmware and the boot loader hold of them, and a
+    /// Hands everything to `sink`: the banks of the working map, what the firmware and the boot loader hold of them,
+    /// and a
     /// warning for each odd entry or item.
     pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
         match &self.firmware {

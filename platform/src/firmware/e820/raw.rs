@@ -25,15 +25,16 @@ pub(super) const BLOCK: usize = 32;
 impl E820 {
     /// Size of an entry in bytes.
     pub const ENTRY_SIZE: usize = 24;
-    /// Entries that are looked at; more are dropped with a warning. Far more than any firmware gives, and few enough
-    /// that a damaged count costs no noticeable time.
+    /// Entries that are looked at; more are dropped with a warning. Far more than any firmware gives; each turn of the
+    /// sweep reads all of them, so a damaged count must not make them millions.
     pub const MAX_ENTRIES: u32 = 4096;
 
     pub(super) fn count(&self) -> u32 {
         self.entries.min(Self::MAX_ENTRIES)
     }
 
-    /// Shows `each` entry from number `from` on, up to [`BLOCK`] of them, as what it is or why it cannot be; and returns
+    /// Shows `each` entry from number `from` on, up to [`BLOCK`] of them, as what it is or why it cannot be; and
+    /// returns
     /// the number of the first entry not shown.
     pub(super) fn block(
         &self,

@@ -99,7 +99,8 @@ impl EfiMap {
         });
     }
 
-    /// Hands memory to `sink` as arm64 has it, with a warning for each odd descriptor. Every range is widened to pages of
+    /// Hands memory to `sink` as arm64 has it, with a warning for each odd descriptor. Every range is widened to pages
+    /// of
     /// `page_size` bytes, a power of two: a page in which anything is not for use stays out.
     pub fn describe(&self, page_size: u64, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
         self.tell(read, sink);
