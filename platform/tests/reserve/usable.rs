@@ -5,7 +5,11 @@ use mm::machine::{Owner, Purpose, Reservation, Source, Table, Usable};
 use mm_testkit::Told;
 
 fn hold(told: &mut Told, start: u64, size: u64, purpose: Purpose, table: Table) {
-    let (range, owner, source) = (range(start, size), Owner::new("held"), Source::whole(table));
+    hold_as("held", told, start, size, purpose, table);
+}
+
+fn hold_as(owner: &str, told: &mut Told, start: u64, size: u64, purpose: Purpose, table: Table) {
+    let (range, owner, source) = (range(start, size), Owner::new(owner), Source::whole(table));
     told.description.reservations.push(Reservation { range, owner, purpose, source });
 }
 
@@ -23,7 +27,9 @@ fn the_lowest_memory_is_used() {
     assert_eq!(memory(&arm64(holes(), "mem=512M")), [(GIB, 256 * MIB), (2 * GIB, 256 * MIB)]);
     assert_eq!(memory(&arm64(holes(), "mem=0x10000fff")), [(GIB, 256 * MIB)]);
     assert_eq!(memory(&arm64(holes(), "mem=64G")).len(), 3);
-    assert_eq!(memory(&arm64(holes(), "mem=0")).len(), 3);
+    let nothing = arm64(holes(), "mem=0");
+    assert_eq!((memory(&nothing).len(), nothing.said("limited").len()), (3, 0));
+    assert_eq!(nothing.warnings, ["command line: mem=: that is no memory; ignored"]);
 }
 
 #[test]
@@ -46,6 +52,14 @@ fn the_kernel_stays_memory_and_unmapped_ranges_of_the_firmwares_map_stay_known()
     hold(&mut told, 4 * GIB, MIB, Purpose::NoMap, Table::ReservedMemory);
     let outcome = arm64(told, "mem=1G");
     assert_eq!(memory(&outcome), [(GIB, GIB), (3 * GIB, 2 * MIB)]);
+}
+
+#[test]
+fn the_initial_ram_disk_stays_memory_and_not_what_only_has_its_name() {
+    let mut told = virt(4 * GIB);
+    hold_as("initrd", &mut told, 3 * GIB, MIB, Purpose::Held, Table::DeviceTree);
+    hold_as("initrd", &mut told, 16 * GIB, MIB, Purpose::Held, Table::ReservedMemory);
+    assert_eq!(memory(&arm64(told, "mem=1G")), [(GIB, GIB), (3 * GIB, MIB)]);
 }
 
 #[test]
