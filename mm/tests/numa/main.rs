@@ -226,7 +226,7 @@ fn a_node_number_beyond_all_nodes_spoils_the_table() {
     let mut boot = Boot::new(&TREE.replace("node 4", "node 1024"));
     assign!(boot, nodes, _printed, warnings);
     assert_eq!((nodes.node_count(), warnings.len()), (1, 1));
-    assert_eq!(warnings[0].problem, Problem::TooMany { what: "domains", limit: 1024 });
+    assert_eq!(warnings[0].problem, Problem::Value { what: "a node number", value: 1024 });
     assert_eq!(warnings[0].source.entry, Some(0));
 }
 
