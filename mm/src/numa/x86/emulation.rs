@@ -15,6 +15,8 @@
 //!
 //! Costs: O(pieces × blocks + pieces × regions).
 
+#![forbid(unsafe_code)]
+
 use super::{Block, blocks, keep, merge, ram};
 use crate::addr::{NodeId, PhysAddr, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
