@@ -97,9 +97,8 @@ unsafe fn online(
 ) -> Result<(), Refused> {
     let Takers { zones, tables, .. } = takers;
     // SAFETY: the caller says the first. The machine says of the range that it is RAM in a slot; no table of the
-    // firmware
-    // names any of it, memblock has no memory there and nothing that is reserved, as `admit` has found, so nobody can
-    // have come to use it.
+    // firmware names any of it, memblock has no memory there and nothing that is reserved, as `admit` has found, so
+    // nobody can have come to use it.
     let ram = unsafe { tables::extend(tables, zones.memblock_mut(), range) }.map_err(Refused::Unmapped)?;
     zones.add_memory(ram, admission.node, placement, admission.block_bytes).map_err(Refused::NoZone)
 }

@@ -1,9 +1,8 @@
 //! The final page tables: RAM in the direct map, the image with W^X, the fixmap.
 //!
 //! They are built beside the boot tables and switched to in one step, so a half-built map is never live. The image
-//! keeps
-//! the entry code's tables, in which each section has had its own rights from the first instruction on and a guard page
-//! lies below each stack. Linux: `init_mem_mapping`, `paging_init`, `mark_rodata_ro`.
+//! keeps the entry code's tables, in which each section has had its own rights from the first instruction on and a
+//! guard page lies below each stack. Linux: `init_mem_mapping`, `paging_init`, `mark_rodata_ro`.
 
 use crate::report::stop;
 use arch::{LAYOUT, Native, entry, paging};
@@ -34,8 +33,7 @@ pub(crate) fn build(memblock: &mut Memblock<Native>) -> PageTables<Native> {
         }
     }
     // SAFETY: image, stacks and fixmap have the same tables as before; everything else that is in use lies in RAM,
-    // which
-    // is in the direct map. All tables are reserved in memblock or part of the image.
+    // which is in the direct map. All tables are reserved in memblock or part of the image.
     unsafe { paging::activate(tables.root()) };
     tables
 }

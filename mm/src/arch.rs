@@ -135,8 +135,7 @@ pub enum Resize {
     /// By one write (x86_64).
     InPlace,
     /// By way of an absent entry and a flush: the CPU may not hold two sizes for one address (aarch64). For a moment
-    /// the
-    /// addresses cannot be used.
+    /// the addresses cannot be used.
     BreakBeforeMake,
 }
 

@@ -4,8 +4,7 @@
 //! least kept free when no huge pages are), `total PAGES`. A section `= NAME KIB SCALE FRACTION RATIO` has the zones as
 //! they were with so much kept free, that `watermark_scale_factor`, `percpu_pagelist_high_fraction` and
 //! `lowmem_reserve_ratio` (256: the default; 64: `64 64 16`): node, kind, spanned, present, managed; min, low, high;
-//! four
-//! protections; high, batch and threshold of a CPU's set. `= slabs` has size, order, objects, `min_partial` and
+//! four protections; high, batch and threshold of a CPU's set. `= slabs` has size, order, objects, `min_partial` and
 //! `cpu_partial` of each kind of slab.
 #![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
 

@@ -61,8 +61,7 @@ impl From<ZoneError> for BringUpError {
 }
 
 /// Fills `memblock` with the memory that there is and that may be used, and with everything that somebody holds or
-/// wants
-/// held. Returns the firmware's pools of contiguous memory.
+/// wants held. Returns the firmware's pools of contiguous memory.
 ///
 /// # Errors
 /// There is no memory, or too little of it to keep its own description.

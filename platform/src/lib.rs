@@ -7,11 +7,9 @@
 //!
 //! The way of the data: [`handover`] finds out what the loader left behind and makes a [`handover::BootInfo`];
 //! [`handover::BootInfo::describe`] sends the readers in [`firmware`] over the tables it names. [`cmdline`],
-//! [`console`]
-//! and [`board`] say where to speak, [`power`] how to end. [`options`] says what the command line asks of memory,
-//! [`reserve`] keeps what must be kept of it, and [`bring_up`] takes the filled description from there to zones; memory
-//! in
-//! [`slots`] joins them then, by [`plug`].
+//! [`console`] and [`board`] say where to speak, [`power`] how to end. [`options`] says what the command line asks of
+//! memory, [`reserve`] keeps what must be kept of it, and [`bring_up`] takes the filled description from there to
+//! zones; memory in [`slots`] joins them then, by [`plug`].
 #![cfg_attr(not(test), no_std)]
 #![cfg_attr(not(test), deny(clippy::indexing_slicing))]
 #![forbid(unsafe_code)]

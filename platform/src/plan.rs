@@ -1,6 +1,5 @@
 //! What every stage of bring-up is told, and whom it tells: what the firmware said, what the command line asks for,
-//! where
-//! lines and warnings go.
+//! where lines and warnings go.
 
 use crate::options::Options;
 use core::fmt;

@@ -5,8 +5,7 @@
 //! it is on the node that its domain names; failing that, on the one whose window in the SRAT it lies in, or on the
 //! one with the lowest memory. The caller maps what is admitted and gives it to
 //! [`Zones::add_memory`](mm::zone::Zones::add_memory), which looks at memory once more. Linux:
-//! `acpi_memory_enable_device`,
-//! `add_memory_resource`, `probe_memory_block_size` in arch/x86/mm/init_64.c.
+//! `acpi_memory_enable_device`, `add_memory_resource`, `probe_memory_block_size` in arch/x86/mm/init_64.c.
 
 use crate::plan::Plan;
 use crate::slots::MemoryDevice;

@@ -1,12 +1,10 @@
 //! Memory in slots, which no memory map names: where it is, read from the registers that QEMU documents.
 //!
 //! A virtual machine may be started with memory devices in slots (`-device pc-dimm`). They are no part of the
-//! firmware's
-//! map, since they can be pulled: an operating system finds them through ACPI once it runs. ACPI says where the
-//! registers
-//! are ([`crate::firmware::acpi::memory_slots`]); they answer for the slot whose number was written to the first one.
-//! Nothing else is written, so what is pending there stays so. QEMU: `docs/specs/acpi_mem_hotplug.rst`. Linux has the
-//! same from the DSDT's methods: `acpi_memory_get_device_resources` in drivers/acpi/acpi_memhotplug.c.
+//! firmware's map, since they can be pulled: an operating system finds them through ACPI once it runs. ACPI says where
+//! the registers are ([`crate::firmware::acpi::memory_slots`]); they answer for the slot whose number was written to
+//! the first one. Nothing else is written, so what is pending there stays so. QEMU: `docs/specs/acpi_mem_hotplug.rst`.
+//! Linux has the same from the DSDT's methods: `acpi_memory_get_device_resources` in drivers/acpi/acpi_memhotplug.c.
 //!
 //! What a register says is believed no more than a table's entry: a device that cannot be is dropped with a warning
 //! here, one that does not fit the rest of memory where it would be added. O(slots).

@@ -55,8 +55,7 @@ pub fn main() -> ExitCode {
 }
 
 /// Lets a reader that has seen enough (`| head`) end this program quietly, as every tool ends. Rust's start-up code
-/// asks
-/// for an error instead, which `print!` answers with a panic.
+/// asks for an error instead, which `print!` answers with a panic.
 #[cfg(unix)]
 fn end_when_nobody_reads() {
     // SAFETY: the default action is no function of ours, and no other thread runs yet.

@@ -2,8 +2,7 @@
 //!
 //! cargo-mutants makes the changes in a copy of the tree and runs the tests of the crate. A change that no test notices
 //! (a *survivor*) is either listed in `ci/mutants.toml` with the reason why it makes no difference, or it counts. At
-//! most
-//! [`ALLOWED_PERCENT`] of all viable changes may survive.
+//! most [`ALLOWED_PERCENT`] of all viable changes may survive.
 
 use std::collections::BTreeMap;
 use std::fs;

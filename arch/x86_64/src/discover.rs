@@ -1,9 +1,8 @@
 //! From what the boot loader handed over to the description of the machine.
 //!
 //! The reading is `platform`'s; this names what only this architecture knows: that the hand-over is PVH, which may
-//! leave
-//! ACPI's root pointer to be looked for, that the CPU's range registers have a word on what is RAM, which consoles and
-//! which ways to end a PC has. Linux: `kernel/setup.c`, `platform/pvh/enlighten.c`.
+//! leave ACPI's root pointer to be looked for, that the CPU's range registers have a word on what is RAM, which
+//! consoles and which ways to end a PC has. Linux: `kernel/setup.c`, `platform/pvh/enlighten.c`.
 
 use crate::cpu;
 use crate::exit;

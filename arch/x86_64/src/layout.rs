@@ -1,8 +1,7 @@
 //! Where the kernel's virtual areas lie: Linux's x86_64 arrangement for four levels of tables, without KASLR.
 //!
 //! The direct map has room for 64 TiB from physical address 0 on. The image stands at the bottom of the top 2 GiB,
-//! where
-//! 32-bit signed displacements reach it; the fixmap just below the end of the address space. Linux:
+//! where 32-bit signed displacements reach it; the fixmap just below the end of the address space. Linux:
 //! `Documentation/arch/x86/x86_64/mm.rst`, `asm/pgtable_64_types.h`, `asm/fixmap.h`.
 
 use mm::addr::{PhysAddr, VirtAddr};

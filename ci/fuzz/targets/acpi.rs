@@ -1,6 +1,5 @@
 //! ACPI's root pointer and tables of any bytes, over a fixed map of memory. The first 64 bytes are the root pointer,
-//! the
-//! rest lies where it most likely points.
+//! the rest lies where it most likely points.
 #![no_main]
 
 use bring_up::Facts;

@@ -2,8 +2,7 @@
 //!
 //! A command is a name, a line of help and a function; the table in [`commands`] is all there is. A command that fails
 //! says why; one that `exec=` ran is remembered: `poweroff` after it reports failure, so that a script sees it in
-//! QEMU's
-//! exit status. Reading is by polling: there is nothing else to do.
+//! QEMU's exit status. Reading is by polling: there is nothing else to do.
 
 mod commands;
 mod line;

@@ -1,8 +1,7 @@
 //! Ranges of bytes and of frames.
 //!
 //! Both are half open, and their start never lies above their end. What [`PhysRange`] prints has an inclusive end, as
-//! in
-//! Linux's boot text.
+//! in Linux's boot text.
 
 use super::{Pfn, PhysAddr};
 use core::fmt;

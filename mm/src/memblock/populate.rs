@@ -5,8 +5,8 @@
 //! ones marked; those that are needed only while tables are read are given back at hand-over. The kernel's own image is
 //! RAM whatever the firmware says, and stays mapped: it is in use. What the kernel cannot address goes last. While this
 //! goes on, a growing array stays out of every range that a later statement will withhold. Linux:
-//! `e820__memblock_setup`,
-//! `e820_add_kernel_range`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`, `arm64_memblock_init`.
+//! `e820__memblock_setup`, `e820_add_kernel_range`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`,
+//! `arm64_memblock_init`.
 
 #![forbid(unsafe_code)]
 
@@ -77,8 +77,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
     }
 
     /// Takes away the memory outside of `reach`: what no pointer of this kernel, or no table entry of this CPU, can
-    /// lead
-    /// to, whatever the firmware says is there.
+    /// lead to, whatever the firmware says is there.
     ///
     /// # Errors
     /// [`MemblockError::Full`] when there are more regions than the arrays can hold.
@@ -152,8 +151,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
 
 impl<A: PhysMap> Memblock<A> {
     /// Gives back what was reserved only for as long as the firmware's tables are read ([`Purpose::Temporary`]).
-    /// Whoever
-    /// takes memory over calls it first. Linux: `efi_free_boot_services`.
+    /// Whoever takes memory over calls it first. Linux: `efi_free_boot_services`.
     pub fn release_temporary(&mut self) {
         // A whole entry goes, so no room is needed.
         while let Some(range) = self.temporary(PhysRange::ALL) {

@@ -1,8 +1,7 @@
 //! Nodes, distances and CPUs as they stay for good: what the rest of the kernel asks.
 //!
 //! A node has a *state*: it is possible when the firmware names it, online when memory, a CPU or an initiator is on it
-//! (on
-//! arm64 the firmware's word is enough). Linux: `node_states`, `node_distance`, `cpumask_of_node`.
+//! (on arm64 the firmware's word is enough). Linux: `node_states`, `node_distance`, `cpumask_of_node`.
 
 #![forbid(unsafe_code)]
 

@@ -93,8 +93,7 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
     ///
     /// # Safety
     /// `tables` are the active ones, and stay active; nobody else maps anything in the layout's vmemmap. The memblock
-    /// in
-    /// `zones` is the one that placed the data of the nodes there.
+    /// in `zones` is the one that placed the data of the nodes there.
     ///
     /// # Errors
     /// [`TakeOverError`]: not even the allocator's own tables fit, or memory is not mapped yet.
@@ -168,8 +167,7 @@ fn place_pools<A: Arch, M: MemoryModel<A>>(
                 let pointer = access.phys_ptr(at).cast::<Pool<A, M>>();
                 // SAFETY: the room is RAM that memblock gave to the node for good, as the caller of `take_over` says,
                 // large enough and aligned as checked, mapped as all memory is, and each kind of zone has a place of
-                // its
-                // own in it.
+                // its own in it.
                 unsafe { pointer.write(pool) };
                 NonNull::new(pointer)
             }

@@ -71,8 +71,7 @@ enum Change {
 
 impl<A: PhysMap + PageFormat> PageTables<A> {
     /// Takes away what is mapped in `range`; what is absent stays so. `frames` is asked only when an end of the range
-    /// lies
-    /// inside a large leaf.
+    /// lies inside a large leaf.
     ///
     /// # Safety
     /// Nothing uses the memory at these addresses from now on: no reference into it is left, and neither code that runs

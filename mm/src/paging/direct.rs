@@ -5,8 +5,7 @@
 //! So the map grows in pieces, by ascending address:
 //!
 //! 1. The memory that one table of large leaves spans (1 GiB with 4 KiB pages) at the start of each region is mapped
-//!    with
-//!    frames from wherever some are mapped: a handful.
+//!    with frames from wherever some are mapped: a handful.
 //! 2. What was just mapped is *grafted* into the live tables ([`graft`](super::graft)): a few copied entries, after
 //!    which this memory is reached as well.
 //! 3. The rest of the region is mapped with frames from this first piece, so on its own node, and grafted.
@@ -16,8 +15,7 @@
 //! tables that are being written, which aarch64 forbids. In a fresh tree each leaf is written once and right: RAM is
 //! readable and writable, never executable; the aliases of the image's text and read-only data are as the caller says;
 //! `NOMAP` ranges and holes are absent. The largest leaves that fit are used everywhere, small ones only at the edges
-//! of
-//! RAM and of those ranges. Until the switch the live tables keep their own leaves where they had some.
+//! of RAM and of those ranges. Until the switch the live tables keep their own leaves where they had some.
 //!
 //! Neighbouring memory regions are one run here, whatever their nodes and flags: a node boundary splits no leaf. After
 //! the last piece all RAM is reached by the live and by the new tables, and memblock may use all of it

@@ -2,8 +2,7 @@
 //!
 //! To map something usually takes a table, a table takes a frame, and a frame takes an allocator, which needs
 //! firmware tables that must be mapped to be read. The fixmap ends that circle: entry code installs its lowest tables,
-//! and
-//! mapping is one store into a known slot. Slots have uses for good:
+//! and mapping is one store into a known slot. Slots have uses for good:
 //!
 //! | slots | use |
 //! |---|---|
@@ -13,10 +12,8 @@
 //! | 512 … | [`Area::DeviceTree`]: the device tree, up to 2 MiB at any offset, where the arch's fixmap goes that far |
 //!
 //! Invariants: a slot that is set keeps its mapping until it is cleared; clearing flushes. The tables are those that
-//! the
-//! boot tables had: the final tables share them ([`PageTables::share`]), so a `Fixmap` works on across the switch.
-//! `set`
-//! and `clear` are O(1), and [`Fixmap::map`] O(slots of its area).
+//! the boot tables had: the final tables share them ([`PageTables::share`]), so a `Fixmap` works on across the switch.
+//! `set` and `clear` are O(1), and [`Fixmap::map`] O(slots of its area).
 //!
 //! Linux: `asm/fixmap.h`, `__set_fixmap`; `early_fixmap_init` in `arch/arm64/mm/fixmap.c`.
 

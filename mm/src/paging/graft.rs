@@ -89,8 +89,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
     }
 
     /// Makes everything that `built` maps in `range` reachable through this tree too, which maps parts of it already,
-    /// in
-    /// its own way. Needs no frame: where this tree has nothing, it takes over the entry, with all below it, also
+    /// in its own way. Needs no frame: where this tree has nothing, it takes over the entry, with all below it, also
     /// what will come there; where it has a table and `built` a leaf, the absent entries of the table become parts of
     /// that leaf.
     ///

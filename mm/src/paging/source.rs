@@ -19,12 +19,10 @@ use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 ///
 /// # Safety
 /// Each frame that it gives is one whole page of RAM, aligned to its size, that `PhysMap::phys_ptr` reaches now and
-/// from
-/// now on, and that nobody else uses from now on.
+/// from now on, and that nobody else uses from now on.
 pub unsafe trait FrameSource {
     /// A frame for a table that will translate to `near`, best on the same node. Its contents do not matter. `None`
-    /// when
-    /// there is none left.
+    /// when there is none left.
     fn table_frame(&mut self, near: PhysAddr) -> Option<PhysAddr>;
 }
 

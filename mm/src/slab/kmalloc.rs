@@ -75,8 +75,7 @@ impl<A: Arch, M: MemoryModel<A>> Slab<A, M> {
     }
 
     /// As [`Slab::kmalloc`], with pages as `gfp` asks. Whatever its size, memory of a zone below Normal is a block of
-    /// its
-    /// own, since the objects of a class may lie in any zone; and nothing that stays where it is goes into Movable.
+    /// its own, since the objects of a class may lie in any zone; and nothing that stays where it is goes into Movable.
     ///
     /// # Errors
     /// [`SlabError`].

@@ -1,8 +1,7 @@
 //! `/proc/meminfo`: totals in KiB.
 //!
 //! What was set aside at boot is not in `MemTotal`, other than in Linux, where the page allocator lends contiguous
-//! memory
-//! out and counts large pages as its own. Linux: `meminfo_proc_show`, `hugetlb_report_meminfo`.
+//! memory out and counts large pages as its own. Linux: `meminfo_proc_show`, `hugetlb_report_meminfo`.
 
 #![forbid(unsafe_code)]
 

@@ -2,14 +2,12 @@
 //!
 //! [`Zones::lay_out`] takes the nodes over and cuts each node's span at the [`ZoneLimits`] and where the command line
 //! wants it Movable; [`Zones::build_zonelists`] says in which order an allocation goes through zones. The page
-//! allocator
-//! takes it from there.
+//! allocator takes it from there.
 //!
 //! A zone *spans* its limits as far as its node's span goes; it is *populated* when it has a page *present*. Spans of
 //! different nodes may overlap where nodes interleave; those of one node do not, unless the kernel keeps to mirrored
 //! memory ([`Share`]): then each of two zones has its part of the memory in both spans. Zones that span something are
-//! numbered
-//! ([`ZoneIndex`]) by node, then by kind, so that a node's zones are neighbours.
+//! numbered ([`ZoneIndex`]) by node, then by kind, so that a node's zones are neighbours.
 //!
 //! | file | holds |
 //! |---|---|

@@ -5,16 +5,13 @@
 //!
 //! - `movable_node`: a node's Movable zone starts at its lowest hot-pluggable memory;
 //! - `kernelcore=mirror`: at its lowest memory above 4 GiB that is not mirrored; the kernel has the mirrored memory,
-//!   also
-//!   where it lies above ([`Share`]);
+//!   also where it lies above ([`Share`]);
 //! - `kernelcore=`, `movablecore=`: so much memory is the kernel's, evenly from all nodes. Each gets a share from
-//!   below; what
-//!   lies under the highest kind of zone is the kernel's anyway and counts. What small nodes could not give is asked of
-//!   the others, in passes with one node fewer each, so that the last few pages of a wish may stay unmet.
+//!   below; what lies under the highest kind of zone is the kernel's anyway and counts. What small nodes could not give
+//!   is asked of the others, in passes with one node fewer each, so that the last few pages of a wish may stay unmet.
 //!
 //! Starts are moved up to a boundary of the largest blocks; one that leaves a node nothing is none. Costs: O(regions
-//! log
-//! regions) and O(regions) a pass; 4 bytes a region while it goes on. Linux: `find_zone_movable_pfns_for_nodes`,
+//! log regions) and O(regions) a pass; 4 bytes a region while it goes on. Linux: `find_zone_movable_pfns_for_nodes`,
 //! `adjust_zone_range_for_zone_movable` in mm/page_alloc.c (6.1).
 
 #![forbid(unsafe_code)]
@@ -195,8 +192,7 @@ impl<A: PhysMap + PageFormat> Movable<A> {
 }
 
 /// Takes up to `share` pages of a node for the kernel, from its lowest up but for those below `start`, and moves
-/// `start`
-/// behind them. Frames below `usable` cannot be Movable: they are taken in any case. Returns how many pages are
+/// `start` behind them. Frames below `usable` cannot be Movable: they are taken in any case. Returns how many pages are
 /// `missing` then.
 fn take_share(
     memory: impl Iterator<Item = PfnRange>,

@@ -3,9 +3,8 @@
 //! *Total pages* are the pages of a zone less what its memory map will take, and on x86 less what is reserved where
 //! devices with 24 address bits reach. *Set up at once* is what Linux describes before other CPUs run: all zones of a
 //! node but the last, and of that one enough to go on; 'Memory: … available' counts these pages less what is reserved
-//! of
-//! them. This kernel describes memory when it is first used, so only the first sum is its own; the second says what to
-//! expect of Linux. Linux: `calc_memmap_size`, `free_area_init_core`, `defer_init` in mm/page_alloc.c (6.1).
+//! of them. This kernel describes memory when it is first used, so only the first sum is its own; the second says what
+//! to expect of Linux. Linux: `calc_memmap_size`, `free_area_init_core`, `defer_init` in mm/page_alloc.c (6.1).
 
 #![forbid(unsafe_code)]
 
@@ -14,8 +13,7 @@ use crate::addr::{Pfn, PfnRange};
 use crate::arch::{PageFormat, PhysMap};
 
 /// Pages of the memory map of a zone with `spanned` frames and `present` pages, `page_struct_bytes` each. A zone that
-/// is
-/// mostly holes has a memory map only where there is memory.
+/// is mostly holes has a memory map only where there is memory.
 #[must_use]
 pub const fn memmap_pages(spanned: u64, present: u64, page_struct_bytes: u64, page_shift: u32) -> u64 {
     let described = if spanned > present.saturating_add(present / 16) { present } else { spanned };

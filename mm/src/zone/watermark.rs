@@ -1,9 +1,8 @@
 //! How much of a zone is kept back, and for whom: arithmetic on counts of pages.
 //!
 //! *Watermarks*: below `low` the zone should be reclaimed until it is at `high` again; below `min` only those get
-//! memory
-//! who help to free some. *Lowmem reserve*: what a low zone keeps back from those who could have used a higher one.
-//! *Per-CPU sets*: how many pages a CPU keeps at hand, and how many move at once.
+//! memory who help to free some. *Lowmem reserve*: what a low zone keeps back from those who could have used a higher
+//! one. *Per-CPU sets*: how many pages a CPU keeps at hand, and how many move at once.
 //!
 //! Nothing here is stored; the allocator calls it when managed counts change. Linux: `setup_per_zone_wmarks`,
 //! `setup_per_zone_lowmem_reserve`, `zone_batchsize`, `zone_highsize` in mm/page_alloc.c,

@@ -108,8 +108,7 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         }
         self.set_root(root);
         // SAFETY: `boot_frame` and `boot_slot` wrote a tree of whole frames in this machine's format, in memory that
-        // the
-        // direct map part of it reaches; the caller gives up the image's memory, so nobody else changes them.
+        // the direct map part of it reaches; the caller gives up the image's memory, so nobody else changes them.
         Boot { tables: unsafe { PageTables::new(self.handle(), root) }, frames }
     }
 

@@ -1,12 +1,11 @@
 //! Machines on which Linux 6.1 was booted: what their firmware said, and what Linux printed.
 //!
 //! A file of `linux_facts/` is read line by line. Before the first `= section`: `arch`, `bank START LAST KIND [mirror]
-//! [hotplug]`,
-//! `reserve START LAST OWNER`, `srat DOMAIN START LAST [hotplug]`, `node NUMBER START LAST [hotplug]` (a memory node of
-//! a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `initiator DOMAIN`, `distance FROM TO VALUE`, and what the
-//! command line said:
-//! `numa off`, `fake count|size|each NUMBER`, `kernelcore AMOUNT`, `movablecore AMOUNT` (bytes, `N%` or `mirror`),
-//! `movable_node`. A section is what Linux printed, with the blanks at the ends of lines cut.
+//! [hotplug]`, `reserve START LAST OWNER`, `srat DOMAIN START LAST [hotplug]`, `node NUMBER START LAST [hotplug]` (a
+//! memory node of a device tree), `cpu ID [NODE]`, `cpudomain ID DOMAIN`, `initiator DOMAIN`, `distance FROM TO VALUE`,
+//! and what the command line said: `numa off`, `fake count|size|each NUMBER`, `kernelcore AMOUNT`, `movablecore AMOUNT`
+//! (bytes, `N%` or `mirror`), `movable_node`. A section is what Linux printed, with the blanks at the ends of lines
+//! cut.
 
 mod all;
 

@@ -1,8 +1,7 @@
 //! The one table of parameters that are known: name, form, and a line of help.
 //!
 //! The monitor's `cmdline` prints it. What Linux users have on their command lines and what has nothing to do here is
-//! in
-//! it too, and says so, so that a line taken from Linux raises no question.
+//! in it too, and says so, so that a line taken from Linux raises no question.
 
 /// A parameter that some part of the kernel honours.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

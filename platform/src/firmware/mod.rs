@@ -2,8 +2,7 @@
 //!
 //! None of them trusts a byte: lengths, offsets and checksums are checked before use, loops are bounded by lengths that
 //! were checked, arithmetic is checked, and nothing panics. An entry that cannot be is dropped with a warning that
-//! names
-//! table and entry; the rest is used.
+//! names table and entry; the rest is used.
 
 pub mod acpi;
 pub mod e820;

@@ -82,8 +82,7 @@ impl Mtrr {
     }
 
     /// Shows `each` range of frames that is not cached, of a machine whose RAM ends at frame `end_of_ram`. Ascending;
-    /// there
-    /// may be no RAM in it.
+    /// there may be no RAM in it.
     pub fn uncached(&self, end_of_ram: u64, each: &mut dyn FnMut(PfnRange)) {
         if !self.tells() {
             return;

@@ -1,11 +1,9 @@
 //! Hand-over: what the boot loader left behind, and where.
 //!
 //! [`pvh`] reads the `hvm_start_info` that a PVH loader (QEMU's `-kernel` on x86) passes, [`image`] the device tree
-//! that
-//! a loader of Linux Images passes. Both make a [`BootInfo`]: the command line, copied; where the firmware's tables
-//! are;
-//! and what of it must not be overwritten. [`BootInfo::describe`] then hands all facts about memory to a sink, and can
-//! do so as often as it is called: it reads the tables anew each time.
+//! that a loader of Linux Images passes. Both make a [`BootInfo`]: the command line, copied; where the firmware's
+//! tables are; and what of it must not be overwritten. [`BootInfo::describe`] then hands all facts about memory to a
+//! sink, and can do so as often as it is called: it reads the tables anew each time.
 //!
 //! Linux: `arch/x86/platform/pvh/enlighten.c`, `arch/arm64/kernel/setup.c`.
 

@@ -2,8 +2,7 @@
 //!
 //! [`Options::read`] walks the command line once. A value that cannot be understood is one warning and changes nothing:
 //! what an earlier item said holds, or the default. What changes the firmware's map itself (`mem=`, `memmap=` on x86)
-//! is
-//! applied by the map's reader, which warns too.
+//! is applied by the map's reader, which warns too.
 //!
 //! | file | items |
 //! |---|---|

@@ -1,11 +1,10 @@
 //! Contiguous memory for devices (CMA).
 //!
 //! One area serves every device without one of its own: as large as `cma=` says, else as Linux's configurations have
-//! it,
-//! unless the firmware's description has named a default pool. It lies below what all devices reach, as high as it
-//! goes;
-//! where that is above 4 GiB and memory goes on behind it, at 4 GiB or above, as low as it goes, so that it leaves the
-//! low zones alone. Sizes and places are multiples of a page block. `cma_pernuma=` adds an area on each node (arm64).
+//! it, unless the firmware's description has named a default pool. It lies below what all devices reach, as high as it
+//! goes; where that is above 4 GiB and memory goes on behind it, at 4 GiB or above, as low as it goes, so that it
+//! leaves the low zones alone. Sizes and places are multiples of a page block. `cma_pernuma=` adds an area on each node
+//! (arm64).
 //!
 //! The page allocator does not lend these areas out yet: they stay reserved. Linux: `cma_declare_contiguous_nid` in
 //! mm/cma.c, `dma_contiguous_reserve` and `dma_pernuma_cma_reserve` in kernel/dma/contiguous.c.

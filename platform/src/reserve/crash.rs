@@ -25,8 +25,7 @@ const FOUR_GIB: PhysAddr = PhysAddr::new(1 << 32);
 /// x86 starts a crash kernel below this.
 const X86_HIGHEST: PhysAddr = PhysAddr::new(64 << 40);
 /// What x86 keeps low beside a high one by itself: bounce buffers of 64 MiB and 8 MiB more would do, but never less
-/// than
-/// this.
+/// than this.
 const X86_DEFAULT_LOW: u64 = 256 * MIB;
 
 /// What was reserved for a crash kernel.

@@ -5,8 +5,8 @@
 //! `hugepages=NODE:N` takes from that node or not at all. Linux takes 1 GiB pages from memblock and lets the page
 //! allocator find the smaller ones later; here all come from memblock, and are not given back. A part of memory is left
 //! alone, or there would be a machine of large pages with no kernel to use them: as much as the memory map of
-//! everything
-//! needs, and a thirty-second of all memory. Linux: `hugetlb_hstate_alloc_pages`, `report_hugepages` in mm/hugetlb.c.
+//! everything needs, and a thirty-second of all memory. Linux: `hugetlb_hstate_alloc_pages`, `report_hugepages` in
+//! mm/hugetlb.c.
 
 use super::place::{Places, Search};
 use crate::options::{HugeRequest, Options};

@@ -2,8 +2,7 @@
 //!
 //! What is kept here for good must stay out of the one window that is mapped before the final tables stand: memblock's
 //! own arrays grow there, and the first page tables come from it. Otherwise the search is memblock's own: top-down, on
-//! one
-//! node or any, never in page 0, and in hot-pluggable memory only where nobody has asked to keep out of it
+//! one node or any, never in page 0, and in hot-pluggable memory only where nobody has asked to keep out of it
 //! (`movable_node`). Costs O(free ranges) a search. Linux: `memblock_find_in_range_node`, `should_skip_region`.
 
 use crate::options::Options;

@@ -1,14 +1,11 @@
 //! What of memory may be used at all: `mem=` and `linux,usable-memory-range` on arm64.
 //!
 //! The memory that may not be used is no memory from then on, as if the firmware had not named it; what the firmware's
-//! own
-//! map keeps out of every mapping stays known. Linux does this before it reads /reserved-memory. Here everything has
-//! been
-//! poured in already, so reservations are made anew afterwards, and of a `no-map` range only what is left of it is
-//! memory.
-//! The kernel itself and the initial RAM disk stay memory, wherever they lie. On x86 `mem=` changes the firmware's map
-//! instead, before it comes here. Linux: `arm64_memblock_init`, `early_init_dt_check_for_usable_mem_range` in
-//! drivers/of/fdt.c.
+//! own map keeps out of every mapping stays known. Linux does this before it reads /reserved-memory. Here everything
+//! has been poured in already, so reservations are made anew afterwards, and of a `no-map` range only what is left of
+//! it is memory. The kernel itself and the initial RAM disk stay memory, wherever they lie. On x86 `mem=` changes the
+//! firmware's map instead, before it comes here. Linux: `arm64_memblock_init`,
+//! `early_init_dt_check_for_usable_mem_range` in drivers/of/fdt.c.
 
 use crate::plan::{Listener, Plan};
 use mm::arch::{PageFormat, PhysMap};

@@ -1,12 +1,10 @@
 //! Memory that the firmware wants kept, at a place of our choice (`/reserved-memory` with a size and no address), and
-//! the
-//! firmware's pools of contiguous memory.
+//! the firmware's pools of contiguous memory.
 //!
 //! Wishes of one group are alternatives: the first that fits is granted. A group of which no wish fits is one warning.
-//! A
-//! pool is made of whole page blocks or is none, and the one for all devices makes room for `cma=`: then its memory is
-//! nobody's, and free where nobody else holds it too. Linux: `__reserved_mem_alloc_size` and `fdt_init_reserved_mem` in
-//! drivers/of/of_reserved_mem.c, `rmem_cma_setup` in kernel/dma/contiguous.c.
+//! A pool is made of whole page blocks or is none, and the one for all devices makes room for `cma=`: then its memory
+//! is nobody's, and free where nobody else holds it too. Linux: `__reserved_mem_alloc_size` and `fdt_init_reserved_mem`
+//! in drivers/of/of_reserved_mem.c, `rmem_cma_setup` in kernel/dma/contiguous.c.
 
 use super::cma::granularity;
 use super::place::{Places, Search};

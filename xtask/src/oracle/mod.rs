@@ -1,10 +1,9 @@
 //! `cargo xtask oracle`: what Linux makes of a machine, and whether we make the same of it.
 //!
 //! `record` boots Debian's Linux ([`debian`](crate::debian)) with a tiny userland ([`initrd`]) on machines of the
-//! matrix and keeps
-//! what it says as `ci/linux/NAME.json`. `compare` boots our kernel on the same QEMU command lines and holds what it
-//! says against that. Both logs go through one reader ([`log`], [`tables`]) into [`Facts`], so nothing differs but
-//! what was printed. `docs/oracle.md` says what is compared and what is left out.
+//! matrix and keeps what it says as `ci/linux/NAME.json`. `compare` boots our kernel on the same QEMU command lines and
+//! holds what it says against that. Both logs go through one reader ([`log`], [`tables`]) into [`Facts`], so nothing
+//! differs but what was printed. `docs/oracle.md` says what is compared and what is left out.
 //!
 //! Not asked are machines whose firmware lies on purpose (Linux's answer to those is not the measure), those that count
 //! our own instructions, and those that boot another build of ours on a machine that is there already.

@@ -140,8 +140,7 @@ fn as_json(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Resul
 }
 
 /// Adds an object to be counted. That a machine does not come up is one of the things that are; that there is no
-/// machine is
-/// not.
+/// machine is not.
 fn counted(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Result<()> {
     subject(path, args)?;
     let _ = as_json(path, args, objects);

@@ -58,8 +58,7 @@ impl Drop for EarlyMap {
 }
 
 /// Copies what stands at `source`, each byte once, whatever it is: others may write this memory. By words, because
-/// tables
-/// are read several times over.
+/// tables are read several times over.
 ///
 /// # Safety
 /// As many bytes as `into` has can be read at `source`.

@@ -50,8 +50,7 @@ pub fn early_frames() -> EarlyFrames {
 }
 
 // SAFETY: the pool consists of whole, aligned pages of the image, which the direct map maps from the entry code on.
-// Each
-// is handed out once, and nobody else knows them.
+// Each is handed out once, and nobody else knows them.
 unsafe impl FrameSource for EarlyFrames {
     fn table_frame(&mut self, _near: PhysAddr) -> Option<PhysAddr> {
         POOL.next(entry::early_frame_pool(), PAGE)

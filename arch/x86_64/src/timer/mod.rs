@@ -125,8 +125,7 @@ fn told() -> Option<(u64, FrequencySource)> {
 }
 
 /// The counter's frequency from CPUID leaf 0x15, the crystal's `hertz` times `numerator / denominator`. A CPU that
-/// keeps its
-/// crystal's frequency to itself tells its own, in leaf 0x16, and the counter runs at that.
+/// keeps its crystal's frequency to itself tells its own, in leaf 0x16, and the counter runs at that.
 fn crystal_hertz(denominator: u32, numerator: u32, hertz: u32, megahertz: u32) -> Option<u64> {
     let product = u64::from(hertz) * u64::from(numerator);
     let result = match hertz {

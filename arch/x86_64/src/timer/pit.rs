@@ -51,8 +51,7 @@ pub(super) fn compare() -> Option<u64> {
 fn start() {
     let [low, high] = START_COUNT.to_le_bytes();
     // SAFETY: these ports belong to the interval timer and the loudspeaker's gate, which touch no memory; where there
-    // is
-    // none, nobody answers.
+    // is none, nobody answers.
     unsafe {
         port::write_u8(GATE, port::read_u8(GATE) & 0xfc | 1);
         port::write_u8(COMMAND, COUNT_DOWN);

@@ -8,8 +8,7 @@
 //! put them into memory that its map calls usable.
 //!
 //! Tables are read in small pieces and never need to be contiguous in our address space; nothing is stored. What a
-//! table
-//! *means* for nodes (coverage, order of domains, distances that cannot be) is for [`mm`] to judge. Linux:
+//! table *means* for nodes (coverage, order of domains, distances that cannot be) is for [`mm`] to judge. Linux:
 //! `drivers/acpi/tables.c`, `arch/x86/kernel/acpi/boot.c`, `drivers/acpi/numa/srat.c`.
 
 mod aml;

@@ -1,10 +1,8 @@
 //! What every PC keeps of its first MiB, whatever its map says.
 //!
 //! Page 0 is the BIOS's; 640 KiB to 1 MiB is video memory and ROM. Below 640 KiB the BIOS may have an extended data
-//! area
-//! (EBDA), and says in its data area at 0x400 where that begins and how much is left below; many maps do not mention
-//! it.
-//! Linux: `trim_bios_range` in `arch/x86/kernel/setup.c`, `reserve_bios_regions` in `ebda.c`.
+//! area (EBDA), and says in its data area at 0x400 where that begins and how much is left below; many maps do not
+//! mention it. Linux: `trim_bios_range` in `arch/x86/kernel/setup.c`, `reserve_bios_regions` in `ebda.c`.
 
 use super::{Edit, Kind, Op};
 use crate::read::PhysRead;

@@ -7,8 +7,7 @@
 //!
 //! Then come changes, in this order ([`Stage`]): `mem=` and `memmap=`; what the boot loader keeps for the kernel
 //! (`setup_data`); those that a caller hands over; the PC's own rules (page 0 is the BIOS's, nothing from 640 KiB to 1
-//! MiB
-//! is RAM); memory that the MTRRs leave uncached. Linux keeps three tables: what the firmware said, that with
+//! MiB is RAM); memory that the MTRRs leave uncached. Linux keeps three tables: what the firmware said, that with
 //! `setup_data` for the next kernel, and the one that it works with. They are stages here.
 //!
 //! Nothing is stored. Entries and changes are two streams that are read again for every turn of the sweep, so neither
@@ -108,8 +107,7 @@ impl From<FirmwareMap> for PcMap<'_> {
 
 impl PcMap<'_> {
     /// Hands everything to `sink`: the banks of the working map, what the firmware and the boot loader hold of them,
-    /// and a
-    /// warning for each odd entry or item.
+    /// and a warning for each odd entry or item.
     pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
         match &self.firmware {
             FirmwareMap::E820(map) => map.tell(read, sink),

@@ -34,8 +34,7 @@ impl E820 {
     }
 
     /// Shows `each` entry from number `from` on, up to [`BLOCK`] of them, as what it is or why it cannot be; and
-    /// returns
-    /// the number of the first entry not shown.
+    /// returns the number of the first entry not shown.
     pub(super) fn block(
         &self,
         read: &mut dyn PhysRead,

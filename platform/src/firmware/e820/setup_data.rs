@@ -1,6 +1,5 @@
 //! What an x86 boot loader leaves for the kernel beside the map: a list, each item with a header of 16 bytes (address
-//! of
-//! the next, type, length of the data behind it).
+//! of the next, type, length of the data behind it).
 //!
 //! An item lies in RAM, and may name a second range that it is about (`SETUP_INDIRECT`). Both are marked in the map, so
 //! that they stay RAM but are told apart, and reserved. Linux: `e820__reserve_setup_data` in `arch/x86/kernel/e820.c`,

@@ -3,8 +3,7 @@
 //! Every entry and every change begins or ends its reign somewhere; between two neighbouring such points nothing
 //! changes. One turn of the sweep takes the lowest [`POINTS`] points that are left (first pass), finds for each gap
 //! between them the entry that holds there and puts the changes to it in order (second pass), and hands the gaps on. So
-//! n
-//! entries and changes cost n / 32 turns of two passes, no storage beyond 8 KiB of the stack, and one turn for most
+//! n entries and changes cost n / 32 turns of two passes, no storage beyond 8 KiB of the stack, and one turn for most
 //! real machines. Linux: `e820__update_table` in `arch/x86/kernel/e820.c`.
 
 use super::edit::{Layer, Layers};

@@ -100,8 +100,7 @@ impl EfiMap {
     }
 
     /// Hands memory to `sink` as arm64 has it, with a warning for each odd descriptor. Every range is widened to pages
-    /// of
-    /// `page_size` bytes, a power of two: a page in which anything is not for use stays out.
+    /// of `page_size` bytes, a power of two: a page in which anything is not for use stays out.
     pub fn describe(&self, page_size: u64, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
         self.tell(read, sink);
         self.reserve_itself(sink);

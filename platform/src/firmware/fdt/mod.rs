@@ -11,8 +11,8 @@
 //! not there.
 //!
 //! Cost: one walk for the gate, one for [`Blob::describe`] (a second, along the buses, where there is a `dma-ranges`),
-//! O(blob) each, with nothing stored. Linux:
-//! `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`, `arch/arm64/kernel/smp.c`.
+//! O(blob) each, with nothing stored. Linux: `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`,
+//! `arch/arm64/kernel/smp.c`.
 
 mod bus;
 mod chosen;
