@@ -21,19 +21,16 @@ pub(crate) fn restrict<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     listener: &mut Listener<'_>,
 ) -> Result<(), MemblockError> {
-    let limit = match plan.options.memory_limit.filter(|_| plan.rules == Rules::Arm64) {
-        Some(Ok(bytes)) if bytes < A::PAGE_SIZE => {
-            let problem = Problem::Ignored { what: "mem=", why: "that is no memory" };
-            (listener.warn)(Warning { source: Source::whole(Table::CommandLine), problem });
-            None
-        }
-        Some(Ok(bytes)) => Some(bytes & !(A::PAGE_SIZE - 1)),
-        Some(Err(error)) => {
-            let problem = Problem::Ignored { what: "mem=", why: error.reason() };
-            (listener.warn)(Warning { source: Source::whole(Table::CommandLine), problem });
-            None
-        }
+    let stated = plan.options.memory_limit.filter(|_| plan.rules == Rules::Arm64);
+    let limit = match stated.map(|limit| limit.map(|bytes| bytes & !(A::PAGE_SIZE - 1))) {
+        Some(Ok(bytes)) if bytes > 0 => Some(bytes),
         None => None,
+        Some(unusable) => {
+            let why = unusable.map_or_else(|error| error.reason(), |_| "that is no memory");
+            let problem = Problem::Ignored { what: "mem=", why };
+            (listener.warn)(Warning { source: Source::whole(Table::CommandLine), problem });
+            None
+        }
     };
     let machine = plan.machine;
     if limit.is_none() && machine.usable.is_empty() {

@@ -120,8 +120,12 @@ fn subject(path: &Path, args: &SimulateArgs) -> Result<Subject> {
 
 /// Adds an object for the file, whatever comes of it.
 fn as_json(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Result<()> {
+    object(path, subject(path, args), objects)
+}
+
+fn object(path: &Path, subject: Result<Subject>, objects: &mut Vec<Object>) -> Result<()> {
     let (mut summary, mut log, mut notes) = (Summary::default(), run::Log::default(), Vec::new());
-    let result = subject(path, args).and_then(|subject| {
+    let result = subject.and_then(|subject| {
         notes.clone_from(&subject.notes);
         bring_up(&subject, &mut log, &mut summary)
     });
@@ -142,8 +146,8 @@ fn as_json(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Resul
 /// Adds an object to be counted. That a machine does not come up is one of the things that are; that there is no
 /// machine is not.
 fn counted(path: &Path, args: &SimulateArgs, objects: &mut Vec<Object>) -> Result<()> {
-    subject(path, args)?;
-    let _ = as_json(path, args, objects);
+    let subject = subject(path, args)?;
+    let _ = object(path, Ok(subject), objects);
     Ok(())
 }
 
