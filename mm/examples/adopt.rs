@@ -77,8 +77,7 @@ unsafe impl PageFormat for Host {
             _ => Entry::Leaf { address, mapping },
         }
     }
-    fn flush_page(self, _: VirtAddr) {}
-    fn flush_all(self) {}
+    fn flush(self, _: VirtRange) {}
     fn publish(self) {}
 }
 /// The global allocator: `Box` goes to the slab once it is there; before, to the host.

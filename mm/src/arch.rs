@@ -10,6 +10,7 @@
 //! | [`PageFormat`] | table levels, entry bits, flush | `asm/pgtable.h`, `asm/sparsemem.h` |
 
 use crate::addr::{CpuId, PhysAddr, VirtAddr};
+use crate::layout::VirtRange;
 use crate::paging::{Entry, Level, Mapping};
 use core::marker::PhantomData;
 
@@ -41,7 +42,9 @@ pub unsafe trait PhysMap: Copy {
 ///
 /// # Safety
 /// After `irq_save` and until the matching `irq_restore` no interrupt handler runs on this CPU, and the caller stays
-/// on it.
+/// on it. `percpu` and `percpu_of` lead to copies that are apart for each two CPUs and each two templates, begin as a
+/// copy of the template's bytes, have its layout, and live as long as the kernel; `percpu` leads to the copy of the CPU
+/// that runs the caller.
 pub unsafe trait Cpu: Copy {
     /// The CPU that runs the caller; may be stale as soon as it is returned unless the caller is pinned.
     fn current(self) -> CpuId;
@@ -52,11 +55,41 @@ pub unsafe trait Cpu: Copy {
     /// Puts interrupts back to what [`Cpu::irq_save`] returned.
     fn irq_restore(self, state: IrqState);
 
+    /// What a CPU does each time round while it waits for another one, perhaps with interrupts off: tells the hardware
+    /// that it only waits, and answers what others may be waiting for meanwhile (flushes of its translations). It takes
+    /// no lock and allocates nothing.
+    fn relax(self) {
+        core::hint::spin_loop();
+    }
+
+    /// This CPU's copy of the per-CPU variable that `template` is the first byte of. A kernel with one CPU needs no
+    /// copies; the template is the one.
+    #[inline]
+    fn percpu(self, template: Template) -> *mut u8 {
+        template.address
+    }
+
+    /// The copy of CPU `of`, or `None` where that CPU has no area. Each copy stays where it is once other CPUs run.
+    #[inline]
+    fn percpu_of(self, template: Template, of: CpuId) -> Option<*mut u8> {
+        (of == CpuId::BOOT).then_some(template.address)
+    }
+
     /// Keeps the caller on its CPU while the result lives. Per-CPU state is reached only through it. A kernel that
     /// does not preempt has nothing to do here.
-    fn pin(self) -> Pinned {
-        Pinned { cpu: self.current(), not_send: PhantomData }
+    #[inline]
+    fn pin(self) -> Pinned<Self> {
+        Pinned { handle: self, not_send: PhantomData }
     }
+}
+
+/// A per-CPU variable as it is linked: the copies of the CPUs begin as copies of its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    /// The first byte.
+    pub address: *mut u8,
+    /// Bytes and alignment.
+    pub layout: core::alloc::Layout,
 }
 
 /// Whether interrupts were on.
@@ -70,24 +103,32 @@ pub enum IrqState {
 
 /// Proof that the caller stays on one CPU.
 #[derive(Debug)]
-pub struct Pinned {
-    cpu: CpuId,
+pub struct Pinned<C> {
+    handle: C,
     not_send: PhantomData<*const ()>,
 }
 
-impl Pinned {
+impl<C: Cpu> Pinned<C> {
     /// The CPU.
     #[must_use]
+    #[inline]
     pub fn cpu(&self) -> CpuId {
-        self.cpu
+        self.handle.current()
+    }
+
+    /// The handle by which the CPU is known.
+    #[must_use]
+    #[inline]
+    pub fn handle(&self) -> C {
+        self.handle
     }
 }
 
 /// The page tables that the hardware walks: a tree of tables of `1 << (PAGE_SHIFT - 3)` 8-byte entries.
 ///
 /// # Safety
-/// `decode` inverts `leaf` and `table`; an entry of zero is absent; after `flush_page` (`flush_all`) no CPU that runs
-/// this kernel uses an older translation of that page (of any page).
+/// `decode` inverts `leaf` and `table`; an entry of zero is absent; after `flush` no CPU that runs
+/// this kernel uses an older translation of any byte of the range.
 pub unsafe trait PageFormat: Copy {
     /// Bytes of a page, as a power of two: 12, 14 or 16.
     const PAGE_SHIFT: u32;
@@ -118,12 +159,10 @@ pub unsafe trait PageFormat: Copy {
     /// What an entry at `level` says.
     fn decode(self, entry: u64, level: Level) -> Entry;
 
-    /// Forgets the translations of one page. Where entries only went from absent to present, hardware that caches no
-    /// absent entry has nothing to forget, but must still see the new one: call it for every change.
-    fn flush_page(self, address: VirtAddr);
-
-    /// Forgets all translations of the kernel's half.
-    fn flush_all(self);
+    /// Makes every CPU forget its translations of `range`, and waits until it has. May be called with interrupts off,
+    /// and with locks held: who waits for a lock answers meanwhile ([`Cpu::relax`]). For a few pages
+    /// ([`FLUSH_PAGES`](crate::paging::change::FLUSH_PAGES)) page by page is cheaper than all of the kernel's half.
+    fn flush(self, range: VirtRange);
 
     /// Makes entries that went from absent to present visible to the table walker (aarch64: `dsb`, `isb`).
     fn publish(self);

@@ -17,6 +17,7 @@
 //! | [`paging`] | page tables: direct map, fixmap, early ioremap, walk, dump | `init_64.c`, `mmu.c` |
 //! | [`resource`] | who lies where in physical address space | `kernel/resource.c` |
 //! | [`numa`] | nodes of memory and CPUs, distances | `numa.c`, `srat.c`, `arch_numa.c` |
+//! | [`percpu`](mod@percpu) | variables with a copy for each CPU | `percpu.c`, `percpu-defs.h` |
 //! | [`zone`] | what memory may be used for; zonelists, watermarks | `mm_init`, `page_alloc.c` |
 //! | [`model`] | a record for each frame, as late as possible; five memory models | `memory_model.h`, `sparse.c` |
 //! | [`page_alloc`] | blocks of `1 << order` frames | `page_alloc.c` |
@@ -56,6 +57,7 @@ pub mod model;
 pub mod numa;
 pub mod page_alloc;
 pub mod paging;
+pub mod percpu;
 pub mod resource;
 pub mod slab;
 pub mod sync;

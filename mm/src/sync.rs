@@ -2,7 +2,8 @@
 //!
 //! `spin` supplies the lock, [`Cpu`] the interrupts: while it is held none arrives on this CPU, so a handler that takes
 //! the same lock cannot meet its own CPU inside. Costs one atomic read-modify-write and two interrupt-flag
-//! operations when nobody else wants it. A guard stays on the CPU whose interrupts it turned off, so it cannot be sent
+//! operations when nobody else wants it. Who waits answers what other CPUs wait for meanwhile ([`Cpu::relax`]), so that a
+//! holder may wait for all CPUs. A guard stays on the CPU whose interrupts it turned off, so it cannot be sent
 //! to another thread. Linux: `spin_lock_irqsave`.
 
 use crate::arch::{Cpu, IrqState};
@@ -25,7 +26,13 @@ impl<T> IrqLock<T> {
     /// Turns interrupts off, then waits for the lock.
     pub fn lock<C: Cpu>(&self, cpu: C) -> IrqGuard<'_, T, C> {
         let state = cpu.irq_save();
-        IrqGuard { guard: ManuallyDrop::new(self.inner.lock()), cpu, state, not_send: PhantomData }
+        let guard = loop {
+            match self.inner.try_lock() {
+                Some(guard) => break guard,
+                None => cpu.relax(),
+            }
+        };
+        IrqGuard { guard: ManuallyDrop::new(guard), cpu, state, not_send: PhantomData }
     }
 
     /// As [`IrqLock::lock`], but `None` at once when somebody holds it: for reports from a place that may have

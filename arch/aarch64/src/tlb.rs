@@ -6,18 +6,31 @@
 
 use core::arch::asm;
 use mm::addr::VirtAddr;
+use mm::layout::VirtRange;
+use mm::paging::change::FLUSH_PAGES;
 
-/// Forgets the page at `address`, of whatever size its leaf is, and the walks that led there.
-pub fn flush_page(address: VirtAddr) {
-    // The operand has address bits 55 to 12 in its low 44 bits; above stand fields that must be zero.
-    let operand = (address.as_u64() >> 12) & 0xfff_ffff_ffff;
-    // SAFETY: dropping translations only makes the CPU read the tables again.
-    unsafe {
-        asm!("dsb ishst", "tlbi vaae1is, {}", "dsb ish", "isb", in(reg) operand, options(nostack, preserves_flags));
+const PAGE: u64 = 4096;
+
+/// Makes every CPU forget its translations of `range`, of whatever size their leaves are, and the walks that led there.
+pub fn flush(range: VirtRange) {
+    if range.size() > FLUSH_PAGES * PAGE {
+        return flush_all();
     }
+    // SAFETY: barriers have no effect but order.
+    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
+    let mut at = range.start();
+    while at < range.end() {
+        // The operand has address bits 55 to 12 in its low 44 bits; above stand fields that must be zero.
+        let operand = (at.as_u64() >> 12) & 0xfff_ffff_ffff;
+        // SAFETY: dropping translations only makes the CPU read the tables again.
+        unsafe { asm!("tlbi vaae1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
+        at = VirtAddr::new(at.as_u64().saturating_add(PAGE));
+    }
+    // SAFETY: as above.
+    unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
 }
 
-/// Forgets everything.
+/// Makes every CPU forget everything.
 pub fn flush_all() {
     // SAFETY: dropping translations only makes the CPU read the tables again.
     unsafe { asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags)) };

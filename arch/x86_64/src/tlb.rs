@@ -1,18 +1,38 @@
-//! Forgetting translations on this CPU.
+//! Forgetting translations.
 //!
 //! The kernel's entries are global, so loading CR3 does not drop them; turning CR4.PGE off and on does. Costs: one page
 //! about as much as a cache miss, everything the refill of the whole TLB. Linux: `arch/x86/mm/tlb.c`.
 
 use mm::addr::VirtAddr;
+use mm::layout::VirtRange;
+use mm::paging::change::FLUSH_PAGES;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 
-/// Forgets the page at `address`, of whatever size its leaf is.
-pub fn flush_page(address: VirtAddr) {
+const PAGE: u64 = 4096;
+
+/// Makes every CPU forget its translations of `range`. Only this CPU runs yet.
+pub fn flush(range: VirtRange) {
+    flush_here(range);
+}
+
+/// Forgets this CPU's translations of `range`, of whatever size their leaves are.
+pub fn flush_here(range: VirtRange) {
+    if range.size() > FLUSH_PAGES * PAGE {
+        return flush_all_here();
+    }
+    let mut at = range.start();
+    while at < range.end() {
+        flush_page(at);
+        at = at.saturating_add(PAGE);
+    }
+}
+
+fn flush_page(address: VirtAddr) {
     x86_64::instructions::tlb::flush(x86_64::VirtAddr::new_truncate(address.as_u64()));
 }
 
-/// Forgets everything, global translations too.
-pub fn flush_all() {
+/// Forgets everything on this CPU, global translations too.
+pub fn flush_all_here() {
     let flags = Cr4::read();
     // SAFETY: only PGE changes, and it comes back: the tables in use stay the same, merely read again.
     unsafe {

@@ -14,7 +14,7 @@ use super::set::NodeSet;
 use super::x86::Emulated;
 use crate::addr::{CpuId, NodeId};
 use crate::arch::PhysMap;
-use crate::machine::{MachineMemory, Owner, Source, Table};
+use crate::machine::{CpuEntry, MachineMemory, Owner, Source, StartMethod, Table};
 use crate::memblock::{BootSlice, Memblock, NodeWish};
 
 /// A CPU and where it is.
@@ -26,13 +26,20 @@ pub struct CpuInfo {
     pub hardware_id: u64,
     /// Its node.
     pub node: NodeId,
+    /// How it is started, unless it is the one that runs already.
+    pub start: StartMethod,
     /// Who lists it.
     pub source: Source,
 }
 
 impl CpuInfo {
-    const UNUSED: Self =
-        Self { id: CpuId::BOOT, hardware_id: 0, node: NodeId::new(0), source: Source::whole(Table::Kernel) };
+    const UNUSED: Self = Self {
+        id: CpuId::BOOT,
+        hardware_id: 0,
+        node: NodeId::new(0),
+        start: StartMethod::Unstated,
+        source: Source::whole(Table::Kernel),
+    };
 }
 
 /// A CPU on no node yet.
@@ -49,7 +56,8 @@ pub(super) fn list<A: PhysMap>(
     let mut cpus = memblock.alloc_filled(count, CpuInfo::UNUSED, NodeWish::Any, Owner::new("CPU table"))?;
     for ((slot, entry), id) in cpus.iter_mut().zip(machine.cpus.iter()).zip(0..) {
         let node = entry.domain.map_or(NOWHERE, node);
-        *slot = CpuInfo { id: CpuId::new(id), hardware_id: entry.hardware_id, node, source: entry.source };
+        let &CpuEntry { hardware_id, start, source, .. } = entry;
+        *slot = CpuInfo { id: CpuId::new(id), hardware_id, node, start, source };
     }
     cpus.sort_unstable_by_key(|cpu| (cpu.hardware_id, cpu.id));
     for affinity in machine.cpu_affinities.iter() {

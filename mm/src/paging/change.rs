@@ -9,7 +9,11 @@
 //! splits the leaf under its own stack, text or tables.
 //!
 //! Tables that become empty stay where they are: the next mapping at that address uses them again, as in Linux's kernel
-//! half. A change flushes page by page up to [`FLUSH_PAGES`] pages, else everything.
+//! half.
+//!
+//! A change hands out what CPUs may still remember as [`Stale`]. Whoever wants the memory back must spend it
+//! ([`Stale::flush`]) and gets the proof, [`Flushed`]; so the flush can wait until the tables' lock is open again, or
+//! until there is more to flush, and memory that is still reached through an old translation cannot be given away.
 //!
 //! Linux: `mm/vmalloc.c` (`vunmap_range`), `arch/x86/mm/pat/set_memory.c`, `arch/arm64/mm/pageattr.c`.
 
@@ -21,7 +25,7 @@ use crate::paging::source::FrameSource;
 use crate::paging::tables::{PageTables, Table, translates};
 use core::fmt;
 
-/// Changes of more pages flush everything at once (Linux: `tlb_single_page_flush_ceiling`, 33).
+/// For more pages than these it is cheaper to forget everything (Linux: `tlb_single_page_flush_ceiling`, 33).
 pub const FLUSH_PAGES: u64 = 33;
 
 /// Why a change was not made. Nothing has changed then.
@@ -62,6 +66,49 @@ impl fmt::Display for ChangeError {
 
 impl core::error::Error for ChangeError {}
 
+/// Translations that are no longer what the tables say, and that a CPU may still use: what was there before can be
+/// reached through them.
+#[derive(PartialEq, Eq, Debug)]
+#[must_use = "until it is flushed, CPUs may use the old translations: the memory behind them is not free"]
+pub struct Stale(VirtRange);
+
+/// Proof that no CPU uses an older translation of a range than the tables had when they were changed.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Flushed(VirtRange);
+
+impl Stale {
+    /// Nothing is stale.
+    pub const NONE: Self = Self(VirtRange::EMPTY);
+
+    /// The addresses.
+    #[must_use]
+    pub const fn range(&self) -> VirtRange {
+        self.0
+    }
+
+    /// Makes every CPU forget them, and waits until it has.
+    pub fn flush<A: PageFormat>(self, access: A) -> Flushed {
+        if !self.0.is_empty() {
+            access.flush(self.0);
+        }
+        Flushed(self.0)
+    }
+}
+
+impl Flushed {
+    /// The addresses.
+    #[must_use]
+    pub const fn range(&self) -> VirtRange {
+        self.0
+    }
+
+    /// Whether `range` was flushed.
+    #[must_use]
+    pub const fn covers(&self, range: VirtRange) -> bool {
+        self.0.contains_range(range)
+    }
+}
+
 /// What happens to each leaf of a range.
 #[derive(Clone, Copy)]
 enum Change {
@@ -80,7 +127,7 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
     ///
     /// # Errors
     /// [`ChangeError`]; nothing has changed then.
-    pub unsafe fn unmap(&mut self, range: VirtRange, frames: &mut impl FrameSource) -> Result<(), ChangeError> {
+    pub unsafe fn unmap(&mut self, range: VirtRange, frames: &mut impl FrameSource) -> Result<Stale, ChangeError> {
         self.change(range, Change::Remove, frames)
     }
 
@@ -98,30 +145,26 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
         range: VirtRange,
         access: Access,
         frames: &mut impl FrameSource,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<Stale, ChangeError> {
         if let Some(at) = self.first_absent(self.checked(range)?) {
             return Err(ChangeError::NotMapped { at });
         }
         self.change(range, Change::Allow(access), frames)
     }
 
-    fn change(&mut self, range: VirtRange, change: Change, frames: &mut impl FrameSource) -> Result<(), ChangeError> {
+    fn change(
+        &mut self,
+        range: VirtRange,
+        change: Change,
+        frames: &mut impl FrameSource,
+    ) -> Result<Stale, ChangeError> {
         if self.checked(range)?.is_empty() {
-            return Ok(());
+            return Ok(Stale::NONE);
         }
         self.split_at(range.start(), frames)?;
         self.split_at(range.end(), frames)?;
         self.apply(self.root_table(), Level::top::<A>(), range, change);
-        if range.size() >> A::PAGE_SHIFT <= FLUSH_PAGES {
-            let mut at = range.start();
-            while at < range.end() {
-                self.access.flush_page(at);
-                at = at.saturating_add(A::PAGE_SIZE);
-            }
-        } else {
-            self.access.flush_all();
-        }
-        Ok(())
+        Ok(Stale(range))
     }
 
     fn checked(&self, range: VirtRange) -> Result<VirtRange, ChangeError> {
@@ -168,13 +211,16 @@ impl<A: PhysMap + PageFormat> PageTables<A> {
                     let mapping = mapping.checked().ok_or(ChangeError::WritableExecutable { at })?;
                     let frame = frames.table_frame(address).ok_or(ChangeError::OutOfFrames { at })?;
                     let next = Table::filled(self.access, frame, below, address, mapping);
+                    let span = level.span::<A>();
+                    let start = at.align_down(span);
+                    let whole = VirtRange::new(start, start.saturating_add(span));
                     if A::RESIZE == Resize::BreakBeforeMake {
                         table.set(index, 0);
-                        self.access.flush_all();
+                        self.access.flush(whole);
                     }
                     table.link(index, next);
                     if A::RESIZE == Resize::InPlace {
-                        self.access.flush_all();
+                        self.access.flush(whole);
                     }
                     self.access.publish();
                     next

@@ -182,7 +182,7 @@ impl<A: PhysMap + PageFormat> Fixmap<A> {
         let (address, table, index) = self.find(slot)?;
         if table.get(index) != 0 {
             table.set(index, 0);
-            self.access.flush_page(address);
+            self.access.flush(VirtRange::new(address, address.saturating_add(A::PAGE_SIZE)));
         }
         Ok(())
     }

@@ -43,7 +43,7 @@ pub mod source;
 pub mod tables;
 pub mod walk;
 
-pub use change::ChangeError;
+pub use change::{ChangeError, Flushed, Stale};
 pub use direct::{DirectError, map_direct};
 pub use dump::Run;
 pub use early_ioremap::Window;

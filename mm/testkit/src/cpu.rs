@@ -1,5 +1,6 @@
 //! CPUs: which one a thread is, and its interrupt flag.
 
+use crate::percpu::Area;
 use crate::translate::Tlb;
 use mm::addr::CpuId;
 use std::cell::Cell;
@@ -17,11 +18,13 @@ pub(crate) struct CpuState {
     pub(crate) interrupts: AtomicBool,
     /// Translations that it remembers.
     pub(crate) tlb: Mutex<Tlb>,
+    /// Its per-CPU variables.
+    pub(crate) percpu: Area,
 }
 
 impl CpuState {
     pub(crate) fn new() -> Self {
-        Self { interrupts: AtomicBool::new(true), tlb: Mutex::default() }
+        Self { interrupts: AtomicBool::new(true), tlb: Mutex::default(), percpu: Area::default() }
     }
 }
 

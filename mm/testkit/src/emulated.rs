@@ -4,8 +4,9 @@ use crate::cpu::current_cpu;
 use crate::format;
 use crate::machine::Machine;
 use mm::addr::{CpuId, PhysAddr, VirtAddr};
-use mm::arch::{Cpu, IrqState, PageFormat, PhysMap};
+use mm::arch::{Cpu, IrqState, PageFormat, PhysMap, Template};
 use mm::layout::{Layout, VirtRange};
+use mm::paging::change::FLUSH_PAGES;
 use mm::paging::{Entry, Level, Mapping};
 use std::sync::atomic::Ordering;
 
@@ -92,6 +93,18 @@ unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
         assert!(!flag.load(Ordering::Acquire), "CPU {} restores interrupts while they are on", current_cpu());
         flag.store(state == IrqState::Enabled, Ordering::Release);
     }
+
+    fn relax(self) {
+        std::thread::yield_now();
+    }
+
+    fn percpu(self, template: Template) -> *mut u8 {
+        self.machine.this_cpu().percpu.copy(template)
+    }
+
+    fn percpu_of(self, template: Template, of: CpuId) -> Option<*mut u8> {
+        Some(self.machine.cpus.get(of.index())?.percpu.copy(template))
+    }
 }
 
 // SAFETY: `decode` inverts `leaf` and `table` (see the tests), zero is absent, and flushing removes the translations
@@ -118,14 +131,17 @@ unsafe impl<const SHIFT: u32> PageFormat for Emulated<'_, SHIFT> {
         format::decode(SHIFT, entry, level, self.machine.largest_leaf)
     }
 
-    fn flush_page(self, address: VirtAddr) {
-        self.machine.page_flushes.fetch_add(1, Ordering::Relaxed);
-        self.machine.forget_page(address);
-    }
-
-    fn flush_all(self) {
-        self.machine.full_flushes.fetch_add(1, Ordering::Relaxed);
-        self.machine.forget_all();
+    fn flush(self, range: VirtRange) {
+        if range.size() >> SHIFT > FLUSH_PAGES {
+            self.machine.full_flushes.fetch_add(1, Ordering::Relaxed);
+            return self.machine.forget_all();
+        }
+        let mut at = range.start();
+        while at < range.end() {
+            self.machine.page_flushes.fetch_add(1, Ordering::Relaxed);
+            self.machine.forget_page(at);
+            at = at.saturating_add(1 << SHIFT);
+        }
     }
 
     fn publish(self) {

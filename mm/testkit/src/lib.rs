@@ -27,6 +27,7 @@ mod describe;
 mod emulated;
 mod format;
 mod machine;
+mod percpu;
 mod survey;
 mod told;
 mod translate;

@@ -1,10 +1,10 @@
 //! Unmapping, protecting, splitting, sharing.
 
 use crate::{empty_tree, phys, virt};
-use mm::addr::{PhysAddr, VirtAddr};
+use mm::addr::{CpuId, PhysAddr, VirtAddr};
 use mm::layout::VirtRange;
 use mm::paging::{Access, ChangeError, Level, MapError, Mapping, NoFrames, PageTables};
-use mm_testkit::{Emulated, Fault, Intent, Machine};
+use mm_testkit::{Emulated, Fault, Intent, Machine, run_on};
 
 const BASE: u64 = 0xffff_8000_0000_0000;
 
@@ -20,7 +20,7 @@ fn protecting_one_page_splits_each_leaf_above_it_once() {
         machine.access(VirtAddr::new(BASE + offset), Intent::Write).unwrap();
     }
     // SAFETY: nothing uses this memory.
-    unsafe { tables.protect(page, Access::ReadOnly, &mut frames) }.unwrap();
+    unsafe { tables.protect(page, Access::ReadOnly, &mut frames) }.unwrap().flush(machine.handle());
     assert_eq!(left - frames.left(), 2);
     assert_eq!(machine.access(page.start(), Intent::Write), Err(Fault::Refused(page.start(), Intent::Write)));
     for offset in [0, 0x20_2000, 0x20_3000, 0x20_4000, 0x3fff_ffff] {
@@ -35,7 +35,7 @@ fn protecting_one_page_splits_each_leaf_above_it_once() {
     assert_eq!(refused[0].address, page.start());
     // And back: nothing is split twice.
     // SAFETY: as above.
-    unsafe { tables.protect(page, Access::ReadWrite, &mut NoFrames) }.unwrap();
+    unsafe { tables.protect(page, Access::ReadWrite, &mut NoFrames) }.unwrap().flush(machine.handle());
     assert_eq!(machine.access(page.start(), Intent::Write), Ok(PhysAddr::new(0x4020_3000)));
 }
 
@@ -79,13 +79,40 @@ fn whole_leaves_go_without_frames_and_holes_do_not_matter() {
         machine.access(at, Intent::Read).unwrap();
     }
     // SAFETY: nothing uses this memory.
-    unsafe { tables.unmap(virt(BASE, 0x8000_0000), &mut NoFrames) }.unwrap();
+    unsafe { tables.unmap(virt(BASE, 0x8000_0000), &mut NoFrames) }.unwrap().flush(machine.handle());
     assert!(machine.mappings(tables.root()).is_empty());
     for offset in offsets {
         let at = VirtAddr::new(BASE + offset);
         assert_eq!(machine.access(at, Intent::Read), Err(Fault::Absent(at)));
     }
     assert_eq!((machine.full_flushes(), machine.page_flushes()), (1, 0));
+}
+
+#[test]
+#[should_panic(expected = "stale translation")]
+fn what_is_not_flushed_can_still_be_reached() {
+    let machine = Machine::<12>::builder().ram(0, 0x10000, 0).cpus(2).finish();
+    let (mut tables, mut frames) = empty_tree(&machine, 15);
+    let at = VirtAddr::new(BASE);
+    tables.map(at, phys(0x20_0000, 0x20_1000), Mapping::DATA, &mut frames).unwrap();
+    run_on(CpuId::new(1), || machine.access(at, Intent::Read)).unwrap();
+    // SAFETY: nothing uses this memory.
+    let stale = unsafe { tables.unmap(virt(BASE, 0x1000), &mut NoFrames) }.unwrap();
+    assert_eq!(stale.range(), virt(BASE, 0x1000));
+    let _ = run_on(CpuId::new(1), || machine.access(at, Intent::Read));
+}
+
+#[test]
+fn a_flush_reaches_every_cpu_and_says_what_it_covers() {
+    let machine = Machine::<12>::builder().ram(0, 0x10000, 0).cpus(2).finish();
+    let (mut tables, mut frames) = empty_tree(&machine, 15);
+    let at = VirtAddr::new(BASE);
+    tables.map(at, phys(0x20_0000, 0x20_2000), Mapping::DATA, &mut frames).unwrap();
+    run_on(CpuId::new(1), || machine.access(at, Intent::Read)).unwrap();
+    // SAFETY: nothing uses this memory.
+    let flushed = unsafe { tables.unmap(virt(BASE, 0x2000), &mut NoFrames) }.unwrap().flush(machine.handle());
+    assert_eq!(run_on(CpuId::new(1), || machine.access(at, Intent::Read)), Err(Fault::Absent(at)));
+    assert!(flushed.covers(virt(BASE + 0x1000, 0x1000)) && !flushed.covers(virt(BASE + 0x1000, 0x2000)));
 }
 
 #[test]
@@ -100,7 +127,7 @@ fn a_leaf_that_is_writable_and_executable_is_not_split() {
     assert_eq!(error, Err(ChangeError::WritableExecutable { at: page.start() }));
     let whole = virt(window.as_u64(), 0x20_0000);
     // SAFETY: as above.
-    unsafe { boot.tables.protect(whole, Access::ReadWrite, &mut NoFrames) }.unwrap();
+    unsafe { boot.tables.protect(whole, Access::ReadWrite, &mut NoFrames) }.unwrap().flush(machine.handle());
     assert!(machine.access(page.start(), Intent::Execute).is_err());
 }
 

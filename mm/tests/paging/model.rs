@@ -105,7 +105,10 @@ impl<const SHIFT: u32> Test<'_, SHIFT> {
         let range = virt(Self::at(first).as_u64(), count << SHIFT);
         // SAFETY: nothing uses this memory; most of it does not even exist.
         match unsafe { self.tables.unmap(range, &mut self.frames) } {
-            Ok(()) => self.model.retain(|page, _| !(first..first + count).contains(page)),
+            Ok(stale) => {
+                stale.flush(self.machine.handle());
+                self.model.retain(|page, _| !(first..first + count).contains(page));
+            }
             Err(error) => assert!(matches!(error, ChangeError::OutOfFrames { .. }), "{error}"),
         }
     }
@@ -117,7 +120,8 @@ impl<const SHIFT: u32> Test<'_, SHIFT> {
         let absent = (first..first + count).find(|page| !self.model.contains_key(page));
         // SAFETY: as in `unmap`.
         match unsafe { self.tables.protect(range, access, &mut self.frames) } {
-            Ok(()) => {
+            Ok(stale) => {
+                stale.flush(self.machine.handle());
                 assert_eq!(absent, None);
                 for (_, (_, mapping)) in self.model.range_mut(first..first + count) {
                     *mapping = Mapping { access, memory: MemoryType::Normal }.raw();

@@ -2,6 +2,7 @@
 
 use mm::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
 use mm::arch::{Cpu, IrqState, PageFormat, PhysMap};
+use mm::layout::VirtRange;
 use mm::paging::{Entry, Level, Mapping};
 use std::alloc::Layout;
 
@@ -95,9 +96,7 @@ unsafe impl PageFormat for Access<'_> {
         Entry::Absent
     }
 
-    fn flush_page(self, _: VirtAddr) {}
-
-    fn flush_all(self) {}
+    fn flush(self, _: VirtRange) {}
 
     fn publish(self) {}
 }

@@ -6,6 +6,7 @@ use crate::{Native, tlb};
 use aarch64_cpu::registers::{ID_AA64MMFR0_EL1, Readable};
 use mm::addr::{PhysAddr, VirtAddr};
 use mm::arch::{PageFormat, PhysMap, Resize};
+use mm::layout::VirtRange;
 use mm::paging::{Entry, Level, Mapping};
 
 /// Bits of a physical address on this CPU, at most 48: more would take another entry format.
@@ -72,12 +73,8 @@ unsafe impl PageFormat for Native {
         format::decode(entry, level)
     }
 
-    fn flush_page(self, address: VirtAddr) {
-        tlb::flush_page(address);
-    }
-
-    fn flush_all(self) {
-        tlb::flush_all();
+    fn flush(self, range: VirtRange) {
+        tlb::flush(range);
     }
 
     fn publish(self) {

@@ -10,6 +10,7 @@ use crate::layout::{DIRECT_START, KERNEL_START, LAYOUT};
 use crate::{Native, cpu, tlb};
 use mm::addr::{PhysAddr, VirtAddr};
 use mm::arch::{PageFormat, PhysMap, Resize};
+use mm::layout::VirtRange;
 use mm::paging::{Access, Entry, Level, Mapping, MemoryType, RawMapping};
 
 const PRESENT: u64 = 1 << 0;
@@ -108,12 +109,8 @@ unsafe impl PageFormat for Native {
         Entry::Leaf { address: PhysAddr::new(entry & ADDRESS).align_down(size), mapping }
     }
 
-    fn flush_page(self, address: VirtAddr) {
-        tlb::flush_page(address);
-    }
-
-    fn flush_all(self) {
-        tlb::flush_all();
+    fn flush(self, range: VirtRange) {
+        tlb::flush(range);
     }
 
     fn publish(self) {

@@ -33,7 +33,7 @@ pub unsafe fn activate(root: PhysAddr) {
     let root = PhysFrame::containing_address(x86_64::PhysAddr::new_truncate(root.as_u64()));
     // SAFETY: the caller promises that what runs now is mapped there in the same way.
     unsafe { Cr3::write(root, Cr3Flags::empty()) };
-    tlb::flush_all();
+    tlb::flush_all_here();
 }
 
 /// Frames inside the image, which are mapped and nobody else's from the first instruction on.
