@@ -56,7 +56,7 @@ pub(super) fn list<A: PhysMap>(
     let mut cpus = memblock.alloc_filled(count, CpuInfo::UNUSED, NodeWish::Any, Owner::new("CPU table"))?;
     for ((slot, entry), id) in cpus.iter_mut().zip(machine.cpus.iter()).zip(0..) {
         let node = entry.domain.map_or(NOWHERE, node);
-        let &CpuEntry { hardware_id, start, source, .. } = entry;
+        let CpuEntry { hardware_id, start, source, .. } = entry;
         *slot = CpuInfo { id: CpuId::new(id), hardware_id, node, start, source };
     }
     cpus.sort_unstable_by_key(|cpu| (cpu.hardware_id, cpu.id));
