@@ -4,21 +4,31 @@
 //! there is one and the record's level passes `loglevel=`. Opening the console replays the ring, so nothing that was
 //! said before is lost. `dmesg` prints the ring. Warnings and errors say so in front of their text.
 //!
-//! A report from inside a trap may have interrupted the holder of the lock: then [`emergency`] writes around it.
-//! Linux: `kernel/printk/printk.c`.
+//! Every CPU and every interrupt handler may log. The lock is taken with interrupts off and held for a whole record, so
+//! lines never mix; hence what is formatted takes no lock and logs nothing itself. The monitor's answers come in pieces:
+//! they wait in the sink until their line is whole. A record that finds a line begun, such as the prompt, starts a new
+//! one.
+//!
+//! A report from inside a trap may have interrupted the holder of the lock, or that one may have been stopped: then
+//! [`emergency`] writes around it. Linux: `kernel/printk/printk.c`.
 
 use arch::Native;
 use arch::discover::{self, KernelUart};
 use core::fmt::{self, Write};
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use core::time::Duration;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use mm::machine::Warning;
 use mm::memblock::Event;
-use mm::sync::IrqLock;
+use mm::sync::{IrqGuard, IrqLock};
 use platform::console::ConsoleSpec;
 
 /// Bytes of the ring: about a thousand lines.
 const RING_BYTES: usize = 64 << 10;
+/// Bytes of an answer that wait for the end of their line; a longer line is shown in pieces.
+const ANSWER_BYTES: usize = 1024;
+/// How long a report waits for whoever writes to the log. A record at 115200 baud takes about 10 ms.
+const PATIENCE: Duration = Duration::from_millis(50);
 
 /// The text of the newest records. Where it is full, the oldest text goes.
 pub(crate) struct Ring<const N: usize> {
@@ -50,12 +60,27 @@ impl<const N: usize> Ring<N> {
 
 struct Sink {
     ring: Ring<RING_BYTES>,
-    console: Option<KernelUart>,
+    console: Option<Console>,
+    /// What the monitor has said of a line that is not whole yet.
+    answer: arrayvec::ArrayString<ANSWER_BYTES>,
 }
 
-static SINK: IrqLock<Sink> = IrqLock::new(Sink { ring: Ring::new(), console: None });
+impl Sink {
+    /// Shows what the monitor has said so far, though its line is not whole.
+    fn show_answer(&mut self) {
+        if let Some(console) = self.console.as_mut() {
+            console.write(&self.answer);
+        }
+        self.answer.clear();
+    }
+}
+
+static SINK: IrqLock<Sink> =
+    IrqLock::new(Sink { ring: Ring::new(), console: None, answer: arrayvec::ArrayString::new_const() });
 /// The console again, for reports while [`SINK`] is held.
 static EMERGENCY: spin::Once<KernelUart> = spin::Once::new();
+/// Whether [`SINK`] did not come free for a report; the rest of it does not wait again.
+static HELD_FOR_GOOD: AtomicBool = AtomicBool::new(false);
 /// The greatest level that the console shows, as `log` counts them.
 static CONSOLE_LEVEL: AtomicU8 = AtomicU8::new(Level::Info as u8);
 
@@ -90,7 +115,7 @@ fn open_console(mut uart: KernelUart) {
     for &byte in b"\n".iter().chain(older).chain(newer) {
         put(&mut uart, byte);
     }
-    sink.console = Some(uart);
+    sink.console = Some(Console { uart, cursor: Cursor::AtStart });
 }
 
 /// Opens the first console of `specs` that answers, unless one is open.
@@ -103,19 +128,30 @@ pub(crate) fn ensure_console(specs: impl IntoIterator<Item = ConsoleSpec>) {
     }
 }
 
-/// Text straight to the console, without time stamp or ring: the monitor's answers.
+/// Text straight to the console, without time stamp or ring, and without waiting for the end of its line: the prompt,
+/// and what is typed.
 pub(crate) fn print(arguments: fmt::Arguments<'_>) {
     // Writing to the console cannot fail; a formatter that fails has printed what it could.
     let _ = Output.write_fmt(arguments);
+    SINK.lock(Native).show_answer();
 }
 
-/// The console as a place to write to, for the views.
+/// The console as a place to write to, for the views: line by line.
 pub(crate) struct Output;
 
 impl Write for Output {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        if let Some(uart) = SINK.lock(Native).console.as_mut() {
-            text.bytes().for_each(|byte| put(uart, byte));
+        let mut sink = SINK.lock(Native);
+        for piece in text.split_inclusive('\n') {
+            for character in piece.chars() {
+                if sink.answer.try_push(character).is_err() {
+                    sink.show_answer();
+                    sink.answer.push(character);
+                }
+            }
+            if piece.ends_with('\n') {
+                sink.show_answer();
+            }
         }
         Ok(())
     }
@@ -123,25 +159,67 @@ impl Write for Output {
 
 /// A byte that was typed, if there is one.
 pub(crate) fn read_byte() -> Option<u8> {
-    SINK.lock(Native).console.as_mut().and_then(KernelUart::get)
+    SINK.lock(Native).console.as_mut().and_then(|console| console.uart.get())
 }
 
 /// Prints the ring.
 pub(crate) fn dmesg() {
     let mut sink = SINK.lock(Native);
-    let Sink { ring, console: Some(uart) } = &mut *sink else { return };
+    let Sink { ring, console: Some(Console { uart, .. }), .. } = &mut *sink else { return };
     let (older, newer) = ring.pieces();
     for &byte in older.iter().chain(newer) {
         put(uart, byte);
     }
 }
 
-/// Writes even when the log is held by whoever was interrupted.
+/// Writes even when the log is held by whoever was interrupted or stopped.
 pub(crate) fn emergency(arguments: fmt::Arguments<'_>) {
-    if let Some(mut sink) = SINK.try_lock(Native) {
+    if let Some(mut sink) = patiently() {
+        sink.show_answer();
         let _ = Line { sink: &mut sink, start: true, shown: true, label: "" }.write_fmt(arguments);
     } else if let Some(uart) = EMERGENCY.get() {
         let _ = Unlocked(*uart).write_fmt(arguments);
+    }
+}
+
+/// The sink, once whoever writes to it has finished, if that is soon.
+fn patiently() -> Option<IrqGuard<'static, Sink, Native>> {
+    /// Enough turns where the clock stands.
+    const TURNS: u32 = 10_000_000;
+    let start = arch::timer::uptime();
+    for _ in 0..TURNS {
+        let sink = SINK.try_lock(Native);
+        if sink.is_some() {
+            return sink;
+        }
+        if HELD_FOR_GOOD.load(Ordering::Relaxed) || arch::timer::uptime().saturating_sub(start) > PATIENCE {
+            break;
+        }
+        core::hint::spin_loop();
+    }
+    HELD_FOR_GOOD.store(true, Ordering::Relaxed);
+    None
+}
+
+/// Where the next character of the console goes.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Cursor {
+    AtStart,
+    Behind,
+}
+
+/// The console, and whether a line of it is begun.
+struct Console {
+    uart: KernelUart,
+    cursor: Cursor,
+}
+
+impl Console {
+    fn write(&mut self, text: &str) {
+        text.bytes().for_each(|byte| put(&mut self.uart, byte));
+        if let Some(&last) = text.as_bytes().last() {
+            self.cursor = if last == b'\n' { Cursor::AtStart } else { Cursor::Behind };
+        }
     }
 }
 
@@ -174,9 +252,12 @@ impl Line<'_> {
     fn raw(&mut self, text: &str) {
         self.sink.ring.push(text);
         if self.shown
-            && let Some(uart) = self.sink.console.as_mut()
+            && let Some(console) = self.sink.console.as_mut()
         {
-            text.bytes().for_each(|byte| put(uart, byte));
+            if self.start && console.cursor == Cursor::Behind {
+                console.write("\n");
+            }
+            console.write(text);
         }
     }
 }
@@ -189,6 +270,7 @@ impl Write for Line<'_> {
                 let mut stamp = arrayvec::ArrayString::<32>::new();
                 write!(stamp, "[{:5}.{:06}] ", now.as_secs(), now.subsec_micros())?;
                 self.raw(&stamp);
+                self.start = false;
                 self.raw(self.label);
             }
             self.raw(piece);

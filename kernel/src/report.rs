@@ -1,22 +1,32 @@
 //! The end of a kernel that cannot go on: registers, the fault's page-table walk, a backtrace, and power off with a
 //! failure.
 //!
-//! Both ways in, a trap and a Rust panic, end here. A fault while reporting ends at once, so that a report never
+//! All ways in end here: a trap, a Rust panic, a CPU that does not answer. Each report begins with the CPU that makes it
+//! (`CPU 3: kernel panic: …`). The first one has the console: it stops the other CPUs, names those that do not stop, and
+//! a CPU that wants to report meanwhile stops as well. A fault while reporting ends at once, so that a report never
 //! loops. Backtrace lines are `  #0 0xffffffff80201234`; xtask adds names and lines from the kernel's ELF.
-//! Linux: `arch/*/mm/fault.c`, `kernel/panic.c`.
+//! Linux: `arch/*/mm/fault.c`, `kernel/panic.c`, `smp_send_stop`.
 
+use crate::cpus;
 use crate::log::{self, emergency};
 use arch::traps::TrapFrame;
-use arch::{discover, exit, paging};
+use arch::{Native, discover, exit, paging};
+use core::fmt::Arguments;
 use core::panic::PanicInfo;
-use core::sync::atomic::{AtomicU8, Ordering};
-use mm::addr::VirtAddr;
+use core::sync::atomic::{AtomicU32, Ordering};
+use core::time::Duration;
+use mm::addr::{CpuId, VirtAddr};
+use mm::arch::Cpu as _;
 
-/// How many reports have begun.
-static REPORTS: AtomicU8 = AtomicU8::new(0);
+/// Who reports: its number and one; 0 while nobody does.
+static REPORTER: AtomicU32 = AtomicU32::new(0);
 
 /// Frames that a backtrace shows at most: a damaged stack may be a ring.
 const FRAMES: usize = 48;
+
+/// How long the other CPUs have to stop. Those that cannot are those that wait, with interrupts off, for what the
+/// reporting CPU holds.
+const STOP_LIMIT: Duration = Duration::from_millis(100);
 
 macro_rules! say {
     ($($argument:tt)*) => { emergency(format_args!("{}\n", format_args!($($argument)*))) };
@@ -25,8 +35,7 @@ macro_rules! say {
 /// What the arch's handlers call for a trap that nothing expects.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
-    begin();
-    say!("kernel panic: {} at {:#x}", frame.cause(), frame.pc());
+    begin_panic(format_args!("{} at {:#x}", frame.cause(), frame.pc()));
     if let Some(fault) = frame.fault() {
         say!("{fault}");
         say!("{}", paging::live_tables().walk(fault.address));
@@ -36,30 +45,66 @@ extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
     exit::power_off(exit::ExitStatus::Failure)
 }
 
+/// What the arch calls when CPU `cpu` has not forgotten translations within the limit: they may not be used again, so
+/// the caller cannot go on, and it cannot go back.
+#[unsafe(no_mangle)]
+extern "C" fn kernel_unanswered(cpu: u32) -> ! {
+    unanswered(CpuId::new(cpu), "a TLB flush", arch::tlb::FLUSH_LIMIT)
+}
+
+/// The end because `cpu` has not answered `what` within `limit`.
+pub(crate) fn unanswered(cpu: CpuId, what: &str, limit: Duration) -> ! {
+    begin_panic(format_args!("CPU {cpu} has not answered {what} within {} ms", limit.as_millis()));
+    here()
+}
+
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    begin();
-    say!("kernel panic: {}", info.message());
+    begin_panic(format_args!("{}", info.message()));
     if let Some(location) = info.location() {
         say!("at {location}");
     }
+    here()
+}
+
+/// The backtrace of the caller, and the end.
+fn here() -> ! {
     let (pc, frame_pointer) = arch::cpu::caller_frame();
     backtrace(pc, frame_pointer);
     exit::power_off(exit::ExitStatus::Failure)
 }
 
 /// A sentence, then the same end as a panic: for a machine that leaves nothing to boot with.
-pub(crate) fn stop(reason: core::fmt::Arguments<'_>) -> ! {
-    begin();
+pub(crate) fn stop(reason: Arguments<'_>) -> ! {
+    claim();
     say!("kernel stopped: {reason}");
     exit::power_off(exit::ExitStatus::Failure)
 }
 
-fn begin() {
-    if REPORTS.fetch_add(1, Ordering::Relaxed) > 0 {
-        exit::power_off(exit::ExitStatus::Failure);
+/// Whether some CPU reports: then the others stop at the next signal.
+pub(crate) fn is_under_way() -> bool {
+    REPORTER.load(Ordering::Acquire) != 0
+}
+
+/// The first line of a report, and the end of what the other CPUs do.
+fn begin_panic(reason: Arguments<'_>) {
+    claim();
+    say!("CPU {}: kernel panic: {reason}", Native.current());
+    for cpu in cpus::stop_others(STOP_LIMIT) {
+        say!("CPU {cpu} has not stopped within {} ms", STOP_LIMIT.as_millis());
     }
-    log::ensure_console(discover::default_consoles());
+}
+
+/// Makes this CPU the one that reports, or stops it.
+fn claim() {
+    // From here on no interrupt handler of this CPU comes between; nothing turns them on again.
+    let _ = Native.irq_save();
+    let me = Native.current().as_u32() + 1;
+    match REPORTER.compare_exchange(0, me, Ordering::AcqRel, Ordering::Acquire) {
+        Ok(_) => log::ensure_console(discover::default_consoles()),
+        Err(first) if first == me => exit::power_off(exit::ExitStatus::Failure),
+        Err(_) => cpus::stand_still(),
+    }
 }
 
 /// Follows the chain of saved frame pointers: at each, the caller's frame pointer and then the return address.

@@ -1,0 +1,151 @@
+//! All CPUs: each gets its stacks, is kicked, and arrives.
+//!
+//! [`bring_up`] runs on the boot CPU when memory management and the interrupt controller stand. It makes a slot for each
+//! CPU that the firmware lists, by which CPUs talk to each other ([`mm::smp`]), and starts the others one after the
+//! other: stacks on the CPU's own node, with a guard page below each, then the architecture's way to start it, then up
+//! to [`ARRIVAL_LIMIT`] until it says that it is there. A CPU that does not come is one warning; its stacks stay, for it
+//! may come late, find that it was given up, and park. CPUs that can be plugged in are not there yet and are left alone.
+//!
+//! Costs: a slot of a cache line or two and its stacks for each CPU. Linux: `smp_init`, `bringup_nonboot_cpus`,
+//! `start_secondary`, `secondary_start_kernel`.
+
+use crate::system::Mm;
+use crate::{report, work};
+use alloc::vec::Vec;
+use arch::cpu::{self, MAIN_STACK_BYTES, Stacks, TRAP_STACK_BYTES, TRAP_STACKS};
+use arch::{Native, irqchip, timer};
+use core::fmt::{self, Display};
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::time::Duration;
+use log::{info, warn};
+use mm::addr::{CpuId, VirtAddr};
+use mm::arch::Cpu as _;
+use mm::machine::StartMethod;
+use mm::numa::CpuInfo;
+use mm::smp::{CpuState, Cpus, Slot};
+
+/// How long a CPU may take from the kick to its first words. Linux: 1 s (arm64), 10 s (x86).
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(1);
+
+static CPUS: spin::Once<Cpus<'static>> = spin::Once::new();
+
+mm::percpu! {
+    /// Whether the CPU has stopped for the report of another one.
+    static STOPPED: AtomicBool = AtomicBool::new(false);
+}
+
+/// The CPUs; `None` until the others may be spoken to.
+pub(crate) fn all() -> Option<Cpus<'static>> {
+    CPUS.get().copied()
+}
+
+/// The CPUs that run, the boot CPU first.
+pub(crate) fn online() -> impl Iterator<Item = CpuId> {
+    let others = all().into_iter().flat_map(|cpus| cpus.online().filter(|cpu| *cpu != CpuId::BOOT));
+    core::iter::once(CpuId::BOOT).chain(others)
+}
+
+/// Whether the CPU runs.
+pub(crate) fn is_online(cpu: CpuId) -> bool {
+    cpu == CpuId::BOOT || all().is_some_and(|cpus| cpus.state(cpu) == CpuState::Online)
+}
+
+/// Makes a slot for each CPU that there may be, through which the architecture's flushes reach the others from now on.
+pub(crate) fn prepare(mm: &'static Mm) {
+    let possible = mm.pages.nodes().cpus().len().max(1);
+    let mut slots = Vec::new();
+    if slots.try_reserve_exact(possible).is_err() {
+        report::stop(format_args!("no memory for what {possible} CPUs say to each other"));
+    }
+    slots.extend((0..).map(CpuId::new).map(Slot::new).take(possible));
+    let cpus = *CPUS.call_once(|| Cpus::new(slots.leak()));
+    cpu::set_others(cpus);
+}
+
+/// Why a CPU does not run.
+enum Missing {
+    NoStack(mm::vmalloc::VmError),
+    NotStarted(cpu::StartError),
+    NotArrived(Duration),
+}
+
+impl Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoStack(error) => write!(f, "no stack: {error}"),
+            Self::NotStarted(error) => write!(f, "it cannot be started: {error}"),
+            Self::NotArrived(limit) => write!(f, "it was started and has not arrived within {} ms", limit.as_millis()),
+        }
+    }
+}
+
+/// Starts all CPUs that are there. To be called once, on the boot CPU, when [`prepare`] has run and signals work.
+pub(crate) fn bring_up(mm: &'static Mm, facts: &cpu::StartFacts) {
+    let Some(cpus) = all() else { return };
+    info!("smp: Bringing up secondary CPUs ...");
+    let listed = mm.pages.nodes().cpus().iter().skip(1);
+    for info in listed.filter(|info| info.start != StartMethod::Plugged) {
+        if let Err(missing) = bring_up_one(mm, facts, cpus, info) {
+            let CpuInfo { id, hardware_id, source, .. } = info;
+            warn!("smp: CPU {id} (hardware id {hardware_id:#x}, {source}) does not come up: {missing}");
+        }
+    }
+    let (nodes, online) = (mm.pages.nodes().node_count(), cpus.online().count());
+    let ending = |count: usize| if count > 1 { "s" } else { "" };
+    info!("smp: Brought up {nodes} node{}, {online} CPU{}", ending(nodes), ending(online));
+}
+
+fn bring_up_one(mm: &Mm, facts: &cpu::StartFacts, cpus: Cpus<'static>, info: &CpuInfo) -> Result<(), Missing> {
+    let stack = |bytes| mm.vmalloc.stack(bytes, info.node).map(|area| area.end()).map_err(Missing::NoStack);
+    let mut stacks = Stacks { main: stack(MAIN_STACK_BYTES)?, traps: [VirtAddr::new(0); TRAP_STACKS] };
+    for top in &mut stacks.traps {
+        *top = stack(TRAP_STACK_BYTES)?;
+    }
+    cpus.expect(info.id);
+    cpu::start(info, facts, &stacks).map_err(Missing::NotStarted)?;
+    let arrival = cpus.await_arrival(&Native.pin(), info.id, Native, ARRIVAL_LIMIT);
+    arrival.map_err(|_| Missing::NotArrived(ARRIVAL_LIMIT))
+}
+
+/// Entered by the architecture's code on a CPU that was started, with interrupts off, on its own stack, in the final
+/// tables, its per-CPU area in place.
+#[unsafe(no_mangle)]
+extern "C" fn start_secondary(cpu: u32) -> ! {
+    // All that others may want of this CPU is ready before it says that it is here.
+    irqchip::init_cpu();
+    timer::init_cpu();
+    let arrived = all().is_some_and(|cpus| cpus.arrive(CpuId::new(cpu), Native).is_ok());
+    if !arrived {
+        cpu::halt();
+    }
+    cpu::interrupts_enable();
+    work::serve()
+}
+
+/// Stops the other CPUs, because this one reports; returns those that have not stopped within `limit`.
+pub(crate) fn stop_others(limit: Duration) -> impl Iterator<Item = CpuId> {
+    /// Enough turns where the clock stands.
+    const TURNS: u32 = 100_000_000;
+    let here = Native.current();
+    let others = move || all().into_iter().flat_map(Cpus::online).filter(move |cpu| *cpu != here);
+    let has_stopped = |cpu: CpuId| STOPPED.of(&Native, cpu).is_none_or(|stopped| stopped.load(Ordering::Acquire));
+    others().for_each(irqchip::signal);
+    let start = timer::uptime();
+    for _ in 0..TURNS {
+        if others().all(has_stopped) || timer::uptime().saturating_sub(start) > limit {
+            break;
+        }
+        core::hint::spin_loop();
+    }
+    others().filter(move |cpu| !has_stopped(*cpu))
+}
+
+/// Stops this CPU for good, because another one reports.
+pub(crate) fn stand_still() -> ! {
+    let pinned = Native.pin();
+    STOPPED.get(&pinned).store(true, Ordering::Release);
+    if let Some(cpus) = all() {
+        cpus.leave(pinned.cpu());
+    }
+    cpu::halt()
+}
