@@ -15,7 +15,6 @@ use alloc::vec::Vec;
 use arch::cpu::{self, MAIN_STACK_BYTES, Stacks, TRAP_STACK_BYTES, TRAP_STACKS};
 use arch::{Native, irqchip, timer};
 use core::fmt::{self, Display};
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use log::{info, warn};
 use mm::addr::{CpuId, VirtAddr};
@@ -28,11 +27,6 @@ use mm::smp::{CpuState, Cpus, Slot};
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(1);
 
 static CPUS: spin::Once<Cpus<'static>> = spin::Once::new();
-
-mm::percpu! {
-    /// Whether the CPU has stopped for the report of another one.
-    static STOPPED: AtomicBool = AtomicBool::new(false);
-}
 
 /// The CPUs; `None` until the others may be spoken to.
 pub(crate) fn all() -> Option<Cpus<'static>> {
@@ -127,25 +121,23 @@ pub(crate) fn stop_others(limit: Duration) -> impl Iterator<Item = CpuId> {
     /// Enough turns where the clock stands.
     const TURNS: u32 = 100_000_000;
     let here = Native.current();
+    // Who stops is not online any more.
     let others = move || all().into_iter().flat_map(Cpus::online).filter(move |cpu| *cpu != here);
-    let has_stopped = |cpu: CpuId| STOPPED.of(&Native, cpu).is_none_or(|stopped| stopped.load(Ordering::Acquire));
     others().for_each(irqchip::signal);
     let start = timer::uptime();
     for _ in 0..TURNS {
-        if others().all(has_stopped) || timer::uptime().saturating_sub(start) > limit {
+        if others().next().is_none() || timer::uptime().saturating_sub(start) > limit {
             break;
         }
         core::hint::spin_loop();
     }
-    others().filter(move |cpu| !has_stopped(*cpu))
+    others()
 }
 
 /// Stops this CPU for good, because another one reports.
 pub(crate) fn stand_still() -> ! {
-    let pinned = Native.pin();
-    STOPPED.get(&pinned).store(true, Ordering::Release);
     if let Some(cpus) = all() {
-        cpus.leave(pinned.cpu());
+        cpus.leave(Native.current());
     }
     cpu::halt()
 }

@@ -34,7 +34,7 @@ fn free_pages(system: &System) -> u64 {
 }
 
 /// Whatever `test` took, it gave back.
-fn conserving(system: &System, test: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
+pub(super) fn conserving(system: &System, test: impl FnOnce() -> Result<(), Failure>) -> Result<(), Failure> {
     // Slabs that are empty count as used until they are given back.
     system.mm.slab.shrink();
     let before = free_pages(system);

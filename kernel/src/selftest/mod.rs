@@ -5,6 +5,7 @@
 
 mod allocators;
 mod case;
+mod cpus;
 mod log;
 mod protection;
 
@@ -24,7 +25,7 @@ pub(crate) enum Verdict {
 /// Runs all.
 pub(crate) fn run(system: &System) -> Verdict {
     let (mut passed, mut failed) = (0, 0);
-    for test in allocators::TESTS.iter().chain(protection::TESTS).chain(log::TESTS) {
+    for test in allocators::TESTS.iter().chain(protection::TESTS).chain(log::TESTS).chain(cpus::TESTS) {
         // The name stands on the console before the test starts, so that one that hangs is known.
         print(format_args!("test {} ... ", test.name));
         match (test.run)(system) {
