@@ -9,7 +9,7 @@
 //! | `work` | what a CPU does: its queue, its timers, calls, nothing |
 //! | `system` | what the running kernel knows of its machine |
 //! | `monitor` | the prompt and its commands |
-//! | `selftest`, `provoke` | tests that only a booted machine can run; failures on purpose |
+//! | `selftest`, `stress`, `provoke` | tests that only a booted machine can run; failures on purpose |
 //! | `log`, `report`, `heap` | the log, the end of a kernel that cannot go on, `Box` and `Vec` |
 #![no_std]
 #![no_main]
@@ -26,6 +26,7 @@ mod provoke;
 mod report;
 mod selftest;
 mod start;
+mod stress;
 mod system;
 mod tables;
 mod work;

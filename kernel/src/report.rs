@@ -54,7 +54,12 @@ extern "C" fn kernel_unanswered(cpu: u32) -> ! {
 
 /// The end because `cpu` has not answered `what` within `limit`.
 pub(crate) fn unanswered(cpu: CpuId, what: &str, limit: Duration) -> ! {
-    begin_panic(format_args!("CPU {cpu} has not answered {what} within {} ms", limit.as_millis()));
+    hang(format_args!("CPU {cpu} has not answered {what} within {} ms", limit.as_millis()))
+}
+
+/// The end because nothing goes on.
+pub(crate) fn hang(reason: Arguments<'_>) -> ! {
+    begin_panic(reason);
     here()
 }
 

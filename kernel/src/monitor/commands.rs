@@ -1,7 +1,10 @@
 //! The commands: name, arguments, one line of help, what to do.
 
 use super::{CommandError, Failures, Monitor, Outcome};
+use crate::cpus;
 use crate::log::{self, Output};
+use crate::provoke::{self, PROVOCATIONS, Provocation};
+use crate::stress::{self, StressError};
 use arch::{LAYOUT, Native, exit};
 use core::fmt::Write;
 use mm::addr::{PhysAddr, VirtAddr};
@@ -21,12 +24,16 @@ const COMMANDS: &[Command] = &[
     command("zoneinfo", "", "every zone of every node, as /proc/zoneinfo", zoneinfo),
     command("buddyinfo", "", "free blocks of each order, as /proc/buddyinfo", buddyinfo),
     command("slabinfo", "", "slab caches, as /proc/slabinfo", slabinfo),
+    command("vmallocinfo", "", "areas of kernel virtual space, as /proc/vmallocinfo", vmallocinfo),
     command("iomem", "", "who lives where in physical address space, as /proc/iomem", iomem),
     command("memblock", "", "what memblock handed over, and who reserved what", memblock),
     command("numa", "", "nodes, CPUs, distances, as `numactl --hardware`", numa),
+    command("percpu", "", "each CPU's area, and what the CPU has done", percpu),
     command("layout", "", "the kernel's virtual address space", layout),
     command("why", "ADDR", "the life of one address, from the firmware's entry to the allocator", why),
     command("verify", "", "walk every structure of the memory manager and check it", verify),
+    command("stress", "[--ops N] [--seed S] [--cpus LIST]", "shake the allocators on all CPUs at once", stress),
+    command("provoke", "NAME", "fail on purpose; `provoke` alone lists the ways", provoke),
     command("cmdline", "", "the kernel command line, and the parameters that are known", cmdline),
     command("dmesg", "", "the kernel log", dmesg),
     command("poweroff", "", "power off; reports failure when a command has failed", poweroff),
@@ -49,7 +56,8 @@ pub(super) fn find(name: &str) -> Option<&'static Command> {
 
 fn help(_: &mut Monitor<'_>, _: &str) -> Outcome {
     for command in COMMANDS {
-        writeln!(Output, "{:<10} {:<5} {}", command.name, command.arguments, command.help)?;
+        let usage = format_args!("{} {}", command.name, command.arguments);
+        writeln!(Output, "{:<41} {}", alloc::format!("{usage}"), command.help)?;
     }
     Ok(())
 }
@@ -72,6 +80,10 @@ fn slabinfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
     Ok(view::slabinfo(&mut Output, &monitor.system.mm.slab)?)
 }
 
+fn vmallocinfo(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    Ok(view::vmallocinfo(&mut Output, &monitor.system.mm.vmalloc)?)
+}
+
 fn iomem(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
     Ok(view::iomem::iomem(&monitor.system.resources, &mut Output)?)
 }
@@ -81,7 +93,7 @@ fn memblock(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 }
 
 fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
-    Ok(view::numa(&mut Output, &monitor.system.mm.pages)?)
+    Ok(view::numa(&mut Output, &monitor.system.mm.pages, &cpus::is_online)?)
 }
 
 fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {
@@ -122,6 +134,30 @@ fn verify(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
         Ok(counts) => Ok(writeln!(Output, "verify: ok ({counts})")?),
         Err(fault) => {
             writeln!(Output, "verify: {fault}")?;
+            Err(CommandError::Found)
+        }
+    }
+}
+
+fn stress(_: &mut Monitor<'_>, arguments: &str) -> Outcome {
+    const USAGE: &str = "stress [--ops N] [--seed S] [--cpus LIST]   (LIST: 0-3,8; without it all CPUs)";
+    stress::stress(arguments).map_err(|error| match error {
+        StressError::Usage => CommandError::Usage(USAGE),
+        _ => CommandError::Found,
+    })
+}
+
+fn provoke(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
+    let Some(provocation) = PROVOCATIONS.iter().find(|provocation| provocation.name == arguments) else {
+        for Provocation { name, help, .. } in PROVOCATIONS {
+            writeln!(Output, "{name:<16} {help}")?;
+        }
+        return if arguments.is_empty() { Ok(()) } else { Err(CommandError::Usage("provoke NAME")) };
+    };
+    match provoke::provoke(provocation, monitor.system) {
+        Ok(()) => Ok(()),
+        Err(reason) => {
+            writeln!(Output, "{}: {reason}", provocation.name)?;
             Err(CommandError::Found)
         }
     }

@@ -2,13 +2,18 @@
 //! keys.
 
 use crate::log::{self, print};
+use crate::work;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::time::Duration;
 
 /// Lines that are remembered.
 const HISTORY: usize = 32;
 /// Bytes of a line; more are refused with a bell.
 const LINE_BYTES: usize = 512;
+
+/// Time between two looks for a byte that was typed.
+const POLL: Duration = Duration::from_millis(10);
 
 /// Reads lines and remembers them.
 #[derive(Default)]
@@ -110,6 +115,6 @@ fn wait_byte() -> u8 {
         if let Some(byte) = log::read_byte() {
             return byte;
         }
-        core::hint::spin_loop();
+        work::run_or_doze(POLL);
     }
 }
