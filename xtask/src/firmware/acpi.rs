@@ -1,7 +1,8 @@
 //! ACPI tables, sound or damaged: a root pointer of revision 0, an RSDT, and the tables that the matrix gives.
 //!
 //! Every table has its checksum, made after whatever is wrong with it, unless the checksum itself is what is wrong.
-//! ACPI specification 6.5, chapters 5.2.5 (root pointer), 5.2.6 (header), 5.2.16 (SRAT), 5.2.17 (SLIT).
+//! ACPI specification 6.5, chapters 5.2.5 (root pointer), 5.2.6 (header), 5.2.12 (MADT), 5.2.16
+//! (SRAT), 5.2.17 (SLIT).
 
 use serde::Deserialize;
 
@@ -58,6 +59,8 @@ pub(super) enum Damage {
 /// The tables that the matrix gives.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tables<'a> {
+    /// The APIC ids of the CPUs that the MADT lists; there is no such table without.
+    pub(super) madt: &'a [u8],
     /// The domain of each CPU, in the order of their APIC ids.
     pub(super) cpus: &'a [u32],
     pub(super) srat: &'a [Ranges<Domain>],
@@ -69,6 +72,9 @@ impl Tables<'_> {
     /// The bytes from `at` on, of which the first are the root pointer; nothing where there are no tables.
     pub(super) fn bytes(&self, at: u32) -> Vec<u8> {
         let mut tables = Vec::new();
+        if !self.madt.is_empty() {
+            tables.push(self.madt());
+        }
         if !self.srat.is_empty() {
             tables.push(self.srat());
         }
@@ -93,6 +99,16 @@ impl Tables<'_> {
         bytes.extend(seal(table(b"RSDT", 1, &pointers)));
         bytes.extend(tables.concat());
         bytes
+    }
+
+    fn madt(&self) -> Vec<u8> {
+        // The local APICs' address; the machine has the two old interrupt controllers as well.
+        let mut body = [0xfee0_0000_u32, 1].map(u32::to_le_bytes).concat();
+        for (uid, &apic) in (0u8..).zip(self.madt) {
+            // Processor local APIC, 8 bytes, enabled.
+            body.extend([0, 8, uid, apic, 1, 0, 0, 0]);
+        }
+        seal(table(b"APIC", 4, &body))
     }
 
     pub(super) fn srat(&self) -> Vec<u8> {
@@ -173,7 +189,7 @@ mod tests {
 
     fn built(damage: Option<Damage>) -> Vec<u8> {
         let srat = ["0x0 16M domain 0", "0x1000000 16M domain 1"].map(|text| text.to_owned().try_into().unwrap());
-        Tables { cpus: &[], srat: &srat, slit: &[vec![10, 20], vec![20, 10]], damage }.bytes(0x8000)
+        Tables { srat: &srat, slit: &[vec![10, 20], vec![20, 10]], damage, ..Tables::default() }.bytes(0x8000)
     }
 
     fn word(bytes: &[u8], at: usize) -> usize {
@@ -214,6 +230,13 @@ mod tests {
         assert_eq!(srat[64..76], [0, 16, 0xc8, 1, 1, 0, 0, 0, 0, 3, 2, 1]);
         assert_eq!((srat[80], srat[81], word(&srat, 80 + 28)), (1, 40, 3));
         assert!(Domain::from_words(&["domain", "1", "hot"]).is_err());
+    }
+
+    #[test]
+    fn the_madt_lists_every_cpu() {
+        let madt = Tables { madt: &[0, 7], ..Tables::default() }.madt();
+        assert!(adds_up(&madt) && madt.starts_with(b"APIC") && word(&madt, 4) == madt.len());
+        assert_eq!((word(&madt, 36), &madt[44..]), (0xfee0_0000, &[0, 8, 0, 0, 1, 0, 0, 0, 0, 8, 1, 7, 1, 0, 0, 0][..]));
     }
 
     #[test]

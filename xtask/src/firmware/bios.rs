@@ -37,6 +37,9 @@ pub(super) const PLACES: [(&str, Place); 4] = [
 pub(crate) struct Bios {
     /// Memory, in this order.
     e820: Vec<Ranges<Kind>>,
+    /// The APIC ids of its CPUs; there is no such table without.
+    #[serde(default)]
+    cpus: Vec<u8>,
     /// Memory of proximity domains; there is no such table without.
     #[serde(default)]
     srat: Vec<Ranges<Domain>>,
@@ -94,7 +97,8 @@ impl Bios {
             Some(Damage::Acpi(damage)) => Some(damage),
             _ => None,
         };
-        let acpi = acpi::Tables { cpus: &[], srat: &self.srat, slit: &self.slit, damage }.bytes(ACPI);
+        let acpi = acpi::Tables { madt: &self.cpus, cpus: &[], srat: &self.srat, slit: &self.slit, damage };
+        let acpi = acpi.bytes(ACPI);
         let rsdp = if acpi.is_empty() { 0 } else { ACPI };
         let magic = if self.is(StartInfoDamage::StartInfoMagic) { !MAGIC } else { MAGIC };
         let mut start_info = start_info::bytes(START_INFO.into(), magic, command_line, &self.map(), rsdp.into());

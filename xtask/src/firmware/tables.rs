@@ -42,7 +42,7 @@ impl Tables {
     }
 
     fn files(&self, folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
-        let tables = acpi::Tables { cpus: &self.cpus, srat: &self.srat, slit: &self.slit, damage: None };
+        let tables = acpi::Tables { cpus: &self.cpus, srat: &self.srat, slit: &self.slit, ..acpi::Tables::default() };
         let mut files = vec![(folder.join("srat.bin"), tables.srat())];
         if !self.slit.is_empty() {
             files.push((folder.join("slit.bin"), tables.slit()));

@@ -29,6 +29,9 @@ pub(crate) struct Tree {
     /// Children of `/reserved-memory`.
     #[serde(default)]
     reserved: Vec<Ranges<Reserved>>,
+    /// CPUs, by their numbers in MPIDR; with them comes what they interrupt each other by. Without, there is one.
+    #[serde(default)]
+    cpus: Vec<u32>,
     /// Where the tree is put.
     at: Option<Address>,
     /// What x0 holds instead of that.
@@ -115,11 +118,20 @@ impl Tree {
         let mut tree = Writer::new(nops);
         tree.begin("").cells("#address-cells", &[2]).cells("#size-cells", &[2]);
         tree.texts("compatible", &["linux,dummy-virt"]).texts("model", &["a machine of the matrix"]);
+        if !self.cpus.is_empty() {
+            tree.cells("interrupt-parent", &[GIC]);
+        }
         tree.begin("chosen").texts("bootargs", &[command_line]).texts("stdout-path", &["/pl011@9000000"]).end();
         tree.begin("psci").texts("compatible", &["arm,psci-1.0", "arm,psci-0.2"]).texts("method", &["hvc"]).end();
         tree.begin("cpus").cells("#address-cells", &[1]).cells("#size-cells", &[0]);
-        tree.begin("cpu@0").texts("device_type", &["cpu"]).texts("compatible", &["arm,cortex-a57"]);
-        tree.cells("reg", &[0]).texts("enable-method", &["psci"]).end().end();
+        for &cpu in if self.cpus.is_empty() { &[0] } else { self.cpus.as_slice() } {
+            tree.begin(&format!("cpu@{cpu:x}")).texts("device_type", &["cpu"]).texts("compatible", &["arm,cortex-a57"]);
+            tree.cells("reg", &[cpu]).texts("enable-method", &["psci"]).end();
+        }
+        tree.end();
+        if !self.cpus.is_empty() {
+            interrupts(&mut tree);
+        }
         tree.begin("pl011@9000000").texts("compatible", &["arm,pl011", "arm,primecell"]);
         tree.longs("reg", &[0x900_0000, 0x1000]).end();
         for (ranges, (start, size)) in each(&self.memory) {
@@ -169,6 +181,19 @@ impl Tree {
         }
         blob
     }
+}
+
+/// The interrupt controller's handle.
+const GIC: u32 = 1;
+
+/// What `virt` has of a GIC of version 2, and its timers.
+fn interrupts(tree: &mut Writer) {
+    tree.begin("intc@8000000").texts("compatible", &["arm,cortex-a15-gic"]).bytes("interrupt-controller", &[]);
+    tree.cells("#interrupt-cells", &[3]).cells("phandle", &[GIC]);
+    tree.longs("reg", &[0x800_0000, 0x1_0000, 0x801_0000, 0x1_0000]).end();
+    // Secure, not secure, virtual, of a hypervisor: private to each CPU, and high while it waits.
+    let timers = [13, 14, 11, 10].map(|number| [1, number, 4]);
+    tree.begin("timer").texts("compatible", &["arm,armv8-timer"]).cells("interrupts", timers.as_flattened()).end();
 }
 
 /// Every range, with what it is one of.
