@@ -133,11 +133,11 @@ fn run(name: &str, module: &Module, args: &MutantsArgs) -> Result<Outcomes> {
     if let Some(shard) = &args.shard {
         command.arg("--shard").arg(shard.to_string());
     }
-    command.arg("--");
     if !module.tests.is_empty() {
-        command.arg("--lib").args(module.tests.iter().flat_map(|test| ["--test", test]));
+        // For building too: what stands behind `--` chooses only what is run.
+        command.arg("--cargo-arg=--lib").args(module.tests.iter().map(|test| format!("--cargo-arg=--test={test}")));
     }
-    command.arg("--").args(module.skip.iter().flat_map(|word| ["--skip", word]));
+    command.args(["--", "--"]).args(module.skip.iter().flat_map(|word| ["--skip", word]));
     let status = command.stdin(Stdio::null()).status().context("cargo mutants cannot be started")?;
     // 2: some were missed; 3: some ran into the time limit.
     if !matches!(status.code(), Some(0 | 2 | 3)) {
