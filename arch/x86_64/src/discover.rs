@@ -5,13 +5,15 @@
 //! consoles and which ways to end a PC has. Linux: `kernel/setup.c`, `platform/pvh/enlighten.c`.
 
 use crate::cpu;
+use crate::cpu::StartFacts;
 use crate::exit;
+use crate::irqchip::IrqFacts;
 use crate::paging::EarlyMap;
 use crate::port;
 use crate::registers::{DeviceRegisters, SlotPorts};
 use core::fmt;
 use mm::addr::PhysAddr;
-use mm::machine::{MachineSink, Rules};
+use mm::machine::{MachineSink, Rules, Warning};
 use platform::ConsoleSpec;
 use platform::board::{self, Board};
 use platform::console::Uart;
@@ -90,6 +92,16 @@ pub fn open_uart(spec: &ConsoleSpec) -> Option<KernelUart> {
 #[must_use]
 pub const fn open_slots(slots: &MemorySlots) -> Option<SlotPorts> {
     Some(SlotPorts { base: slots.base })
+}
+
+/// What the firmware says of interrupts. What of it cannot be used goes to `warn`.
+pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> IrqFacts {
+    IrqFacts { controller: boot.irq_controller(read, warn) }
+}
+
+/// What the firmware says of starting CPUs: nothing that is needed here.
+pub fn start_facts(_: &BootInfo<'_>, _: &mut dyn PhysRead) -> StartFacts {
+    StartFacts
 }
 
 /// How this machine says that it ends; where its tables say nothing, how its board does.

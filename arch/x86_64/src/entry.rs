@@ -13,6 +13,9 @@
 //!   nothing executable; so no leaf has to be split later, and no device can lie under a cacheable mapping;
 //! - nothing is mapped in the lower half.
 //!
+//! The other CPUs come by secondary.s, with a root of their own that has the image alone, until they take the kernel's
+//! (see `cpu`).
+//!
 //! Cost: one instruction for each 4 bytes of .bss, about 9 for each page of the image. Linux:
 //! `arch/x86/platform/pvh/head.S`,
 //! `kernel/head_64.S`.
@@ -23,7 +26,7 @@ use mm::layout::{ImageSection, VirtRange};
 use mm::paging::Access;
 
 #[cfg(not(test))]
-core::arch::global_asm!(include_str!("entry.s"), options(att_syntax));
+core::arch::global_asm!(include_str!("entry.s"), include_str!("secondary.s"), options(att_syntax));
 
 unsafe extern "C" {
     static __text_start: u8;

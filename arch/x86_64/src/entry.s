@@ -39,6 +39,11 @@ boot_pt_fixmap:     .skip 4096 * FIXMAP_TABLES
 boot_pdpt_direct:   .skip 4096      # the direct map, with the image's memory in it
 boot_pd_direct:     .skip 4096
 boot_pt_direct:     .skip 4096 * BOOT_IMAGE_TABLES
+# The root with which every other CPU begins: the image at its link address and at its physical one, with its sections'
+# own rights, and nothing else. The kernel's own root may lie above 4 GiB, where no CPU can begin.
+.global secondary_pml4
+secondary_pml4:     .skip 4096
+secondary_pdpt:     .skip 4096
 
 # Below each stack lies a page that the boot tables leave unmapped: who runs out of stack traps.
 .section .noinit.stacks, "aw", @nobits
@@ -68,6 +73,7 @@ boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff        # 0x08: 64-bit code
     .quad 0x00cf93000000ffff        # 0x10: data
+    .quad 0x00cf9b000000ffff        # 0x18: 32-bit code, on the way of the other CPUs
 boot_gdt_end:
 boot_gdt_low:
     .word boot_gdt_end - boot_gdt - 1
@@ -178,10 +184,16 @@ pvh_entry:
     TABLES boot_pd_fixmap, 504, boot_pt_fixmap, $FIXMAP_TABLES  # 0xffffffffff000000
     TABLES boot_pdpt_direct, 0, boot_pd_direct, $1
     TABLES boot_pd_direct, 1, boot_pt_direct + 4096, %edx
+    TABLES secondary_pml4, 0, secondary_pdpt, $1
+    TABLES secondary_pml4, 511, secondary_pdpt, $1
+    TABLES secondary_pdpt, 0, boot_pd_image, $1
+    TABLES secondary_pdpt, 510, boot_pd_image, $1
 
+    # The other CPUs go this way too, with the same values.
+.macro ENTER_LONG_MODE root
     movl    $0x20, %eax             # CR4.PAE
     movl    %eax, %cr4
-    movl    $boot_pml4 - VMA, %eax
+    movl    $\root - VMA, %eax
     movl    %eax, %cr3
     movl    $0xc0000080, %ecx       # EFER: long mode, NX
     rdmsr
@@ -189,6 +201,8 @@ pvh_entry:
     wrmsr
     movl    $0x80010033, %eax       # CR0: PG, WP, NE, ET, MP, PE; caches on
     movl    %eax, %cr0
+.endm
+    ENTER_LONG_MODE boot_pml4
     lgdt    boot_gdt_low - VMA
     ljmp    $8, $long_mode - VMA
 
@@ -225,6 +239,7 @@ long_mode:
     movabsq $high_half, %rax
     jmpq    *%rax
 high_half:
+.macro OWN_SEGMENTS
     lgdt    boot_gdt_high(%rip)
     movl    $0x10, %eax
     movl    %eax, %ds
@@ -233,6 +248,12 @@ high_half:
     xorl    %eax, %eax
     movl    %eax, %fs
     movl    %eax, %gs
+.endm
+    OWN_SEGMENTS
+    # An empty selector need not clear the base. Per-CPU variables are the templates themselves until there are areas.
+    movl    $0xc0000101, %ecx       # IA32_GS_BASE
+    xorl    %edx, %edx
+    wrmsr
     leaq    boot_stack_top(%rip), %rsp
 
     # Nothing is mapped low any more. Turning global pages on drops what the TLB still knows.

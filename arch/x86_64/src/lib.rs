@@ -6,9 +6,11 @@
 //! | [`layout`](LAYOUT) | where the kernel's virtual areas lie | `Documentation/arch/x86/x86_64/mm.rst` |
 //! | [`paging`] | table entries, physical access, early windows | `asm/pgtable_types.h`, `mm/ioremap.c` |
 //! | [`discover`] | from the loader's hand-over to the machine's description | `kernel/e820.c`, `kernel/setup.c` |
-//! | [`traps`] | descriptor tables, exceptions, accesses that may fault | `kernel/idt.c`, `kernel/traps.c`, `mm/extable.c` |
-//! | [`cpu`], [`tlb`] | control registers, interrupt flag, flushes | `kernel/cpu/common.c`, `mm/tlb.c` |
-//! | [`timer`] | time since boot by the time stamp counter | `kernel/tsc.c` |
+//! | [`traps`] | descriptor tables, exceptions, interrupts, accesses that may fault | `kernel/idt.c`, `kernel/traps.c`, `mm/extable.c` |
+//! | [`cpu`] | control registers, per-CPU areas, starting the other CPUs | `kernel/cpu/common.c`, `kernel/smpboot.c` |
+//! | [`irqchip`] | the local APIC: signals between CPUs, the timer's interrupt | `kernel/apic/` |
+//! | [`tlb`] | flushes, here and on all CPUs | `mm/tlb.c` |
+//! | [`timer`] | time since boot by the time stamp counter, alarms | `kernel/tsc.c`, `kernel/apic/apic.c` |
 //! | [`exit`] | test device, soft-off, reset | `kernel/reboot.c`, `drivers/acpi/sleep.c` |
 //!
 //! The crate also compiles on an x86_64 host for the tests of its pure parts; what only makes sense in the kernel's
@@ -20,6 +22,7 @@ pub mod cpu;
 pub mod discover;
 pub mod entry;
 pub mod exit;
+pub mod irqchip;
 mod layout;
 pub mod paging;
 mod port;

@@ -1,8 +1,11 @@
 //! Forgetting translations.
 //!
-//! The kernel's entries are global, so loading CR3 does not drop them; turning CR4.PGE off and on does. Costs: one page
-//! about as much as a cache miss, everything the refill of the whole TLB. Linux: `arch/x86/mm/tlb.c`.
+//! Each CPU flushes its own TLB, so the others are asked by a signal and answer by generation ([`mm::smp`]). The
+//! kernel's entries are global, so loading CR3 does not drop them; turning CR4.PGE off and on does. Costs here: one page
+//! about as much as a cache miss, everything the refill of the whole TLB; everywhere: an interrupt of each CPU that does
+//! not wait for a lock. Linux: `arch/x86/mm/tlb.c`.
 
+use crate::cpu;
 use mm::addr::VirtAddr;
 use mm::layout::VirtRange;
 use mm::paging::change::FLUSH_PAGES;
@@ -10,9 +13,10 @@ use x86_64::registers::control::{Cr4, Cr4Flags};
 
 const PAGE: u64 = 4096;
 
-/// Makes every CPU forget its translations of `range`. Only this CPU runs yet.
+/// Makes every CPU forget its translations of `range`, and waits until it has. A CPU that does not within its time
+/// limit is the kernel's end (`kernel_unanswered`): it might use the memory behind them whatever becomes of it.
 pub fn flush(range: VirtRange) {
-    flush_here(range);
+    cpu::flush_everywhere(range);
 }
 
 /// Forgets this CPU's translations of `range`, of whatever size their leaves are.

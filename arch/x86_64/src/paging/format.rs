@@ -54,7 +54,8 @@ unsafe impl PhysMap for Native {
 }
 
 // SAFETY: `decode` reads the bits that `leaf` and `table` set and a test holds them against each other; an entry whose
-// lowest bit is clear is absent; one CPU runs, so flushing its TLB flushes all, global entries too.
+// lowest bit is clear is absent; `tlb::flush` returns when every CPU that is online has flushed its TLB, global entries too, and one
+// that comes online later has read nothing before.
 unsafe impl PageFormat for Native {
     const PAGE_SHIFT: u32 = 12;
     const SECTION_SHIFT: u32 = 27;

@@ -15,18 +15,21 @@ pub fn live_root() -> PhysAddr {
     PhysAddr::new(Cr3::read().0.start_address().as_u64())
 }
 
-/// The live tables, which the entry code made. Every call returns a handle to the same ones.
+/// The live tables, which the entry code made. Every call returns a handle to the same ones. Once the final ones are in
+/// use this is for reading only.
 #[must_use]
 pub fn live_tables() -> PageTables<Native> {
-    // SAFETY: the entry code made them in the image, which the direct map maps, and `activate` asks for the same. One
-    // CPU runs, without preemption, and traps only read tables: two changes never meet. The fixmap's own entries are
-    // written by `fixmap` alone.
+    // SAFETY: the entry code made them in the image, which the direct map maps, and `activate` asks for the same. Until
+    // the final tables stand one CPU runs, without preemption, and traps only read tables: two changes never meet. The
+    // fixmap's own entries are written by `fixmap` alone. From then on `mm` changes them, behind its lock.
     unsafe { PageTables::new(Native, live_root()) }
 }
 
-/// Makes the CPU use the tables under `root`, and forgets all translations.
+/// Makes the CPU use the tables under `root`, and forgets all translations. The CPUs that are started afterwards use
+/// them too.
 ///
 /// # Safety
+/// No other CPU runs yet.
 /// The tables map the image and the stack in use as the current ones do, and the fixmap by its own tables. All of
 /// them lie in mapped memory that is theirs for good.
 pub unsafe fn activate(root: PhysAddr) {

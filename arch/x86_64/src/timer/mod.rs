@@ -5,11 +5,15 @@
 //! machine; then the real-time clock's periodic flag. If nothing answers it is taken for 1 GHz, which is right under
 //! QEMU's `-icount`, and wrong by a factor elsewhere: then time stamps are wrong, and nothing else.
 //!
-//! Time begins in the first instruction of the entry code. Costs: [`init`] 0.2 ms where the clocks can be read at
+//! Time begins in the first instruction of the entry code, and is the same on all CPUs as far as their counters are.
+//! [`alarm`](set_alarm) has the one interrupt of each CPU's own timer. Costs: [`init`] 0.2 ms where the clocks can be read at
 //! once, up to 5 ms where each reading takes microseconds; [`uptime`] two divisions. Linux: `kernel/tsc.c`.
 
+pub(crate) mod alarm;
 mod pit;
 mod rtc;
+
+pub use alarm::{clear_alarm, init_cpu, set_alarm};
 
 use crate::cpu::cpuid;
 use core::arch::x86_64::_rdtsc;

@@ -1,7 +1,7 @@
 //! What the CPU was doing when it trapped: every register, and what the error code says.
 
 use super::fault::{self, INSTRUCTION, PRESENT, RESERVED_BIT, WRITE};
-use crate::entry;
+use crate::{cpu, entry};
 use core::fmt;
 use mm::addr::VirtAddr;
 use mm::paging::fault::Fault;
@@ -124,7 +124,7 @@ impl TrapFrame {
     fn overflows_stack(&self) -> bool {
         let address = VirtAddr::new(self.cr2);
         matches!(self.vector, PAGE_FAULT | DOUBLE_FAULT)
-            && entry::guard_pages().iter().any(|guard| guard.contains(address))
+            && entry::guard_pages().into_iter().chain(cpu::stack_guards()).any(|guard| guard.contains(address))
     }
 }
 

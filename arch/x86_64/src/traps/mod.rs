@@ -1,9 +1,13 @@
-//! Exceptions: what the CPU does when it cannot go on, and accesses that are allowed to fail.
+//! Exceptions: what the CPU does when it cannot go on, and accesses that are allowed to fail; and where interrupts
+//! arrive.
 //!
 //! Every vector leads through a stub (stubs.s) that saves all registers in a [`TrapFrame`] and calls `trap_taken`. A
 //! fault inside one of the probes ([`try_read`], [`try_write`], [`try_execute`]) goes on where the probe says so;
-//! everything else is fatal and goes to the kernel's `kernel_trap`, which reports and ends. No interrupt is enabled
-//! yet.
+//! everything else is fatal and goes to the kernel's `kernel_trap`, which reports and ends. Vectors from 32 on are
+//! interrupts: the [`irqchip`](crate::irqchip) says what they mean, and the kernel's `kernel_interrupt` runs on the
+//! stack that was interrupted, with interrupts off.
+//!
+//! Each CPU has its own descriptor tables and trap stacks; the gates are the same for all.
 //!
 //! Linux: `kernel/idt.c`, `kernel/traps.c`, `mm/fault.c`; the probes: `mm/extable.c`, `copy_from_kernel_nofault`.
 
@@ -14,10 +18,13 @@ mod tables;
 pub use frame::TrapFrame;
 pub use mm::paging::fault::{Fault, FaultAccess, FaultKind};
 
+use crate::cpu::TRAP_STACKS;
+use crate::{Native, irqchip};
 use core::sync::atomic::{AtomicU64, Ordering};
 use fault::{INSTRUCTION, WRITE};
 use frame::{GENERAL_PROTECTION, PAGE_FAULT};
 use mm::addr::VirtAddr;
+use mm::arch::Cpu as _;
 
 #[cfg(not(test))]
 core::arch::global_asm!(include_str!("stubs.s"), options(att_syntax));
@@ -46,19 +53,41 @@ unsafe extern "C" {
 const FAILED_NON_CANONICAL: u64 = 2;
 const FAILED: u64 = 1;
 
-/// Where [`try_execute`] is about to jump; a fault there is its own.
-static JUMP_TARGET: AtomicU64 = AtomicU64::new(0);
+mm::percpu! {
+    /// Where [`try_execute`] is about to jump on this CPU; a fault there is its own.
+    static JUMP_TARGET: AtomicU64 = AtomicU64::new(0);
+}
 
-/// Loads the descriptor tables, so that traps are reported from here on, and masks every line of the two legacy
-/// interrupt controllers, whose vectors would be taken for exceptions.
+/// An interrupt, as the kernel gets it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(C, u32)]
+pub enum Interrupt {
+    /// This CPU's alarm.
+    Timer,
+    /// Another CPU wants something.
+    Signal,
+    /// One that nobody asked for, by its vector.
+    Other(u32),
+}
+
+/// Vectors below are exceptions.
+const FIRST_INTERRUPT: u8 = 32;
+
+/// Loads the boot CPU's descriptor tables, so that traps are reported from here on, and masks every line of the two
+/// legacy interrupt controllers, whose vectors would be taken for exceptions.
 pub fn init() {
-    tables::load();
+    tables::load_boot();
     // SAFETY: masking lines of the legacy interrupt controllers touches no memory; where there are none, nobody
     // answers.
     unsafe {
         crate::port::write_u8(0x21, 0xff);
         crate::port::write_u8(0xa1, 0xff);
     }
+}
+
+/// Loads this CPU's own descriptor tables, with these tops of its trap stacks. For a CPU that was started.
+pub(crate) fn init_secondary(stacks: [VirtAddr; TRAP_STACKS]) {
+    tables::load_secondary(stacks);
 }
 
 /// The byte at `address`, or why it cannot be read. Reading a device's register may have an effect on the device.
@@ -92,10 +121,12 @@ pub unsafe fn try_write(address: VirtAddr, value: u8) -> Result<(), Fault> {
 /// # Safety
 /// If what is mapped at `address` may be executed, it is a function without arguments that returns.
 pub unsafe fn try_execute(address: VirtAddr) -> Result<(), Fault> {
-    JUMP_TARGET.store(address.as_u64(), Ordering::Relaxed);
+    let pin = Native.pin();
+    let target = JUMP_TARGET.get(&pin);
+    target.store(address.as_u64(), Ordering::Relaxed);
     // SAFETY: calls a function, as the caller promises, or survives the fault of its first fetch.
     let result = unsafe { probe_execute(address.as_u64()) };
-    JUMP_TARGET.store(0, Ordering::Relaxed);
+    target.store(0, Ordering::Relaxed);
     checked(result, address, INSTRUCTION).map(|_| ())
 }
 
@@ -120,7 +151,7 @@ fn fixup(frame: &TrapFrame) -> Option<TrapFrame> {
         next.rip = at(&raw const probe_failed);
     } else if frame.rip == at(&raw const probe_execute_call) {
         next.rip = at(&raw const probe_execute_failed);
-    } else if frame.rip == JUMP_TARGET.load(Ordering::Relaxed) && fetch_failed(frame) {
+    } else if frame.rip == JUMP_TARGET.get(&Native.pin()).load(Ordering::Relaxed) && fetch_failed(frame) {
         // SAFETY: RIP is where `probe_execute` jumps to and that fetch failed, so its call has just pushed the word
         // that RSP points to.
         let return_address = unsafe { core::ptr::with_exposed_provenance::<u64>(frame.rsp as usize).read_volatile() };
@@ -146,11 +177,28 @@ fn fetch_failed(frame: &TrapFrame) -> bool {
 #[cfg_attr(not(test), unsafe(no_mangle))]
 #[cfg_attr(test, expect(dead_code, reason = "the stubs call it"))]
 extern "C" fn trap_taken(frame: &mut TrapFrame) {
+    if let Some(vector) = u8::try_from(frame.vector).ok().filter(|&vector| vector >= FIRST_INTERRUPT) {
+        if let Some(interrupt) = irqchip::acknowledge(vector) {
+            handle(interrupt);
+        }
+        return;
+    }
     match fixup(frame) {
         Some(next) => *frame = next,
         None => fatal(frame),
     }
 }
+
+#[cfg(not(test))]
+fn handle(interrupt: Interrupt) {
+    unsafe extern "C" {
+        safe fn kernel_interrupt(kind: Interrupt);
+    }
+    kernel_interrupt(interrupt);
+}
+
+#[cfg(test)]
+fn handle(_: Interrupt) {}
 
 #[cfg(not(test))]
 fn fatal(frame: &TrapFrame) -> ! {

@@ -3,7 +3,14 @@
 //! Three traps get a stack of their own from the task state segment, because they can arrive when the current one is
 //! unusable: a double fault (after an overflow into a guard page), an NMI and a machine check. Each of these stacks has
 //! a guard page too. All gates are interrupt gates, so handlers run with interrupts off.
+//!
+//! Segments and task state are each CPU's own; the boot CPU's lie in the image with its stacks, the others' in their
+//! per-CPU areas. The gates are shared.
 
+use crate::Native;
+use crate::cpu::TRAP_STACKS;
+use mm::addr::VirtAddr;
+use mm::arch::Cpu as _;
 use spin::Once;
 use x86_64::instructions::segmentation::{CS, DS, ES, SS, Segment};
 use x86_64::instructions::tables::{lidt, load_tss};
@@ -23,9 +30,19 @@ unsafe extern "C" {
     static machine_check_stack_top: u8;
 }
 
-static TASK_STATE: Once<TaskStateSegment> = Once::new();
-static SEGMENTS: Once<(GlobalDescriptorTable, Selectors)> = Once::new();
+/// The boot CPU's.
+static BOOT: Descriptors = Descriptors::new();
+mm::percpu! {
+    /// Another CPU's.
+    static DESCRIPTORS: Descriptors = Descriptors::new();
+}
 static GATES: Once<[Gate; VECTORS]> = Once::new();
+
+/// What one CPU has of its own.
+struct Descriptors {
+    task_state: Once<TaskStateSegment>,
+    segments: Once<(GlobalDescriptorTable, Selectors)>,
+}
 
 struct Selectors {
     code: SegmentSelector,
@@ -51,46 +68,70 @@ impl Gate {
     }
 }
 
-fn address(symbol: *const u8) -> x86_64::VirtAddr {
-    x86_64::VirtAddr::new_truncate(symbol.addr() as u64)
+/// Loads the boot CPU's tables, with the stacks of the image.
+pub(super) fn load_boot() {
+    let stacks = [&raw const double_fault_stack_top, &raw const nmi_stack_top, &raw const machine_check_stack_top];
+    // SAFETY: a static, used by the boot CPU alone.
+    unsafe { BOOT.load(stacks.map(|top| VirtAddr::new(top.addr() as u64))) };
 }
 
-/// Loads tables of our own on this CPU.
-pub(super) fn load() {
-    let task_state = TASK_STATE.call_once(|| {
-        let mut state = TaskStateSegment::new();
-        let stacks = [&raw const double_fault_stack_top, &raw const nmi_stack_top, &raw const machine_check_stack_top];
-        // The structure is packed: its table is filled as a whole.
-        let mut table = state.interrupt_stack_table;
-        for (slot, top) in table.iter_mut().zip(stacks) {
-            *slot = address(top);
-        }
-        state.interrupt_stack_table = table;
-        state
-    });
-    let (segments, selectors) = SEGMENTS.call_once(|| {
-        let mut table = GlobalDescriptorTable::new();
-        let code = table.append(Descriptor::kernel_code_segment());
-        let data = table.append(Descriptor::kernel_data_segment());
-        let task_state = table.append(Descriptor::tss_segment(task_state));
-        (table, Selectors { code, data, task_state })
-    });
-    segments.load();
-    // SAFETY: the selectors name descriptors of the table just loaded: 64-bit code, data, and a task state that
-    // lives as long as the kernel. `init` runs once, so the task state is not busy yet.
-    unsafe {
-        CS::set_reg(selectors.code);
-        SS::set_reg(selectors.data);
-        DS::set_reg(selectors.data);
-        ES::set_reg(selectors.data);
-        load_tss(selectors.task_state);
+/// Loads this CPU's own tables.
+pub(super) fn load_secondary(stacks: [VirtAddr; TRAP_STACKS]) {
+    let pin = Native.pin();
+    // SAFETY: this CPU's area is its own, and stays.
+    unsafe { DESCRIPTORS.get(&pin).load(stacks) };
+}
+
+impl Descriptors {
+    const fn new() -> Self {
+        Self { task_state: Once::new(), segments: Once::new() }
     }
+
+    /// Loads these tables and the gates on the CPU that asks.
+    ///
+    /// # Safety
+    /// They stay where they are for good, and no other CPU uses them. It is done once.
+    unsafe fn load(&self, stacks: [VirtAddr; TRAP_STACKS]) {
+        let task_state = self.task_state.call_once(|| {
+            let mut state = TaskStateSegment::new();
+            // The structure is packed: its table is filled as a whole.
+            let mut table = state.interrupt_stack_table;
+            for (slot, top) in table.iter_mut().zip(stacks) {
+                *slot = x86_64::VirtAddr::new_truncate(top.as_u64());
+            }
+            state.interrupt_stack_table = table;
+            state
+        });
+        let (segments, selectors) = self.segments.call_once(|| {
+            let mut table = GlobalDescriptorTable::new();
+            let code = table.append(Descriptor::kernel_code_segment());
+            let data = table.append(Descriptor::kernel_data_segment());
+            // SAFETY: the task state stays for good, as the caller says.
+            let task_state = table.append(unsafe { Descriptor::tss_segment_unchecked(task_state) });
+            (table, Selectors { code, data, task_state })
+        });
+        // SAFETY: the table stays for good and nobody changes it. The selectors name descriptors of it: 64-bit code,
+        // data, and a task state that stays too and is not busy yet. GS, whose base is the CPU's, is not loaded.
+        unsafe {
+            segments.load_unsafe();
+            CS::set_reg(selectors.code);
+            SS::set_reg(selectors.data);
+            DS::set_reg(selectors.data);
+            ES::set_reg(selectors.data);
+            load_tss(selectors.task_state);
+        }
+        load_gates(selectors.code);
+    }
+}
+
+/// Loads the gates, which lead to the stubs in code segment `code`: the same on every CPU.
+fn load_gates(code: SegmentSelector) {
     let gates = GATES.call_once(|| {
         let first = (&raw const trap_stubs).addr() as u64;
         let mut gates = [Gate([0; 2]); VECTORS];
         for (stub, (vector, gate)) in (0..).map(|n| first + n * STUB_BYTES).zip(gates.iter_mut().enumerate()) {
             let stack = OWN_STACKS.iter().find(|(of, _)| *of == vector).map_or(0, |&(_, stack)| stack);
-            *gate = Gate::new(stub, selectors.code.0, stack);
+            *gate = Gate::new(stub, code.0, stack);
         }
         gates
     });

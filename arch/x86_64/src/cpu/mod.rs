@@ -1,27 +1,40 @@
-//! The boot CPU: which features it has, its interrupt flag, how it waits.
+//! CPUs: which features they have, their interrupt flag, per-CPU areas, and how the others are started.
 //!
-//! One CPU runs until the issue that starts the others, so [`Cpu::current`] is a constant. `init` runs once, before
-//! anything that depends on memory types or on the protection bits it sets. Linux: `kernel/cpu/common.c`,
+//! | file | holds |
+//! |---|---|
+//! | `area` | GS, the per-CPU areas, which CPU it is that runs |
+//! | `native` | [`Cpu`](mm::arch::Cpu) and [`Signal`](mm::smp::Signal) of this machine; how a CPU waits |
+//! | `start`, `secondary.s` | the other CPUs, from INIT to the kernel |
+//! | `mtrr` | range registers, the same on every CPU |
+//!
+//! `init` runs once, on the boot CPU, before anything that depends on memory types or on the protection bits it sets.
+//! The other CPUs get its CR0, CR4 and EFER, and the same memory types. Linux: `kernel/cpu/common.c`,
 //! `mm/pat/memtype.c`.
 
-use crate::Native;
+mod area;
+mod mtrr;
+mod native;
+mod start;
+
+pub use area::{percpu_template, set_percpu};
+pub use native::{halt, interrupts_enable, set_others, wait_for_interrupt};
+pub use start::{
+    MAIN_STACK_BYTES, Stacks, StartError, StartFacts, TRAP_STACK_BYTES, TRAP_STACKS, prepare_start, start,
+};
+
+pub(crate) use mtrr::range_registers;
+pub(crate) use native::flush_everywhere;
+pub(crate) use start::stack_guards;
+
 use core::arch::asm;
 use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use mm::addr::{CpuId, VirtAddr};
-use mm::arch::{Cpu, IrqState};
-use platform::firmware::mtrr::Mtrr;
+use mm::addr::VirtAddr;
 use platform::firmware::pat::Pat;
 use x86_64::registers::control::{Cr4, Cr4Flags};
 use x86_64::registers::model_specific::Msr;
-use x86_64::registers::rflags::{self, RFlags};
 
 const IA32_PAT: u32 = 0x277;
-/// How many pairs of range registers there are, in the lowest byte.
-const IA32_MTRRCAP: u32 = 0xfe;
-const IA32_MTRR_DEF_TYPE: u32 = 0x2ff;
-/// The first pair: base, mask; then the next.
-const IA32_MTRR_PHYSBASE0: u32 = 0x200;
 /// AMD: what makes memory above 4 GiB write-back, and where that ends.
 const SYSCFG: u32 = 0xc001_0010;
 const TOP_MEM2: u32 = 0xc001_001d;
@@ -68,7 +81,12 @@ pub(crate) fn init() {
     // SAFETY: the bits added are ones that CPUID offers; they concern user memory, user instructions and machine
     // checks, none of which exists yet, and change no mapping.
     unsafe { Cr4::write(flags) };
-    // SAFETY: every 64-bit CPU has the PAT. No entry in use selects the slot that changes.
+    set_memory_types();
+}
+
+/// Sets the memory types that page-table entries choose from, on this CPU.
+fn set_memory_types() {
+    // SAFETY: every 64-bit CPU has the PAT. No entry that this CPU has used selects the slot that changes.
     unsafe { Msr::new(IA32_PAT).write(MEMORY_TYPES) };
 }
 
@@ -76,22 +94,6 @@ pub(crate) fn init() {
 #[must_use]
 pub fn physical_bits() -> u32 {
     PHYSICAL_BITS.load(Ordering::Relaxed).into()
-}
-
-/// The CPU's range registers, where it has them.
-pub(crate) fn range_registers() -> Option<Mtrr> {
-    const HAS_MTRR: u32 = 1 << 12;
-    if cpuid(1).edx & HAS_MTRR == 0 {
-        return None;
-    }
-    // SAFETY: a CPU with that feature has this register.
-    let count = unsafe { Msr::new(IA32_MTRRCAP).read() } as u8;
-    // SAFETY: as above.
-    let default_type = unsafe { Msr::new(IA32_MTRR_DEF_TYPE).read() };
-    let bases = (IA32_MTRR_PHYSBASE0..).step_by(2).take(Mtrr::MAX_PAIRS.min(count.into()));
-    // SAFETY: the CPU has said that it has as many pairs.
-    let pairs = bases.map(|base| unsafe { (Msr::new(base).read(), Msr::new(base + 1).read()) }).collect();
-    Some(Mtrr { default_type, pairs, physical_bits: physical_bits(), top_of_memory_2: top_of_memory_2() })
 }
 
 /// Where write-back memory above 4 GiB ends on an AMD CPU that says so without range registers; else 0.
@@ -125,50 +127,16 @@ pub(crate) fn has_gigabyte_leaves() -> bool {
     GIGABYTE_LEAVES.load(Ordering::Relaxed)
 }
 
-// SAFETY: with the interrupt flag clear no maskable interrupt is taken, and there is one CPU and no preemption.
-unsafe impl Cpu for Native {
-    fn current(self) -> CpuId {
-        CpuId::BOOT
-    }
-
-    #[inline]
-    fn irq_save(self) -> IrqState {
-        let enabled = rflags::read().contains(RFlags::INTERRUPT_FLAG);
-        x86_64::instructions::interrupts::disable();
-        if enabled { IrqState::Enabled } else { IrqState::Disabled }
-    }
-
-    #[inline]
-    fn irq_restore(self, state: IrqState) {
-        if state == IrqState::Enabled {
-            x86_64::instructions::interrupts::enable();
-        }
-    }
-}
-
-/// Stops this CPU for good.
-pub fn halt() -> ! {
-    loop {
-        x86_64::instructions::interrupts::disable();
-        x86_64::instructions::hlt();
-    }
-}
-
-/// Lets time pass until something may have happened. With interrupts off nothing would end a `hlt`, so then this only
-/// tells the CPU that the caller polls.
-pub fn wait_for_interrupt() {
-    if rflags::read().contains(RFlags::INTERRUPT_FLAG) {
-        x86_64::instructions::hlt();
-    } else {
-        core::hint::spin_loop();
-    }
-}
-
-/// The local APIC's number of the CPU that booted, by which the firmware's tables name it.
+/// The local APIC's number of the CPU that booted, by which the firmware's tables name it. For the boot CPU to call.
 #[must_use]
 pub fn boot_hardware_id() -> u64 {
+    hardware_id().into()
+}
+
+/// The local APIC's number of the CPU that asks. secondary.s finds it in the same way.
+pub(crate) fn hardware_id() -> u32 {
     let topology = cpuid(0xb);
-    if topology.ebx != 0 { topology.edx.into() } else { (cpuid(1).ebx >> 24).into() }
+    if topology.ebx != 0 { topology.edx } else { cpuid(1).ebx >> 24 }
 }
 
 /// Where the function that calls this stands: an address in it and its frame pointer, for a backtrace.
