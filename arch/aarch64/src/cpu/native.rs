@@ -1,21 +1,37 @@
-//! The boot CPU: its interrupt masks, how it waits, how the firmware's tables name it.
+//! The CPU that runs this code: its interrupt masks, how it waits, which of the per-CPU areas is its own, how the
+//! firmware's tables name it.
 //!
-//! One CPU runs until the issue that starts the others: firmware with PSCI keeps them off, a spin table (Raspberry Pi)
-//! keeps them in its own loop. So [`Cpu::current`] is a constant. Linux: `asm/irqflags.h`, `asm/cputype.h`.
+//! Flushes are broadcast by the hardware, so a CPU that waits has nothing to answer: [`Cpu::relax`] only pauses. Linux:
+//! `asm/irqflags.h`, `asm/cputype.h`, `asm/percpu.h`.
 
+use super::area;
 use crate::Native;
 use aarch64_cpu::asm;
 use aarch64_cpu::registers::{DAIF, MPIDR_EL1, Readable, Writeable};
+use core::ptr;
 use mm::addr::{CpuId, VirtAddr};
-use mm::arch::{Cpu, IrqState};
+use mm::arch::{Cpu, IrqState, Template};
 
 /// Affinity levels 3, 2, 1 and 0 of MPIDR: what a device tree's `reg` and the MADT call the CPU by.
 const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
 
-// SAFETY: with I and F masked no interrupt is taken, and there is one CPU and no preemption.
+// SAFETY: with I and F masked no interrupt is taken, and there is no preemption. Each CPU runs with its own offset in
+// its base register, from its first instruction in the kernel's half on; that the areas at the offsets are apart, are
+// copies of the templates and stay is what `set_percpu` was told. Until then one CPU runs, on the templates themselves.
 unsafe impl Cpu for Native {
+    #[inline]
     fn current(self) -> CpuId {
-        CpuId::BOOT
+        area::number(self)
+    }
+
+    #[inline]
+    fn percpu(self, template: Template) -> *mut u8 {
+        at(template, area::base())
+    }
+
+    #[inline]
+    fn percpu_of(self, template: Template, of: CpuId) -> Option<*mut u8> {
+        area::offset_of(of).map(|offset| at(template, offset))
     }
 
     #[inline]
@@ -35,12 +51,24 @@ unsafe impl Cpu for Native {
     }
 }
 
+/// The copy of `template` in the area at `offset`.
+#[inline]
+fn at(template: Template, offset: usize) -> *mut u8 {
+    ptr::with_exposed_provenance_mut(template.address.expose_provenance().wrapping_add(offset))
+}
+
 /// Stops this CPU for good.
 pub fn halt() -> ! {
     DAIF.write(DAIF::D::Masked + DAIF::A::Masked + DAIF::I::Masked + DAIF::F::Masked);
     loop {
         asm::wfi();
     }
+}
+
+/// Lets interrupts in on this CPU, for the first time.
+pub fn interrupts_enable() {
+    // SAFETY: the vectors stand. Not `nomem`: what came before must stay before it.
+    unsafe { core::arch::asm!("msr daifclr, #3", options(nostack, preserves_flags)) };
 }
 
 /// Lets time pass until something may have happened. With interrupts off nothing may ever end a `wfi`, so then this
@@ -53,9 +81,14 @@ pub fn wait_for_interrupt() {
     }
 }
 
-/// The affinity bits of the boot CPU's MPIDR, by which the firmware's tables name it.
+/// The affinity bits of the boot CPU's MPIDR, by which the firmware's tables name it. For the boot CPU to call.
 #[must_use]
 pub fn boot_hardware_id() -> u64 {
+    hardware_id()
+}
+
+/// The affinity bits of this CPU's MPIDR.
+pub(crate) fn hardware_id() -> u64 {
     MPIDR_EL1.get() & MPIDR_AFFINITY
 }
 
