@@ -18,6 +18,7 @@
 //! | [`resource`] | who lies where in physical address space | `kernel/resource.c` |
 //! | [`numa`] | nodes of memory and CPUs, distances | `numa.c`, `srat.c`, `arch_numa.c` |
 //! | [`percpu`](mod@percpu) | variables with a copy for each CPU | `percpu.c`, `percpu-defs.h` |
+//! | [`smp`] | what CPUs say to each other: arrival, flushes, calls; work and timers of each | `kernel/smp.c`, `tlb.c` |
 //! | [`zone`] | what memory may be used for; zonelists, watermarks | `mm_init`, `page_alloc.c` |
 //! | [`model`] | a record for each frame, as late as possible; five memory models | `memory_model.h`, `sparse.c` |
 //! | [`page_alloc`] | blocks of `1 << order` frames | `page_alloc.c` |
@@ -60,6 +61,7 @@ pub mod paging;
 pub mod percpu;
 pub mod resource;
 pub mod slab;
+pub mod smp;
 pub mod sync;
 pub mod view;
 pub mod zone;

@@ -15,6 +15,7 @@ use crate::console::ConsoleSpec;
 use crate::firmware::acpi;
 use crate::firmware::e820::{E820, FirmwareMap, PcMap};
 use crate::firmware::fdt::{Blob, FdtError};
+use crate::firmware::interrupts::IrqController;
 use crate::firmware::mtrr::Mtrr;
 use crate::power::{Conduit, PowerOff};
 use crate::read::{PhysRead, Unreadable};
@@ -184,6 +185,25 @@ impl BootInfo<'_> {
         self.rsdp.and_then(|rsdp| acpi::psci(rsdp, read)).or_else(|| match &self.map {
             MemoryMapSource::DeviceTree(blob) => blob.psci(),
             _ => None,
+        })
+    }
+
+    /// The interrupt controller of the CPUs, by ACPI, or else by the device tree. A PC always has one. What of it cannot
+    /// be used goes to `warn`.
+    pub fn irq_controller(&self, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqController> {
+        let by_acpi = self.rsdp.and_then(|rsdp| acpi::irq_controller(rsdp, read, warn));
+        by_acpi.or_else(|| match &self.map {
+            MemoryMapSource::DeviceTree(blob) => blob.irq_controller(warn),
+            MemoryMapSource::E820(_) | MemoryMapSource::None => Some(IrqController::USUAL),
+        })
+    }
+
+    /// The number of the interrupt of Arm CPUs' virtual timer, as their controller counts it (INTID): by ACPI, or else
+    /// by the device tree.
+    pub fn timer_interrupt(&self, read: &mut dyn PhysRead) -> Option<u32> {
+        self.rsdp.and_then(|rsdp| acpi::timer_interrupt(rsdp, read)).or_else(|| match &self.map {
+            MemoryMapSource::DeviceTree(blob) => blob.timer_interrupt(),
+            MemoryMapSource::E820(_) | MemoryMapSource::None => None,
         })
     }
 

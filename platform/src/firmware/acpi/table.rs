@@ -134,6 +134,7 @@ const fn name(signature: [u8; 4]) -> Name {
         b"FACP" => Name::Fadt,
         b"SPCR" => Name::Spcr,
         b"IORT" => Name::Iort,
+        b"GTDT" => Name::Gtdt,
         b"XSDT" => Name::Xsdt,
         b"RSDT" => Name::Rsdt,
         _ => Name::Acpi,

@@ -5,22 +5,34 @@
 //! operations when nobody else wants it. Who waits answers what other CPUs wait for meanwhile ([`Cpu::relax`]), so that a
 //! holder may wait for all CPUs. A guard stays on the CPU whose interrupts it turned off, so it cannot be sent
 //! to another thread. Linux: `spin_lock_irqsave`.
+//!
+//! Under `--cfg loom` the lock and the [`atomic`]s are loom's, so that models try what is here, not a copy of it.
+
+pub(crate) mod atomic;
+#[cfg(loom)]
+mod modelled;
 
 use crate::arch::{Cpu, IrqState};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::ManuallyDrop;
 use core::ops::{Deref, DerefMut};
+#[cfg(loom)]
+use modelled::{SpinMutex, SpinMutexGuard};
+#[cfg(not(loom))]
+use spin::mutex::{SpinMutex, SpinMutexGuard};
 
 /// A value behind a spin lock that is held with interrupts off.
 pub struct IrqLock<T> {
-    inner: spin::mutex::SpinMutex<T>,
+    inner: SpinMutex<T>,
 }
 
 impl<T> IrqLock<T> {
-    /// An unlocked value.
-    pub const fn new(value: T) -> Self {
-        Self { inner: spin::mutex::SpinMutex::new(value) }
+    atomic::constant! {
+        /// An unlocked value.
+        pub const fn new(value: T) -> Self {
+            Self { inner: SpinMutex::new(value) }
+        }
     }
 
     /// Turns interrupts off, then waits for the lock.
@@ -76,7 +88,7 @@ impl<T> fmt::Debug for IrqLock<T> {
 /// # }
 /// ```
 pub struct IrqGuard<'a, T, C: Cpu> {
-    guard: ManuallyDrop<spin::mutex::SpinMutexGuard<'a, T>>,
+    guard: ManuallyDrop<SpinMutexGuard<'a, T>>,
     cpu: C,
     state: IrqState,
     not_send: PhantomData<*const ()>,
