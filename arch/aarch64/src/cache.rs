@@ -1,6 +1,5 @@
 //! Data caches by address, for what is read past them: by a CPU whose MMU is off. Linux: `arch/arm64/mm/cache.S`.
 
-use aarch64_cpu::registers::{CTR_EL0, Readable};
 use core::arch::asm;
 use mm::addr::VirtAddr;
 
@@ -9,7 +8,11 @@ use mm::addr::VirtAddr;
 ///
 /// `at` is mapped; nobody else writes to these bytes meanwhile.
 pub(crate) fn clean(at: VirtAddr, bytes: u64) {
-    let line = 4 << CTR_EL0.read(CTR_EL0::DminLine);
+    let kind: u64;
+    // SAFETY: reads a register, nothing else.
+    unsafe { asm!("mrs {}, ctr_el0", out(reg) kind, options(pure, nomem, nostack, preserves_flags)) };
+    // Words of the smallest line, as a power of two.
+    let line = 4 << (kind >> 16 & 0xf);
     let end = at.saturating_add(bytes);
     let mut at = at.align_down(line);
     while at < end {

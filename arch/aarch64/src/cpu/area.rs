@@ -106,7 +106,7 @@ pub(super) fn number(native: Native) -> CpuId {
 /// Writes into the area of `cpu`, which does not run yet, what is its own. `None` where it has no area.
 pub(super) fn describe(cpu: CpuId, stacks: &Stacks) -> Option<()> {
     let [overflow] = stacks.traps;
-    let bottom = stacks.main.checked_sub(MAIN_STACK_BYTES)?;
+    let bottom = VirtAddr::new(stacks.main.as_u64().checked_sub(MAIN_STACK_BYTES)?);
     NUMBER.of(&Native, cpu)?.store(cpu.as_u32(), Ordering::Relaxed);
     MAIN_STACK_BOTTOM.of(&Native, cpu)?.store(pointer(bottom), Ordering::Relaxed);
     OVERFLOW_STACK_TOP.of(&Native, cpu)?.store(pointer(overflow), Ordering::Relaxed);

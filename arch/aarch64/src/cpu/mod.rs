@@ -21,7 +21,7 @@ pub use method::{StartError, StartFacts};
 #[cfg(target_os = "none")]
 pub use {
     area::{MAIN_STACK_BYTES, Stacks, TRAP_STACK_BYTES, TRAP_STACKS, percpu_template, set_percpu},
-    native::{boot_hardware_id, caller_frame, halt, interrupts_enable, wait_for_interrupt},
+    native::{boot_hardware_id, caller_frame, halt, interrupts_enable, set_others, wait_for_interrupt},
     start::{prepare_start, start},
 };
 

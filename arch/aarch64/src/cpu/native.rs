@@ -5,12 +5,15 @@
 //! `asm/irqflags.h`, `asm/cputype.h`, `asm/percpu.h`.
 
 use super::area;
-use crate::Native;
-use aarch64_cpu::asm;
+use crate::{Native, irqchip, timer, tlb};
+use aarch64_cpu::asm::{self, barrier};
 use aarch64_cpu::registers::{DAIF, MPIDR_EL1, Readable, Writeable};
 use core::ptr;
+use core::time::Duration;
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::{Cpu, IrqState, Template};
+use mm::layout::VirtRange;
+use mm::smp::{Cpus, Signal};
 
 /// Affinity levels 3, 2, 1 and 0 of MPIDR: what a device tree's `reg` and the MADT call the CPU by.
 const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
@@ -71,13 +74,38 @@ pub fn interrupts_enable() {
     unsafe { core::arch::asm!("msr daifclr, #3", options(nostack, preserves_flags)) };
 }
 
-/// Lets time pass until something may have happened. With interrupts off nothing may ever end a `wfi`, so then this
-/// only tells the CPU that the caller polls.
+/// Lets time pass until something may have happened: an interrupt that waits ends it, whether interrupts are on or not.
+/// So whoever has to look at something before it waits does both with interrupts off, and then lets them in. Where no
+/// interrupt can come, as there is no interrupt controller yet or none at all, this only tells the CPU that the caller
+/// polls.
 pub fn wait_for_interrupt() {
-    if DAIF.is_set(DAIF::I) {
-        core::hint::spin_loop();
-    } else {
+    if irqchip::is_ready() {
+        // What was written before is seen by others although this CPU stands still.
+        barrier::dsb(barrier::SY);
         asm::wfi();
+    } else {
+        core::hint::spin_loop();
+    }
+}
+
+/// Says which other CPUs there are. Nothing depends on it here: the hardware tells them of flushes.
+pub fn set_others(_: Cpus<'static>) {}
+
+impl Signal for Native {
+    fn interrupt(self, to: CpuId) {
+        irqchip::signal(to);
+    }
+
+    fn flush_here(self, range: VirtRange) {
+        tlb::flush_here(range);
+    }
+
+    fn now(self) -> Duration {
+        timer::uptime()
+    }
+
+    fn relax(self) {
+        core::hint::spin_loop();
     }
 }
 

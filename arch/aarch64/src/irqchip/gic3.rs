@@ -180,7 +180,7 @@ impl<B: Block> Redistributor<'_, B> {
 
 /// The redistributor in `range` that states `affinity`.
 fn search<B: Block>(range: &B, stride: Option<u64>, affinity: u32, last: Last) -> Option<Redistributor<'_, B>> {
-    let mut offset = 0;
+    let mut offset = 0u64;
     while offset.checked_add(FRAMES_3)? <= range.size() {
         // Nobody may be at home here.
         if !matches!(revision(range.probe(offset + gicr::PIDR2)?), 3 | 4) {

@@ -14,7 +14,7 @@ const LOWEST_PRIORITY: u64 = 0xf0;
 impl SystemRegisters {
     /// Whether this CPU has them.
     pub(super) fn exist() -> bool {
-        ID_AA64PFR0_EL1.read(ID_AA64PFR0_EL1::GIC) != 0
+        ID_AA64PFR0_EL1.get() >> 24 & 0xf != 0
     }
 }
 
