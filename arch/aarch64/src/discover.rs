@@ -5,12 +5,14 @@
 //! console answers at a usual place, and stops. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
 //! `early_init_dt_scan`.
 
-use crate::exit;
+use crate::cpu::StartFacts;
+use crate::irqchip::IrqFacts;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
+use crate::{exit, timer};
 use core::fmt;
 use mm::addr::PhysAddr;
-use mm::machine::{MachineSink, Rules};
+use mm::machine::{MachineSink, Rules, Warning};
 use platform::board::{self, Board};
 use platform::console::spec::{self, Candidates, SpecError};
 use platform::console::{ConsoleSpec, Uart, UartKind};
@@ -66,6 +68,22 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
 /// Hands every fact about memory to `sink`.
 pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
     boot.describe(read, sink);
+}
+
+/// What is needed to start the other CPUs.
+#[must_use]
+pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
+    StartFacts { psci: boot.psci(read) }
+}
+
+/// What is needed to use the interrupt controller, if the firmware names one. What cannot be used goes to `warn`.
+pub fn irq_facts(
+    boot: &BootInfo<'_>,
+    read: &mut dyn PhysRead,
+    warn: &mut dyn FnMut(Warning),
+) -> Option<IrqFacts> {
+    let controller = boot.irq_controller(read, warn)?;
+    Some(IrqFacts { controller, timer: boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT) })
 }
 
 /// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux

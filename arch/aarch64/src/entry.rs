@@ -18,7 +18,7 @@
 //! `arch/arm64/kernel/head.S`, `arch/arm64/include/asm/el2_setup.h`, `Documentation/arch/arm64/booting.rst`.
 
 use crate::layout::{DIRECT_START, FIXMAP_END, FIXMAP_START, LAYOUT};
-use crate::{hello, paging, timer, traps};
+use crate::{cpu, hello, paging, timer, traps};
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::layout::{ImageSection, VirtRange};
@@ -31,6 +31,8 @@ core::arch::global_asm!(
     fixmap_end = const FIXMAP_END,
     mair = const paging::MAIR,
     tcr = const paging::TCR,
+    trap_stack_bytes = const cpu::TRAP_STACK_BYTES,
+    start_list = sym cpu::START_LIST,
 );
 
 unsafe extern "C" {

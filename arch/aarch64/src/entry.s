@@ -4,6 +4,9 @@
 // device tree in x0 (Linux's arm64 boot protocol). The image is linked high and lies at any 2 MiB boundary; the two
 // differ by a multiple of a page, so that `adrp` gives physical addresses while the MMU is off.
 //
+// The other CPUs come later, by `secondary_start` and `secondary_start_listed`: see cpu/start.rs. They share what is
+// below but for the tables, which exist by then.
+//
 // With the MMU off all memory behaves as Device memory: unaligned accesses fault and nothing is cached. So no Rust
 // runs here, and what is written (the tables only) must not be hidden by lines that a loader left in the caches.
 
@@ -24,6 +27,15 @@
 .set TCR_EPD0_SHIFT, 7
 .set TCR_EPD1_SHIFT, 23
 
+.set AFFINITY, 0xff00ffffff         // MPIDR: the bits that name a CPU
+
+// StartRecord (cpu/record.rs): what a CPU that is started needs to know.
+.set RECORD_ROOT, 0                 // and tcr
+.set RECORD_SCTLR, 16               // and stack
+.set RECORD_PERCPU, 32              // and cpu
+.set RECORD_HARDWARE_ID, 48
+.set RECORD_NEXT, 56
+
 // ---- stacks and spare frames ---------------------------------------------------------------------------------------
 // Below each stack lies a page that stays unmapped: who runs out of stack traps.
 .section .noinit.stacks, "aw", %nobits
@@ -35,7 +47,7 @@ __\name\()_bottom:    .skip \bytes
 __\name\()_top:
 .endm
 STACK boot_stack, 131072
-STACK overflow_stack, 16384
+STACK overflow_stack, {trap_stack_bytes}
 
 .section .noinit.early_frames, "aw", %nobits
 .balign 4096
@@ -93,16 +105,21 @@ boot_map_end:
 entry:
     msr     daifset, #0xf
     mov     x19, x0                 // what the loader handed over
+    adr     x27, at_el1
+
+// ---- whatever level to EL1, where it goes on at x27 -----------------------------------------------------------------
+// Leaves the level of entry in x28. Changes x0, x1.
+//
+// Most registers of EL2 come out of reset with any value, so each is set: EL1 shall own the machine, nothing traps.
+to_el1:
     mrs     x0, currentel
     ubfx    x28, x0, #2, #2
     cmp     x28, #2
-    b.lo    at_el1
     b.eq    at_el2
-0:  wfe                             // EL3: no loader that follows the protocol comes here
+    b.hi    0f
+    br      x27
+0:  wfe                             // EL3: nobody who follows a protocol comes here
     b       0b
-
-// ---- EL2 to EL1 ----------------------------------------------------------------------------------------------------
-// Most of these registers come out of reset with any value, so each is set: EL1 shall own the machine, nothing traps.
 at_el2:
     mov     x0, #1 << 31            // HCR_EL2.RW: EL1 runs AArch64. No second stage, no VHE.
     msr     hcr_el2, x0
@@ -147,8 +164,7 @@ at_el2:
     msr     sctlr_el1, x0
     mov     x0, #0x3c5              // EL1 with its own stack pointer, everything masked
     msr     spsr_el2, x0
-    adr     x0, at_el1
-    msr     elr_el2, x0
+    msr     elr_el2, x27
     eret
 
 // ---- EL1, MMU off --------------------------------------------------------------------------------------------------
@@ -213,8 +229,6 @@ at_el1:
     mov     x0, x25
     FOR_EACH_LINE ivac
 
-    ldr     x0, ={mair}
-    msr     mair_el1, x0
     ldr     x22, ={tcr}
     mrs     x0, id_aa64mmfr0_el1    // physical address size; more than 48 bits takes another table format
     and     x0, x0, #0xf
@@ -222,6 +236,14 @@ at_el1:
     cmp     x0, x1
     csel    x0, x0, x1, lo
     bfi     x22, x0, #32, #3
+    ldr     x0, =SCTLR_MMU_ON
+    ldr     x1, =high_half
+
+// Turns the MMU on, with x0 for SCTLR and x22 for TCR, the lower half's root x23 and the kernel's x24, and goes on at
+// the linked address x1. Changes x2.
+mmu_on:
+    ldr     x2, ={mair}
+    msr     mair_el1, x2
     msr     tcr_el1, x22
     msr     ttbr0_el1, x23
     msr     ttbr1_el1, x24
@@ -230,11 +252,52 @@ at_el1:
     ic      iallu
     dsb     sy
     isb
-    ldr     x0, =SCTLR_MMU_ON
-    ldr     x1, =high_half
     msr     sctlr_el1, x0
     isb
     br      x1
+
+// ---- another CPU, MMU off -------------------------------------------------------------------------------------------
+.global secondary_start, secondary_start_listed
+
+// A CPU that knows nothing but its own number: it waits until its record is in the list. Where several wait at one
+// release address, all of them come with the first.
+secondary_start_listed:
+    msr     daifset, #0xf
+    mrs     x1, mpidr_el1
+    ldr     x0, =AFFINITY
+    and     x1, x1, x0
+    PHYSICAL x2, {start_list}
+1:  ldr     x19, [x2]
+2:  cbz     x19, 3f
+    ldr     x0, [x19, #RECORD_HARDWARE_ID]
+    cmp     x0, x1
+    b.eq    4f
+    ldr     x19, [x19, #RECORD_NEXT]
+    b       2b
+3:  wfe                             // whoever adds a record tells everybody
+    b       1b
+
+// A CPU that is handed the physical address of its record in x0, as PSCI does.
+secondary_start:
+    msr     daifset, #0xf
+    mov     x19, x0
+4:  adr     x27, secondary_at_el1
+    b       to_el1
+
+secondary_at_el1:
+    msr     spsel, #1
+    ldr     x0, =SCTLR_MMU_OFF
+    msr     sctlr_el1, x0
+    isb
+    msr     cpacr_el1, xzr
+    msr     mdscr_el1, xzr
+    ldp     x24, x22, [x19, #RECORD_ROOT]
+    ldp     x0, x26, [x19, #RECORD_SCTLR]
+    ldp     x20, x21, [x19, #RECORD_PERCPU]
+    bic     x22, x22, #1 << TCR_EPD0_SHIFT      // the boot CPU has no lower half any more
+    adrp    x23, __boot_tables_start
+    ldr     x1, =secondary_high_half
+    b       mmu_on
 
 // Maps x1..x3 to the memory from x2 on, by pages with entry bits x4 (0: only makes the tables), in the tree of root x0.
 // Tables that are missing are taken from x5 on. Changes x1, x2, x6 to x9.
@@ -284,19 +347,31 @@ switch_root_identity:
 
 // ---- EL1, where it is linked ---------------------------------------------------------------------------------------
 .section .text.entry, "ax", %progbits
-high_half:
+// The vectors stand, and the lower half is empty from now on. x22: TCR. Changes x0.
+.macro SETTLE
     adr     x0, trap_vectors
     msr     vbar_el1, x0
-    // The lower half is empty from now on.
-    mov     x0, #1 << TCR_EPD0_SHIFT
-    orr     x22, x22, x0
+    orr     x22, x22, #1 << TCR_EPD0_SHIFT
     msr     tcr_el1, x22
     msr     ttbr0_el1, xzr
     isb
     tlbi    vmalle1
     dsb     nsh
     isb
+.endm
 
+secondary_high_half:
+    msr     tpidr_el1, x20
+    SETTLE
+    mov     sp, x26
+    mov     x0, x21
+    mov     x29, xzr                // the backtrace ends here
+    mov     x30, xzr
+    b       arch_start_secondary
+
+high_half:
+    msr     tpidr_el1, xzr          // the boot CPU uses the templates themselves until there are areas
+    SETTLE
     adrp    x0, __boot_stack_top
     add     sp, x0, :lo12:__boot_stack_top
     PHYSICAL x0, __bss_start

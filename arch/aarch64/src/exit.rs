@@ -6,11 +6,11 @@
 //! `arch/arm64/kernel/process.c`.
 
 use crate::traps::probe;
-use crate::{Native, cpu, entry};
+use crate::{Native, cpu, psci};
 use mm::sync::IrqLock;
 use platform::Cmdline;
 pub use platform::power::ExitStatus;
-use platform::power::{Conduit, Off, PowerOff};
+use platform::power::{Off, PowerOff};
 
 /// Whether somebody takes an exit status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -30,8 +30,6 @@ struct Ways {
 
 static WAYS: IrqLock<Ways> = IrqLock::new(Ways { test: TestDevice::Unknown, power: PowerOff::UNKNOWN });
 
-const PSCI_SYSTEM_OFF: u32 = 0x8400_0008;
-const PSCI_SYSTEM_RESET: u32 = 0x8400_0009;
 /// Semihosting: exit, the reason "the application ended", then the status.
 const SEMIHOSTING_EXIT: u64 = 0x18;
 const APPLICATION_EXIT: u64 = 0x2_0026;
@@ -69,23 +67,23 @@ pub fn power_off(status: ExitStatus) -> ! {
         // SAFETY: this operation reads the two words and does not come back.
         unsafe { probe::semihosting(SEMIHOSTING_EXIT, &[APPLICATION_EXIT, code]) };
     }
-    firmware_call(ways.power.off, PSCI_SYSTEM_OFF);
+    firmware_call(ways.power.off, psci::SYSTEM_OFF);
     reset()
 }
 
 /// Starts the machine over.
 pub fn reset() -> ! {
-    firmware_call(ways().power.off, PSCI_SYSTEM_RESET);
+    firmware_call(ways().power.off, psci::SYSTEM_RESET);
     cpu::halt()
 }
 
-/// Calls a function of PSCI, by the conduit that the device tree names. Where it names none, by the one that can only
-/// reach firmware: nobody serves `hvc` once this kernel itself has left EL2.
+/// Calls a function of PSCI.
 fn firmware_call(off: Option<Off>, function: u32) {
     let conduit = match off {
-        Some(Off::Psci(Conduit::Hvc)) | None if entry::entry_level() == 1 => Conduit::Hvc,
-        _ => Conduit::Smc,
+        Some(Off::Psci(conduit)) => Some(conduit),
+        _ => None,
     };
-    // SAFETY: PSCI follows the calling convention; neither function touches memory.
-    unsafe { probe::call_firmware(conduit, function) };
+    // SAFETY: PSCI follows the calling convention; neither function that is called here touches memory. A refusal
+    // leaves the next way to be tried.
+    let _ = unsafe { psci::call(conduit, function, [0; 3]) };
 }

@@ -7,9 +7,12 @@
 //! | [`paging`] | table entries, physical access, early windows | `asm/pgtable-hwdef.h`, `mm/mmu.c`, `mm/fixmap.c` |
 //! | [`discover`] | from x0 to the machine's description, consoles | `kernel/setup.c`, `drivers/of/fdt.c` |
 //! | [`traps`] | vectors, register dump, accesses that may fault | `kernel/entry.S`, `kernel/traps.c`, `mm/fault.c` |
-//! | [`cpu`], [`tlb`] | interrupt masks, flushes | `asm/irqflags.h`, `asm/tlbflush.h` |
-//! | [`timer`] | time since boot by the virtual counter | `drivers/clocksource/arm_arch_timer.c` |
-//! | [`exit`] | test device, power off, reset | `drivers/firmware/psci/psci.c` |
+//! | [`cpu`] | per-CPU areas, interrupt masks, starting the others | `kernel/smp.c`, `asm/percpu.h`, `asm/irqflags.h` |
+//! | [`irqchip`] | GICv2 and GICv3: the timer's interrupt, signals | `drivers/irqchip/irq-gic.c`, `irq-gic-v3.c` |
+//! | [`tlb`] | flushes | `asm/tlbflush.h` |
+//! | [`timer`] | time since boot by the virtual counter, alarms | `drivers/clocksource/arm_arch_timer.c` |
+//! | [`psci`] | the firmware's calls for power | `drivers/firmware/psci/psci.c` |
+//! | [`exit`] | test device, power off, reset | `arch/arm64/kernel/process.c` |
 //!
 //! On a host only the parts that touch no hardware are compiled, for their tests: `cargo test -p arch-aarch64`.
 #![cfg_attr(not(test), no_std)]
@@ -21,6 +24,7 @@
 )]
 
 #[cfg(target_os = "none")]
+mod cache;
 pub mod cpu;
 #[cfg(target_os = "none")]
 pub mod discover;
@@ -30,11 +34,12 @@ pub mod entry;
 pub mod exit;
 #[cfg(target_os = "none")]
 mod hello;
+pub mod irqchip;
 mod layout;
 pub mod paging;
+pub mod psci;
 #[cfg(target_os = "none")]
 mod registers;
-#[cfg(target_os = "none")]
 pub mod timer;
 #[cfg(target_os = "none")]
 pub mod tlb;

@@ -5,11 +5,14 @@
 //! drop is waited for (`dsb ish`), and what this CPU fetched ahead is fetched again (`isb`). Linux: `asm/tlbflush.h`.
 
 use core::arch::asm;
-use mm::addr::VirtAddr;
+use core::time::Duration;
 use mm::layout::VirtRange;
 use mm::paging::change::FLUSH_PAGES;
 
 const PAGE: u64 = 4096;
+
+/// How long a CPU may take to answer a flush: no CPU is asked, so there is no limit.
+pub const FLUSH_LIMIT: Duration = Duration::MAX;
 
 /// Makes every CPU forget its translations of `range`, of whatever size their leaves are, and the walks that led there.
 pub fn flush(range: VirtRange) {
@@ -18,16 +21,37 @@ pub fn flush(range: VirtRange) {
     }
     // SAFETY: barriers have no effect but order.
     unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
-    let mut at = range.start();
-    while at < range.end() {
-        // The operand has address bits 55 to 12 in its low 44 bits; above stand fields that must be zero.
-        let operand = (at.as_u64() >> 12) & 0xfff_ffff_ffff;
+    for operand in operands(range) {
         // SAFETY: dropping translations only makes the CPU read the tables again.
         unsafe { asm!("tlbi vaae1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
-        at = VirtAddr::new(at.as_u64().saturating_add(PAGE));
     }
     // SAFETY: as above.
     unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+}
+
+/// As [`flush`], but for this CPU alone: for mappings that no other has used.
+pub fn flush_here(range: VirtRange) {
+    // SAFETY: barriers have no effect but order.
+    unsafe { asm!("dsb nshst", options(nostack, preserves_flags)) };
+    if range.size() > FLUSH_PAGES * PAGE {
+        // SAFETY: dropping translations only makes the CPU read the tables again.
+        unsafe { asm!("tlbi vmalle1", options(nostack, preserves_flags)) };
+    } else {
+        for operand in operands(range) {
+            // SAFETY: as above.
+            unsafe { asm!("tlbi vaae1, {}", in(reg) operand, options(nostack, preserves_flags)) };
+        }
+    }
+    // SAFETY: barriers have no effect but order.
+    unsafe { asm!("dsb nsh", "isb", options(nostack, preserves_flags)) };
+}
+
+/// For each page of `range` what the instruction takes: address bits 55 to 12 in the low 44 bits; above stand fields that
+/// must be zero.
+fn operands(range: VirtRange) -> impl Iterator<Item = u64> {
+    let first = range.start().as_u64() >> 12;
+    let pages = range.size().div_ceil(PAGE);
+    (0..pages).map(move |page| first.wrapping_add(page) & 0xfff_ffff_ffff)
 }
 
 /// Makes every CPU forget everything.

@@ -22,7 +22,7 @@ pub fn fixmap() -> Option<&'static IrqLock<Fixmap<Native>>> {
 }
 
 /// Whether the CPU can address every byte of `range`.
-pub(super) fn addressable(range: PhysRange) -> bool {
+pub(crate) fn addressable(range: PhysRange) -> bool {
     range.end().as_u64() <= 1 << physical_bits()
 }
 

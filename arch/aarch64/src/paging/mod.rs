@@ -26,4 +26,6 @@ pub use {
     native::physical_bits,
 };
 
+#[cfg(target_os = "none")]
+pub(crate) use fixmap::addressable;
 pub(crate) use format::{MAIR, TCR};

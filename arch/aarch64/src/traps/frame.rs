@@ -1,7 +1,7 @@
 //! The registers of interrupted code, as the vectors save them, and what they tell.
 
 use super::syndrome::{Class, Syndrome};
-use crate::entry;
+use crate::cpu;
 use aarch64_cpu::registers::{Readable, SP_EL0};
 use core::fmt;
 use mm::addr::VirtAddr;
@@ -35,6 +35,17 @@ impl TrapFrame {
     /// Vectors 0 to 3: the interrupted code ran on SP_EL0, which the vectors do not know.
     fn on_sp_el0(&self) -> bool {
         self.vector < 4
+    }
+
+    /// Vectors 4 to 7: the interrupted code was the kernel, as it always runs.
+    pub(super) fn from_kernel(&self) -> bool {
+        (4..8).contains(&self.vector)
+    }
+
+    /// Whether the frame lies on the overflow stack, as the interrupted one had no room for it.
+    pub(super) fn on_overflow_stack(&self) -> bool {
+        let end = (&raw const *self).addr() + size_of::<Self>();
+        self.from_kernel() && self.sp != end as u64
     }
 
     /// Puts the interrupted stack pointer into the frame where the vectors saved another.
@@ -90,6 +101,7 @@ impl TrapFrame {
     pub fn cause(&self) -> &'static str {
         match (self.kind(), self.syndrome()) {
             _ if self.vector >= 8 => "exception from EL0, where nothing runs",
+            (VectorKind::Interrupt, _) if self.on_overflow_stack() => "kernel stack overflow, found by an interrupt",
             (VectorKind::Interrupt, _) => "unexpected interrupt (IRQ)",
             (VectorKind::FastInterrupt, _) => "unexpected interrupt (FIQ)",
             _ if self.overflows_stack() => "kernel stack overflow",
@@ -98,11 +110,11 @@ impl TrapFrame {
         }
     }
 
-    /// Whether the access went into the page below a stack.
+    /// Whether the access went into the page below a stack of this CPU.
     fn overflows_stack(&self) -> bool {
         let data_abort = self.syndrome().is_some_and(|syndrome| syndrome.class() == Class::DataAbort);
         let address = VirtAddr::new(self.far);
-        data_abort && entry::guard_pages().iter().any(|guard: &VirtRange| guard.contains(address))
+        data_abort && cpu::stack_guards().iter().any(|guard: &VirtRange| guard.contains(address))
     }
 }
 

@@ -45,8 +45,8 @@ unsafe extern "C" {
     fn probe_copy(to: *mut u8, from: u64, bytes: u64) -> Outcome;
     safe fn probe_pending_error() -> Outcome;
     fn probe_semihosting(operation: u64, parameter: *const [u64; 2]) -> Outcome;
-    fn probe_hvc(function: u64) -> Outcome;
-    fn probe_smc(function: u64) -> Outcome;
+    fn probe_hvc(function: u64, first: u64, second: u64, third: u64) -> Outcome;
+    fn probe_smc(function: u64, first: u64, second: u64, third: u64) -> Outcome;
     fn probe_execute(address: u64) -> Outcome;
 }
 
@@ -127,18 +127,20 @@ pub(crate) unsafe fn semihosting(operation: u64, parameter: &[u64; 2]) {
     let _ = unsafe { probe_semihosting(operation, parameter) };
 }
 
-/// Calls the firmware's function without arguments. Comes back when it does, or there is no firmware to call.
+/// Calls the firmware's function. Comes back when it does, with its result, or `None` when there is no firmware to call.
 ///
 /// # Safety
-/// The function follows Arm's calling convention and leaves memory alone.
-pub(crate) unsafe fn call_firmware(conduit: Conduit, function: u32) {
+/// The function follows Arm's calling convention, and the caller answers for what it does.
+pub(crate) unsafe fn call_firmware(conduit: Conduit, function: u32, arguments: [u64; 3]) -> Option<u64> {
+    let [first, second, third] = arguments;
     // SAFETY: the caller answers for the function; where the instruction is undefined, nothing happens.
-    let _ = unsafe {
+    let outcome = unsafe {
         match conduit {
-            Conduit::Hvc => probe_hvc(function.into()),
-            Conduit::Smc => probe_smc(function.into()),
+            Conduit::Hvc => probe_hvc(function.into(), first, second, third),
+            Conduit::Smc => probe_smc(function.into(), first, second, third),
         }
     };
+    (outcome.failed == 0).then_some(outcome.value)
 }
 
 /// Unmasks SError and takes one that was pending.

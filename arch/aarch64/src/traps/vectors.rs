@@ -1,10 +1,11 @@
 //! Where the vectors (vectors.s) and Rust meet.
 
-use super::frame::TrapFrame;
+use super::frame::{TrapFrame, VectorKind};
 use super::probe;
+use crate::{cpu, irqchip};
 use core::mem::{offset_of, size_of};
 
-core::arch::global_asm!(include_str!("vectors.s"));
+core::arch::global_asm!(include_str!("vectors.s"), overflow_stack_top = sym cpu::OVERFLOW_STACK_TOP);
 
 // The offsets that vectors.s spells out.
 const _: () = assert!(size_of::<TrapFrame>() == 304);
@@ -26,8 +27,11 @@ extern "C" fn trap_taken(frame: &mut TrapFrame) {
     unsafe extern "C" {
         safe fn kernel_trap(frame: &TrapFrame) -> !;
     }
+    let expected = frame.kind() == VectorKind::Interrupt && frame.from_kernel() && !frame.on_overflow_stack();
     frame.find_stack_pointer();
-    if !probe::recover(frame) {
+    if expected && irqchip::is_ready() {
+        irqchip::take();
+    } else if !probe::recover(frame) {
         kernel_trap(frame);
     }
 }

@@ -21,8 +21,12 @@
     b       2f
 1:  mov     x0, sp                  // the stack pointer as it was, for the report
     msr     tpidr_el0, x0
-    adrp    x0, __overflow_stack_top
-    add     x0, x0, :lo12:__overflow_stack_top
+    adrp    x0, {overflow_stack_top}
+    add     x0, x0, :lo12:{overflow_stack_top}
+    mov     sp, x0                  // the sum of two registers, and only one is free
+    mrs     x0, tpidr_el1
+    add     x0, sp, x0, uxtx        // this CPU's copy
+    ldr     x0, [x0]
     sub     sp, x0, #FRAME
     mrs     x0, tpidr_el0
 2:  str     x0, [sp, #31 * 8]
@@ -123,10 +127,10 @@ probe_pending_error:                // takes an SError that waits; they stay unm
 probe_semihosting:                  // w0 operation, x1 parameter; undefined where nobody debugs
     hlt     #0xf000
     b       probe_done
-probe_hvc:                          // w0 function; undefined without EL2
+probe_hvc:                          // w0 function, x1 to x3 arguments; undefined without EL2
     hvc     #0
     b       probe_done
-probe_smc:                          // w0 function; undefined without EL3
+probe_smc:                          // w0 function, x1 to x3 arguments; undefined without EL3
     smc     #0
     b       probe_done
 probe_copy:                         // x0 to, x1 from, x2 bytes

@@ -1,8 +1,8 @@
-//! Time since boot, by the virtual counter: every ARMv8-A CPU has it, it never stops, and its frequency stands in
-//! CNTFRQ_EL0, where the firmware put it. Linux: `drivers/clocksource/arm_arch_timer.c`.
+//! The counter and the alarm of the CPU that asks.
 
 use aarch64_cpu::asm::barrier;
-use aarch64_cpu::registers::{CNTFRQ_EL0, CNTVCT_EL0, Readable};
+use aarch64_cpu::registers::{CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable};
+use super::ticks::ticks_at;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
@@ -54,4 +54,23 @@ fn counter() -> u64 {
     // Without it the counter may be read ahead of what it shall time.
     barrier::isb(barrier::SY);
     CNTVCT_EL0.get()
+}
+
+/// Makes this CPU's timer interrupt once, as soon as [`uptime`] has reached `at`; at once when it has already. Takes the
+/// place of the alarm that was set before.
+pub fn set_alarm(at: Duration) {
+    CNTV_CVAL_EL0.set(START.load(Ordering::Relaxed).wrapping_add(ticks_at(at, frequency())));
+    CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);
+    barrier::isb(barrier::SY);
+}
+
+/// Takes this CPU's alarm back.
+pub fn clear_alarm() {
+    CNTV_CTL_EL0.set(0);
+    barrier::isb(barrier::SY);
+}
+
+/// Silences this CPU's timer, which may have been left in any state. Every CPU, on itself.
+pub fn init_cpu() {
+    clear_alarm();
 }
