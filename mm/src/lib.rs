@@ -24,6 +24,7 @@
 //! | [`page_alloc`] | blocks of `1 << order` frames | `page_alloc.c` |
 //! | [`slab`] | objects, `kmalloc`, what `GlobalAlloc` calls | `slub.c`, `slab_common.c` |
 //! | [`mod@mm`] | [`Mm`]: all of it in one value | |
+//! | [`stress`] | shakes all of it on many CPUs | `lib/test_vmalloc.c`, `mm/slub_kunit` |
 //! | [`view`] | boot lines, the formats of `/proc`, the life of an address | `vmstat.c` |
 //!
 //! # How to use it
@@ -62,6 +63,7 @@ pub mod percpu;
 pub mod resource;
 pub mod slab;
 pub mod smp;
+pub mod stress;
 pub mod sync;
 pub mod view;
 pub mod zone;

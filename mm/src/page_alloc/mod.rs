@@ -13,6 +13,7 @@
 //! | `take_over` | from memblock to pools |
 //! | `sweep` | what memblock says, piece by piece |
 //! | `gfp` | what a request may have |
+//! | `refuse` | refusals on purpose, for tests |
 //! | `counts` | numbers for views |
 //! | `info` | what a frame is |
 //! | `verify` | walks everything |
@@ -33,6 +34,7 @@ mod error;
 mod gfp;
 mod info;
 mod pool;
+pub mod refuse;
 mod sweep;
 mod take_over;
 mod untouched;
@@ -72,6 +74,7 @@ pub(crate) struct Shared<A, M> {
     tables: IrqLock<PageTables<A>>,
     /// Whether a slab allocator lives on these pages: the records of slabs have room for the caches of one.
     has_slab: AtomicBool,
+    refusals: refuse::Refusals,
 }
 
 /// A pool in memory of its zone's node, or nothing while the allocator is being made.
@@ -170,6 +173,9 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
 
     /// As [`PageAllocator::alloc`], for a block that only [`PageAllocator::free_as`] takes back.
     pub(crate) fn alloc_as(&self, order: Order, gfp: Gfp, state: PageState) -> Result<Pfn, AllocError> {
+        if self.shared().refusals.strikes(self.access()) {
+            return Err(AllocError::NoMemory { order });
+        }
         let zones = self.zones();
         let (node, list) = match gfp.node {
             NodeWish::Any => {

@@ -13,6 +13,7 @@
 use super::buddy::for_each_block;
 use super::counts::PageSet;
 use super::pool::Pool;
+use super::refuse::Refusals;
 use super::sweep::{Piece, Sweep};
 use super::{PageAllocator, PoolPointer, Shared};
 use crate::addr::{NodeId, PfnRange, PhysAddr, PhysRange};
@@ -131,7 +132,17 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
         set_watermarks(&nodes, &mut pools);
         let Some(Room(room)) = room.first_mut() else { return Err(TakeOverError::NoMemory) };
         let tables = IrqLock::new(tables);
-        let shared = Shared { access, map, nodes, zones, pools, cpu_nodes, tables, has_slab: AtomicBool::new(false) };
+        let shared = Shared {
+            access,
+            map,
+            nodes,
+            zones,
+            pools,
+            cpu_nodes,
+            tables,
+            has_slab: AtomicBool::new(false),
+            refusals: Refusals::default(),
+        };
         Ok((Self { shared: NonNull::from(room.write(shared)) }, record))
     }
 }

@@ -1,7 +1,7 @@
 //! Numbers of the caches, and whose object an address is.
 
 use super::link::Objects;
-use super::{Cache, Slab};
+use super::{Cache, CacheId, Slab};
 use crate::addr::{NodeId, PhysAddr};
 use crate::arch::Arch;
 use crate::model::MemoryModel;
@@ -73,6 +73,12 @@ impl<A: Arch, M: MemoryModel<A>> Slab<A, M> {
     /// The first of `each`.
     pub fn for_each_cache<E>(&self, each: &mut dyn FnMut(&CacheInfo<'_>) -> Result<(), E>) -> Result<(), E> {
         self.registry.iter().try_for_each(|cache| each(&self.cache_info(cache)))
+    }
+
+    /// The first cache with this name.
+    #[must_use]
+    pub fn find_cache(&self, name: &str) -> Option<CacheId> {
+        self.registry.iter().find(|cache| &cache.name == name).map(|cache| CacheId(cache.number))
     }
 
     fn cache_info<'c>(&self, cache: &'c Cache) -> CacheInfo<'c> {

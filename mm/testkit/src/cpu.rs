@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 thread_local! {
     static CURRENT: Cell<CpuId> = const { Cell::new(CpuId::BOOT) };
+    static HANDLER: Cell<Option<&'static dyn Fn()>> = const { Cell::new(None) };
 }
 
 /// The state of one CPU.
@@ -44,4 +45,28 @@ pub fn run_on<T>(cpu: CpuId, work: impl FnOnce() -> T) -> T {
     }
     let _back = Back(CURRENT.replace(cpu));
     work()
+}
+
+/// Runs `work` with `handler` as this CPU's interrupt handler. An interrupt arrives each time that code is about to turn
+/// interrupts off and each time that it has turned them on again: at every place where one can meet an allocator that has
+/// just let a lock go, or is about to take one. While the handler runs, interrupts are off.
+pub fn with_interrupts<T>(handler: &dyn Fn(), work: impl FnOnce() -> T) -> T {
+    struct Back(Option<&'static dyn Fn()>);
+    impl Drop for Back {
+        fn drop(&mut self) {
+            HANDLER.set(self.0);
+        }
+    }
+    // SAFETY: only the lifetime is another; the reference is gone from the thread when `_back` drops, before this
+    // function returns, and the thread alone can reach it.
+    let handler = unsafe { core::mem::transmute::<&dyn Fn(), &'static dyn Fn()>(handler) };
+    let _back = Back(HANDLER.replace(Some(handler)));
+    work()
+}
+
+/// Delivers an interrupt to the calling thread's CPU, if it has a handler. Interrupts are off.
+pub(crate) fn interrupt() {
+    if let Some(handler) = HANDLER.get() {
+        handler();
+    }
 }

@@ -1,6 +1,6 @@
 //! The handle that `mm` is generic over.
 
-use crate::cpu::current_cpu;
+use crate::cpu::{current_cpu, interrupt};
 use crate::format;
 use crate::machine::Machine;
 use mm::addr::{CpuId, PhysAddr, VirtAddr};
@@ -74,7 +74,8 @@ unsafe impl<const SHIFT: u32> PhysMap for Emulated<'_, SHIFT> {
     }
 }
 
-// SAFETY: no interrupt is ever delivered, and a thread stays the CPU that it is.
+// SAFETY: interrupts are delivered only from inside these two functions, while they are off for everybody else, and a
+// thread stays the CPU that it is.
 unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
     fn current(self) -> CpuId {
         current_cpu()
@@ -82,6 +83,7 @@ unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
 
     fn irq_save(self) -> IrqState {
         if self.machine.this_cpu().interrupts.swap(false, Ordering::AcqRel) {
+            interrupt();
             IrqState::Enabled
         } else {
             IrqState::Disabled
@@ -91,7 +93,10 @@ unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
     fn irq_restore(self, state: IrqState) {
         let flag = &self.machine.this_cpu().interrupts;
         assert!(!flag.load(Ordering::Acquire), "CPU {} restores interrupts while they are on", current_cpu());
-        flag.store(state == IrqState::Enabled, Ordering::Release);
+        if state == IrqState::Enabled {
+            interrupt();
+            flag.store(true, Ordering::Release);
+        }
     }
 
     fn relax(self) {

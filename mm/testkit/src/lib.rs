@@ -33,7 +33,7 @@ mod told;
 mod translate;
 
 pub use boot::{Boot, RangeFrames};
-pub use cpu::{current_cpu, run_on};
+pub use cpu::{current_cpu, run_on, with_interrupts};
 pub use describe::Description;
 pub use emulated::Emulated;
 pub use machine::{Builder, Machine};

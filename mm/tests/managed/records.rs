@@ -216,7 +216,7 @@ fn only_the_flat_model_needs_records_for_the_hole_between_nodes() {
 fn memory_behind_the_end_of_the_static_table_is_refused() {
     struct Short;
     impl Kind for Short {
-        type Model<A: mm::arch::Arch> = mm::model::SparseStatic<A, 8>;
+        type Model<A: mm::arch::Arch + Send + Sync> = mm::model::SparseStatic<A, 8>;
     }
     let machine = |start| Machine::<12>::builder().ram(start, 8 * MIB, 0).finish();
     assert!(pages_as::<Short, 12>(&machine(GIB - 8 * MIB), &[]).is_ok());

@@ -15,7 +15,7 @@ use mm_testkit::{Description, Emulated, Machine};
 /// A memory model, whatever the machine.
 pub(crate) trait Kind {
     /// The model on machines with the handle `A`.
-    type Model<A: Arch>: MemoryModel<A>;
+    type Model<A: Arch + Send + Sync>: MemoryModel<A> + Send + Sync;
 }
 
 /// Pages with the model that `K` is, and what memblock knew.
@@ -33,7 +33,7 @@ macro_rules! kinds {
             pub(crate) struct $kind;
 
             impl Kind for $kind {
-                type Model<A: Arch> = $model;
+                type Model<A: Arch + Send + Sync> = $model;
             }
         )*
     };

@@ -1,0 +1,98 @@
+//! Allocators that lose, overwrite or hand out twice: a run must notice. What is broken is not the allocator but its
+//! surroundings: from an interrupt, somebody misbehaves.
+
+use crate::shake::shake_while;
+use crate::up::{Managed, OfVmemmap, give_back, ram_frames, up};
+use mm::addr::{Order, Pfn};
+use mm::arch::PhysMap;
+use mm::model::PageState;
+use mm::page_alloc::{Gfp, PageInfo};
+use mm::stress::{Config, Count, Failure, Place, Problem};
+use mm_testkit::Machine;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
+const MIB: u64 = 1 << 20;
+
+/// In which interrupt somebody misbehaves.
+const WHEN: u64 = if cfg!(miri) { 5 } else { 50 };
+
+fn machine() -> Machine<12> {
+    Machine::<12>::builder().ram(0, 4 * MIB, 0).cpus(2).finish()
+}
+
+/// A run in which `misbehave` is called once, or from then on until it says that it is done.
+fn shaken(
+    machine: &Machine<12>,
+    misbehave: &(dyn Fn(&Managed<'_, OfVmemmap, 12>) -> bool + Sync),
+) -> Result<(), Failure> {
+    let mm = up(machine, &[]);
+    let done = AtomicBool::new(false);
+    let config = Config { seed: 21, operations: if cfg!(miri) { 1000 } else { 20_000 }, cpus: 1 };
+    let shaken = shake_while::<OfVmemmap, 12>(&mm, config, &|number| {
+        if number >= WHEN && !done.load(Relaxed) {
+            done.store(misbehave(&mm), Relaxed);
+        }
+    });
+    shaken.map(|_| ())
+}
+
+fn one_page(mm: &Managed<'_, OfVmemmap, 12>) -> Pfn {
+    mm.pages.alloc(Order::default(), Gfp::ATOMIC).unwrap()
+}
+
+#[test]
+fn a_page_that_is_lost() {
+    let machine = machine();
+    let failure = shaken(&machine, &|mm| {
+        one_page(mm);
+        true
+    });
+    let Err(Failure { problem: Problem::Lost { what: Count::FreeOfZone(_), before, after }, place, .. }) = failure else {
+        panic!("{failure:?}")
+    };
+    assert_eq!((after + 1, place), (before, Place::End));
+}
+
+#[test]
+fn an_object_that_is_lost() {
+    let machine = machine();
+    let failure = shaken(&machine, &|mm| {
+        mm.slab.kmalloc(64, 8).unwrap();
+        true
+    });
+    assert!(matches!(failure, Err(Failure { problem: Problem::Lost { .. }, place: Place::End, .. })), "{failure:?}");
+}
+
+#[test]
+fn a_page_that_somebody_frees_who_does_not_hold_it() {
+    let machine = machine();
+    let failure = shaken(&machine, &|mm| {
+        let held = ram_frames(&machine).flat_map(|range| range.start().as_u64()..range.end().as_u64()).map(Pfn::new);
+        let single = |&pfn: &Pfn| {
+            let info = mm.pages.page_info(pfn);
+            matches!(info, PageInfo::Block { head, order, state: PageState::Allocated, .. }
+                if head == pfn && order == Order::default())
+        };
+        // The last one in memory: low ones are handed out again at once.
+        held.filter(single).last().is_some_and(|pfn| give_back(&mm.pages, pfn, Order::default()).is_ok())
+    });
+    assert!(failure.is_err());
+}
+
+#[test]
+fn a_page_that_somebody_writes_to_who_has_freed_it() {
+    let machine = machine();
+    let failure = shaken(&machine, &|mm| {
+        // What is freed last is handed out first.
+        let pfn = one_page(mm);
+        give_back(&mm.pages, pfn, Order::default()).unwrap();
+        let words = machine.handle().phys_ptr(pfn.address(12)).cast::<u64>();
+        for word in 0..512 {
+            // SAFETY: not safe at all, which is the point: the page may be anybody's. It is RAM of a machine that runs
+            // on this thread alone, and nobody makes a reference to it.
+            unsafe { words.add(word).write(0xdead_beef) };
+        }
+        false
+    });
+    drop(failure);
+}
