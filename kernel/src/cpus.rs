@@ -1,19 +1,21 @@
 //! All CPUs: each gets its stacks, is kicked, and arrives.
 //!
 //! [`bring_up`] runs on the boot CPU when memory management and the interrupt controller stand. It makes a slot for each
-//! CPU that the firmware lists, by which CPUs talk to each other ([`mm::smp`]), and starts the others one after the
-//! other: stacks on the CPU's own node, with a guard page below each, then the architecture's way to start it, then up
-//! to [`ARRIVAL_LIMIT`] until it says that it is there. A CPU that does not come is one warning; its stacks stay, for it
+//! CPU that the firmware lists, by which CPUs talk to each other ([`mm::smp`]), and starts the others: stacks on the CPU's
+//! own node, with a guard page below each, then the architecture's way to start it. When all are kicked, it waits up to
+//! [`ARRIVAL_LIMIT`] for each to say that it is there. A CPU that does not come is one warning; its stacks stay, for it
 //! may come late, find that it was given up, and park. CPUs that can be plugged in are not there yet and are left alone.
 //!
 //! Costs: a slot of a cache line or two and its stacks for each CPU. Linux: `smp_init`, `bringup_nonboot_cpus`,
 //! `start_secondary`, `secondary_start_kernel`.
 
+use crate::log::warning;
 use crate::system::Mm;
 use crate::{report, work};
 use alloc::vec::Vec;
 use arch::cpu::{self, MAIN_STACK_BYTES, Stacks, TRAP_STACK_BYTES, TRAP_STACKS};
-use arch::{Native, irqchip, timer};
+use arch::paging::EarlyMap;
+use arch::{Native, discover, irqchip, timer};
 use core::fmt::{self, Display};
 use core::time::Duration;
 use log::{info, warn};
@@ -21,7 +23,10 @@ use mm::addr::{CpuId, VirtAddr};
 use mm::arch::Cpu as _;
 use mm::machine::StartMethod;
 use mm::numa::CpuInfo;
+use mm::paging::MemoryType;
 use mm::smp::{CpuState, Cpus, Slot};
+use mm::vmalloc::VmallocError;
+use platform::handover::BootInfo;
 
 /// How long a CPU may take from the kick to its first words. Linux: 1 s (arm64), 10 s (x86).
 const ARRIVAL_LIMIT: Duration = Duration::from_secs(1);
@@ -44,6 +49,38 @@ pub(crate) fn is_online(cpu: CpuId) -> bool {
     cpu == CpuId::BOOT || all().is_some_and(|cpus| cpus.state(cpu) == CpuState::Online)
 }
 
+/// Whether this CPU can be interrupted.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) enum Interrupts {
+    /// By its timer, and by other CPUs.
+    Ready,
+    /// Not at all: it polls, and no other CPU is started.
+    Never,
+}
+
+/// Takes the interrupt controller that the firmware names, and turns it on for this CPU. Interrupts stay off.
+pub(crate) fn interrupts(mm: &Mm, boot: &BootInfo<'_>, early: &mut EarlyMap) -> Interrupts {
+    let Some(facts) = discover::irq_facts(boot, early, &mut warning) else {
+        info!("Interrupts: the firmware names no controller that is known here");
+        return Interrupts::Never;
+    };
+    let map = &mut |range| match mm.vmalloc.ioremap(range, MemoryType::Device, "interrupt controller") {
+        Ok(address) => Some(address),
+        Err(error) => {
+            warn!("interrupts: {range}: {error}");
+            None
+        }
+    };
+    if let Err(error) = irqchip::init(&facts, map) {
+        warn!("interrupts: {error}");
+        return Interrupts::Never;
+    }
+    irqchip::init_cpu();
+    timer::init_cpu();
+    info!("Interrupts: {}", irqchip::describe());
+    Interrupts::Ready
+}
+
 /// Makes a slot for each CPU that there may be, through which the architecture's flushes reach the others from now on.
 pub(crate) fn prepare(mm: &'static Mm) {
     let possible = mm.pages.nodes().cpus().len().max(1);
@@ -58,7 +95,8 @@ pub(crate) fn prepare(mm: &'static Mm) {
 
 /// Why a CPU does not run.
 enum Missing {
-    NoStack(mm::vmalloc::VmError),
+    OutOfReach,
+    NoStack(VmallocError),
     NotStarted(cpu::StartError),
     NotArrived(Duration),
 }
@@ -66,6 +104,7 @@ enum Missing {
 impl Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::OutOfReach => f.write_str("it could not be interrupted"),
             Self::NoStack(error) => write!(f, "no stack: {error}"),
             Self::NotStarted(error) => write!(f, "it cannot be started: {error}"),
             Self::NotArrived(limit) => write!(f, "it was started and has not arrived within {} ms", limit.as_millis()),
@@ -73,15 +112,29 @@ impl Display for Missing {
     }
 }
 
-/// Starts all CPUs that are there. To be called once, on the boot CPU, when [`prepare`] has run and signals work.
-pub(crate) fn bring_up(mm: &'static Mm, facts: &cpu::StartFacts) {
+/// Starts all CPUs that are there. To be called once, on the boot CPU, when [`prepare`] has run.
+pub(crate) fn bring_up(mm: &'static Mm, facts: &cpu::StartFacts, interrupts: Interrupts) {
     let Some(cpus) = all() else { return };
     info!("smp: Bringing up secondary CPUs ...");
     let listed = mm.pages.nodes().cpus().iter().skip(1);
-    for info in listed.filter(|info| info.start != StartMethod::Plugged) {
-        if let Err(missing) = bring_up_one(mm, facts, cpus, info) {
-            let CpuInfo { id, hardware_id, source, .. } = info;
-            warn!("smp: CPU {id} (hardware id {hardware_id:#x}, {source}) does not come up: {missing}");
+    let there = listed.filter(|info| info.start != StartMethod::Plugged);
+    let missing = |info: &CpuInfo, missing: Missing| {
+        let CpuInfo { id, hardware_id, source, .. } = info;
+        warn!("smp: CPU {id} ({source}, hardware id {hardware_id:#x}) does not come up: {missing}");
+    };
+    // All are kicked before the first is waited for, so that they begin side by side.
+    for info in there.clone() {
+        let started = match interrupts {
+            Interrupts::Ready => start(mm, facts, cpus, info),
+            Interrupts::Never => Err(Missing::OutOfReach),
+        };
+        if let Err(reason) = started {
+            missing(info, reason);
+        }
+    }
+    for info in there.filter(|info| cpus.state(info.id) == CpuState::Starting) {
+        if cpus.await_arrival(&Native.pin(), info.id, Native, ARRIVAL_LIMIT).is_err() {
+            missing(info, Missing::NotArrived(ARRIVAL_LIMIT));
         }
     }
     let (nodes, online) = (mm.pages.nodes().node_count(), cpus.online().count());
@@ -89,16 +142,19 @@ pub(crate) fn bring_up(mm: &'static Mm, facts: &cpu::StartFacts) {
     info!("smp: Brought up {nodes} node{}, {online} CPU{}", ending(nodes), ending(online));
 }
 
-fn bring_up_one(mm: &Mm, facts: &cpu::StartFacts, cpus: Cpus<'static>, info: &CpuInfo) -> Result<(), Missing> {
-    let stack = |bytes| mm.vmalloc.stack(bytes, info.node).map(|area| area.end()).map_err(Missing::NoStack);
+/// Kicks a CPU, which is expected from then on.
+fn start(mm: &Mm, facts: &cpu::StartFacts, cpus: Cpus<'static>, info: &CpuInfo) -> Result<(), Missing> {
+    let stack = |bytes| mm.vmalloc.stack(bytes, info.node, "stack").map(|stack| stack.end()).map_err(Missing::NoStack);
     let mut stacks = Stacks { main: stack(MAIN_STACK_BYTES)?, traps: [VirtAddr::new(0); TRAP_STACKS] };
     for top in &mut stacks.traps {
         *top = stack(TRAP_STACK_BYTES)?;
     }
     cpus.expect(info.id);
-    cpu::start(info, facts, &stacks).map_err(Missing::NotStarted)?;
-    let arrival = cpus.await_arrival(&Native.pin(), info.id, Native, ARRIVAL_LIMIT);
-    arrival.map_err(|_| Missing::NotArrived(ARRIVAL_LIMIT))
+    cpu::start(info, facts, &stacks).or_else(|error| {
+        // Nobody waits for it from here on, unless it has come all the same.
+        let arrival = cpus.await_arrival(&Native.pin(), info.id, Native, Duration::ZERO);
+        arrival.map_err(|_| Missing::NotStarted(error))
+    })
 }
 
 /// Entered by the architecture's code on a CPU that was started, with interrupts off, on its own stack, in the final

@@ -71,8 +71,8 @@ fn begin(cpu: CpuId, function: fn(usize), argument: usize) -> Result<(), &'stati
 
 /// A page of virtual space.
 fn page(system: &System) -> Result<VirtAddr, &'static str> {
-    let area = system.mm.vmalloc.alloc(Native::PAGE_SIZE, VmallocOptions::default()).map_err(|_| "no memory")?;
-    Ok(area.start())
+    let area = system.mm.vmalloc.alloc(Native::PAGE_SIZE, "provoke", VmallocOptions::ZEROED);
+    area.map(|area| area.start()).map_err(|_| "no memory")
 }
 
 fn use_after_unmap(system: &System, other: CpuId) -> Result<(), &'static str> {

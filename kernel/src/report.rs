@@ -9,6 +9,7 @@
 
 use crate::cpus;
 use crate::log::{self, emergency};
+use crate::system::MM;
 use arch::traps::TrapFrame;
 use arch::{Native, discover, exit, paging};
 use core::fmt::Arguments;
@@ -38,6 +39,9 @@ extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
     begin_panic(format_args!("{} at {:#x}", frame.cause(), frame.pc()));
     if let Some(fault) = frame.fault() {
         say!("{fault}");
+        if let Some(area) = MM.get().and_then(|mm| mm.vmalloc.try_find(fault.address)) {
+            say!("{:#x} lies in the area of {} at {}", fault.address, area.owner, area.taken);
+        }
         say!("{}", paging::live_tables().walk(fault.address));
     }
     say!("{frame}");
@@ -45,11 +49,11 @@ extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
     exit::power_off(exit::ExitStatus::Failure)
 }
 
-/// What the arch calls when CPU `cpu` has not forgotten translations within the limit: they may not be used again, so
-/// the caller cannot go on, and it cannot go back.
+/// What the arch calls when CPU `cpu` has not forgotten translations within the limit: it may still use them, so the caller
+/// can neither go on nor back.
 #[unsafe(no_mangle)]
-extern "C" fn kernel_unanswered(cpu: u32) -> ! {
-    unanswered(CpuId::new(cpu), "a TLB flush", arch::tlb::FLUSH_LIMIT)
+extern "C" fn kernel_unanswered(cpu: u32, limit_seconds: u64) -> ! {
+    unanswered(CpuId::new(cpu), "a TLB flush", Duration::from_secs(limit_seconds))
 }
 
 /// The end because `cpu` has not answered `what` within `limit`.

@@ -4,18 +4,20 @@
 //! is no memblock left to allocate from once the page allocator has taken over. What a stage prints is Linux's text,
 //! in Linux's order. Linux: `start_kernel`, `setup_arch`, `mm_init`.
 
+use crate::cpus::{self, Interrupts};
 use crate::describe::{self, Description};
 use crate::log::{self, BootText, warning};
 use crate::monitor::Monitor;
 use crate::plug::{self, Takers};
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
-use crate::system::{MM, Mm, Pages, System};
+use crate::system::{MM, Mm, PERCPU, Pages, System};
 use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::{Display, Write};
+use mm::arch::PhysMap as _;
 use mm::memblock::Memblock;
 use platform::bring_up;
 use platform::handover::BootInfo;
@@ -63,11 +65,27 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     or_stop(bring_up::node_data(&mut nodes, Pages::NODE_DATA_BYTES, listener));
     let mut reserved = or_stop(bring_up::reserve(&plan, pools, &mut nodes, listener));
 
+    if nodes.cpus().len() > 1
+        && let Err(error) = arch::cpu::prepare_start(nodes.memblock_mut())
+    {
+        warn!("smp: nowhere for other CPUs to begin: {error}");
+    }
+
     // Final tables: all RAM in the direct map, the image with W^X, the fixmap.
     let mut tables = tables::build(nodes.memblock_mut());
 
-    // Zones, and large pages.
-    let mut zones = or_stop(bring_up::zones(&plan, nodes, LAYOUT.struct_page_bytes, listener));
+    // Zones, the variables of each CPU on its node, the order of zones, and large pages.
+    let mut zones = or_stop(bring_up::zones(&plan, nodes, listener));
+    let template = arch::cpu::percpu_template();
+    let mut percpu = or_stop(bring_up::percpu(&mut zones, template.size(), listener));
+    // SAFETY: `tables::build` has mapped all memory; the template lies in the image's data, and this CPU, with interrupts
+    // off, is the only one.
+    unsafe { percpu.fill(Native.virt_ptr(template.start())) };
+    let percpu = PERCPU.call_once(|| percpu);
+    // SAFETY: the copies have just been made, in memory that stays reserved, and nothing that is linked in the template is
+    // in use yet.
+    unsafe { arch::cpu::set_percpu(percpu.offsets()) };
+    or_stop(bring_up::zonelists(&plan, &mut zones, LAYOUT.struct_page_bytes, listener));
     or_stop(bring_up::huge_pages(&plan, &mut reserved, &mut zones, LAYOUT.struct_page_bytes, listener));
 
     // Memory in slots, which no map names.
@@ -85,7 +103,15 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mm = MM.call_once(|| mm);
     describe::memory_line(mm, &reserved);
 
-    ready(System { boot, machine, reserved, resources, mm })
+    // Interrupts, and all CPUs.
+    cpus::prepare(mm);
+    let interrupts = cpus::interrupts(mm, &boot, &mut early);
+    cpus::bring_up(mm, &discover::start_facts(&boot, &mut early), interrupts);
+    if interrupts == Interrupts::Ready {
+        arch::cpu::interrupts_enable();
+    }
+
+    ready(System { boot, machine, reserved, resources, percpu, mm })
 }
 
 /// Bring-up is done: tests when they are asked for, commands when they are given, the prompt.

@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use arch::{Native, timer, traps};
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
-use mm::addr::{CpuId, Order, VirtAddr};
+use mm::addr::{CpuId, Order, Pfn, VirtAddr};
 use mm::arch::{Cpu as _, PageFormat as _, PhysMap as _};
 use mm::page_alloc::Gfp;
 use mm::smp::Work;
@@ -188,12 +188,12 @@ fn remote_free(system: &System) -> Result<(), Failure> {
 fn shootdown(system: &System) -> Result<(), Failure> {
     const PATTERN: u8 = 0x5a;
     let (pages, vmalloc) = (&system.mm.pages, &system.mm.vmalloc);
-    let address = match vmalloc.alloc(Native::PAGE_SIZE, VmallocOptions::default()) {
+    let address = match vmalloc.alloc(Native::PAGE_SIZE, "selftest", VmallocOptions::ZEROED) {
         Ok(area) => area.start(),
         Err(error) => fail!("{error}"),
     };
     let Some(found) = pages.tables().lock(Native).translate(address) else { fail!("{address:#x} is not mapped") };
-    let frame = found.address.pfn(Native::PAGE_SHIFT);
+    let frame = Pfn::new(found.address.as_u64() >> Native::PAGE_SHIFT);
     // SAFETY: the page is mapped, and this test's own.
     unsafe { Native.virt_ptr(address).write_volatile(PATTERN) };
     let read_everywhere = || -> Result<Vec<(CpuId, Option<u8>)>, Failure> {
@@ -249,8 +249,8 @@ fn stack_guards(system: &System) -> Result<(), Failure> {
         })?;
         let inside = VirtAddr::new(inside.load(Ordering::Relaxed));
         let Some(area) = system.mm.vmalloc.find(inside) else { fail!("the stack of CPU {cpu} is in no area") };
-        let below = VirtAddr::new(area.range.start().as_u64() - 1);
-        if traps::try_read(area.range.start()).is_err() {
+        let below = VirtAddr::new(area.mapped.start().as_u64() - 1);
+        if traps::try_read(area.mapped.start()).is_err() {
             fail!("the lowest byte of CPU {cpu}'s stack cannot be read");
         }
         if traps::try_read(below).is_ok() {
