@@ -10,7 +10,7 @@ use crate::log::print;
 use crate::report;
 use crate::system::{MM, Mm, Model};
 use crate::{cpus, work};
-use arch::{Native, timer};
+use arch::Native;
 use core::fmt::{self, Display};
 use core::str::FromStr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
@@ -204,7 +204,7 @@ fn shake(mm: &'static Mm, request: &Request<'_>) -> Result<Summary, StressError>
     let cpus = request.members().count() as u32;
     let Request { operations, seed, .. } = *request;
     let run = Stress::new(mm, Config { seed, operations, cpus }).map_err(StressError::Failed)?;
-    [&TOLD, &SEEN].map(|count| count.store(0, Ordering::Relaxed));
+    [&TOLD, &SEEN].into_iter().for_each(|count| count.store(0, Ordering::Relaxed));
     STILL.store(0, Ordering::Relaxed);
     RUN.store((&raw const run).cast_mut(), Ordering::Release);
     LEFT.store(cpus, Ordering::Relaxed);

@@ -14,6 +14,7 @@ use crate::cpus;
 use crate::report;
 use arch::traps::Interrupt;
 use arch::{Native, irqchip, timer};
+use core::fmt::Display;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 use mm::addr::CpuId;
@@ -29,8 +30,35 @@ mm::percpu! {
     static QUEUE: WorkQueue = WorkQueue::new();
     /// What it has to do later.
     static TIMERS: IrqLock<Timers> = IrqLock::new(Timers::new());
-    /// How many interrupts it has taken: timer, signals, others.
-    static TAKEN: [AtomicU64; 3] = [const { AtomicU64::new(0) }; 3];
+    /// What it has done so far.
+    static DONE: Counters = Counters::NONE;
+}
+
+/// What a CPU counts.
+struct Counters {
+    alarms: AtomicU64,
+    signals: AtomicU64,
+    other_interrupts: AtomicU64,
+    work: AtomicU64,
+}
+
+impl Counters {
+    const NONE: Self = Self {
+        alarms: AtomicU64::new(0),
+        signals: AtomicU64::new(0),
+        other_interrupts: AtomicU64::new(0),
+        work: AtomicU64::new(0),
+    };
+}
+
+/// What CPU `cpu` has done, in words; nothing for one that has no area.
+pub(crate) fn describe(cpu: CpuId) -> impl Display {
+    core::fmt::from_fn(move |f| {
+        let Some(done) = DONE.of(&Native, cpu) else { return Ok(()) };
+        let [alarms, signals, others, work] =
+            [&done.alarms, &done.signals, &done.other_interrupts, &done.work].map(|count| count.load(Ordering::Relaxed));
+        write!(f, "{alarms} alarms, {signals} signals, {others} other interrupts, {work} pieces of work")
+    })
 }
 
 /// Why work is not done.
@@ -120,11 +148,11 @@ fn arm(timers: &Timers) {
 #[unsafe(no_mangle)]
 extern "C" fn kernel_interrupt(kind: Interrupt) {
     let pinned = Native.pin();
-    let [timer, signal, other] = TAKEN.get(&pinned);
+    let done = DONE.get(&pinned);
     let count = match kind {
-        Interrupt::Timer => timer,
-        Interrupt::Signal => signal,
-        Interrupt::Other(_) => other,
+        Interrupt::Timer => &done.alarms,
+        Interrupt::Signal => &done.signals,
+        Interrupt::Other(_) => &done.other_interrupts,
     };
     count.fetch_add(1, Ordering::Relaxed);
     match kind {
@@ -160,6 +188,7 @@ pub(crate) fn run_or_halt() {
     let state = Native.irq_save();
     match QUEUE.get(&Native.pin()).pop() {
         Some(work) => {
+            DONE.get(&Native.pin()).work.fetch_add(1, Ordering::Relaxed);
             Native.irq_restore(state);
             work.run();
         }

@@ -5,6 +5,8 @@ use crate::cpus;
 use crate::log::{self, Output};
 use crate::provoke::{self, PROVOCATIONS, Provocation};
 use crate::stress::{self, StressError};
+use crate::system::System;
+use crate::work;
 use arch::{LAYOUT, Native, exit};
 use core::fmt::Write;
 use mm::addr::{PhysAddr, VirtAddr};
@@ -94,6 +96,15 @@ fn memblock(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 
 fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
     Ok(view::numa(&mut Output, &monitor.system.mm.pages, &cpus::is_online)?)
+}
+
+fn percpu(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    let System { mm, percpu, .. } = monitor.system;
+    view::percpu(&mut Output, percpu, mm.pages.nodes())?;
+    for cpu in cpus::online() {
+        writeln!(Output, "cpu {cpu} runs: {}", work::describe(cpu))?;
+    }
+    Ok(())
 }
 
 fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {

@@ -312,7 +312,7 @@ fn interrupted_allocators(system: &System) -> Result<(), Failure> {
         DONE.fetch_add(1, Ordering::Release);
     }
     conserving(system, || {
-        [&HANDLER_FAILURES, &HANDLERS, &DONE].map(|count| count.store(0, Ordering::Relaxed));
+        [&HANDLER_FAILURES, &HANDLERS, &DONE].into_iter().for_each(|count| count.store(0, Ordering::Relaxed));
         for cpu in cpus::online() {
             push(cpu, rounds, 0)?;
         }
