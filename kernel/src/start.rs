@@ -10,12 +10,13 @@ use crate::monitor::Monitor;
 use crate::plug::{self, Takers};
 use crate::report::stop;
 use crate::selftest::{self, Verdict};
-use crate::system::{MM, Mm, Pages, System};
+use crate::system::{MM, Mm, PERCPU, Pages, System};
 use crate::tables;
 use ::log::{info, warn};
 use arch::paging::EarlyMap;
 use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::{Display, Write};
+use mm::arch::PhysMap as _;
 use mm::memblock::Memblock;
 use platform::bring_up;
 use platform::handover::BootInfo;
@@ -66,8 +67,15 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     // Final tables: all RAM in the direct map, the image with W^X, the fixmap.
     let mut tables = tables::build(nodes.memblock_mut());
 
-    // Zones, and large pages.
-    let mut zones = or_stop(bring_up::zones(&plan, nodes, LAYOUT.struct_page_bytes, listener));
+    // Zones, the variables of each CPU on its node, the order of zones, and large pages.
+    let mut zones = or_stop(bring_up::zones(&plan, nodes, listener));
+    let template = arch::cpu::percpu_template();
+    let mut percpu = or_stop(bring_up::percpu(&mut zones, template.size(), listener));
+    // SAFETY: `tables::build` has mapped all memory; the template lies in the image's data, and this CPU, with interrupts
+    // off, is the only one.
+    unsafe { percpu.fill(Native.virt_ptr(template.start())) };
+    let percpu = PERCPU.call_once(|| percpu);
+    or_stop(bring_up::zonelists(&plan, &mut zones, LAYOUT.struct_page_bytes, listener));
     or_stop(bring_up::huge_pages(&plan, &mut reserved, &mut zones, LAYOUT.struct_page_bytes, listener));
 
     // Memory in slots, which no map names.
@@ -85,7 +93,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mm = MM.call_once(|| mm);
     describe::memory_line(mm, &reserved);
 
-    ready(System { boot, machine, reserved, resources, mm })
+    ready(System { boot, machine, reserved, resources, percpu, mm })
 }
 
 /// Bring-up is done: tests when they are asked for, commands when they are given, the prompt.

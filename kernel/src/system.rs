@@ -4,6 +4,7 @@ use arch::Native;
 use mm::machine::MachineMemory;
 use mm::memblock::BootSlice;
 use mm::page_alloc::PageAllocator;
+use mm::percpu::FirstChunk;
 use mm::resource::{Resource, ResourceTree};
 use platform::handover::BootInfo;
 use platform::reserve::Reserved;
@@ -23,6 +24,9 @@ pub(crate) type Pages = PageAllocator<Native, Model>;
 /// The one memory manager, set when bring-up is done; the heap and the reports read it.
 pub(crate) static MM: spin::Once<Mm> = spin::Once::new();
 
+/// Where each CPU's variables are, set before any other CPU runs.
+pub(crate) static PERCPU: spin::Once<FirstChunk<Native>> = spin::Once::new();
+
 /// The tree behind `iomem`, in memory that stays.
 pub(crate) type Resources = ResourceTree<BootSlice<Native, Resource>>;
 
@@ -36,6 +40,8 @@ pub(crate) struct System {
     pub(crate) reserved: Reserved,
     /// Who lives where in physical address space.
     pub(crate) resources: Resources,
+    /// Where each CPU's variables are.
+    pub(crate) percpu: &'static FirstChunk<Native>,
     /// The memory manager.
     pub(crate) mm: &'static Mm,
 }

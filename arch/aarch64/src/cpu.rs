@@ -8,6 +8,7 @@ use aarch64_cpu::asm;
 use aarch64_cpu::registers::{DAIF, MPIDR_EL1, Readable, Writeable};
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::{Cpu, IrqState};
+use mm::layout::VirtRange;
 
 /// Affinity levels 3, 2, 1 and 0 of MPIDR: what a device tree's `reg` and the MADT call the CPU by.
 const MPIDR_AFFINITY: u64 = 0xff_00ff_ffff;
@@ -70,4 +71,16 @@ pub fn caller_frame() -> (VirtAddr, VirtAddr) {
             options(nomem, nostack, preserves_flags));
     }
     (VirtAddr::new(pc), VirtAddr::new(frame_pointer))
+}
+
+unsafe extern "C" {
+    static __percpu_start: u8;
+    static __percpu_end: u8;
+}
+
+/// The per-CPU variables as they are linked. Starts at a page.
+#[must_use]
+pub fn percpu_template() -> VirtRange {
+    let address = |symbol: *const u8| VirtAddr::new(symbol.addr() as u64);
+    VirtRange::new(address(&raw const __percpu_start), address(&raw const __percpu_end))
 }

@@ -10,6 +10,7 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::{Cpu, IrqState};
+use mm::layout::VirtRange;
 use platform::firmware::mtrr::Mtrr;
 use platform::firmware::pat::Pat;
 use x86_64::registers::control::{Cr4, Cr4Flags};
@@ -181,4 +182,16 @@ pub fn caller_frame() -> (VirtAddr, VirtAddr) {
         asm!("lea {}, [rip]", "mov {}, rbp", out(reg) pc, out(reg) frame_pointer, options(nomem, nostack, preserves_flags));
     }
     (VirtAddr::new(pc), VirtAddr::new(frame_pointer))
+}
+
+unsafe extern "C" {
+    static __percpu_start: u8;
+    static __percpu_end: u8;
+}
+
+/// The per-CPU variables as they are linked. Starts at a page.
+#[must_use]
+pub fn percpu_template() -> VirtRange {
+    let address = |symbol: *const u8| VirtAddr::new(symbol.addr() as u64);
+    VirtRange::new(address(&raw const __percpu_start), address(&raw const __percpu_end))
 }
