@@ -24,6 +24,7 @@ const COMMANDS: &[Command] = &[
     command("iomem", "", "who lives where in physical address space, as /proc/iomem", iomem),
     command("memblock", "", "what memblock handed over, and who reserved what", memblock),
     command("numa", "", "nodes, CPUs, distances, as `numactl --hardware`", numa),
+    command("percpu", "", "where the variables of each CPU are", percpu),
     command("layout", "", "the kernel's virtual address space", layout),
     command("why", "ADDR", "the life of one address, from the firmware's entry to the allocator", why),
     command("verify", "", "walk every structure of the memory manager and check it", verify),
@@ -82,6 +83,11 @@ fn memblock(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
 
 fn numa(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
     Ok(view::numa(&mut Output, &monitor.system.mm.pages)?)
+}
+
+fn percpu(monitor: &mut Monitor<'_>, _: &str) -> Outcome {
+    let system = monitor.system;
+    Ok(view::percpu(&mut Output, system.percpu, system.mm.pages.nodes())?)
 }
 
 fn layout(_: &mut Monitor<'_>, _: &str) -> Outcome {
