@@ -2,17 +2,18 @@
 //!
 //! `kernel` calls them on the machine that it runs on, `cargo xtask simulate` on machines that are not there; nothing
 //! here knows which. The order is that of the functions below: [`memory`], [`nodes`], [`node_data`], [`reserve()`],
-//! [`zones`], [`huge_pages`]. After [`reserve()`] the kernel builds its page tables. Linux: `setup_arch`,
-//! `arm64_memblock_init`, `bootmem_init`, `free_area_init`.
+//! [`zones`], [`percpu`], [`zonelists`], [`huge_pages`]. After [`reserve()`] the kernel builds its page tables. Linux:
+//! `setup_arch`, `arm64_memblock_init`, `bootmem_init`, `free_area_init`, `setup_per_cpu_areas`, `build_all_zonelists`.
 
 use crate::plan::{Listener, Plan};
 use crate::reserve::{self, Pools, Reserved};
 use core::fmt;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::{PageFormat, PhysMap};
-use mm::machine::Rules;
+use mm::machine::{Problem, Rules, Source, Table, Warning};
 use mm::memblock::{Memblock, MemblockError, RegionFlags};
 use mm::numa::{Nodes, NumaError, NumaPolicy};
+use mm::percpu::{FirstChunk, PerCpuError, text as percpu_text};
 use mm::view::boot;
 use mm::zone::{Amount, ZoneError, ZoneKind, ZoneLimits, Zones};
 
@@ -27,6 +28,8 @@ pub enum BringUpError {
     Nodes(NumaError),
     /// Nodes cannot be cut into zones.
     Zones(ZoneError),
+    /// CPUs get no memory for their variables.
+    PerCpu(PerCpuError),
 }
 
 impl fmt::Display for BringUpError {
@@ -36,6 +39,7 @@ impl fmt::Display for BringUpError {
             Self::Regions(error) => write!(f, "memblock: {error}"),
             Self::Nodes(error) => write!(f, "nodes: {error}"),
             Self::Zones(error) => write!(f, "zones: {error}"),
+            Self::PerCpu(error) => write!(f, "per-CPU areas: {error}"),
         }
     }
 }
@@ -51,6 +55,12 @@ impl From<MemblockError> for BringUpError {
 impl From<NumaError> for BringUpError {
     fn from(error: NumaError) -> Self {
         Self::Nodes(error)
+    }
+}
+
+impl From<PerCpuError> for BringUpError {
+    fn from(error: PerCpuError) -> Self {
+        Self::PerCpu(error)
     }
 }
 
@@ -144,22 +154,54 @@ fn zone_limits<A: PageFormat>(plan: &Plan<'_>, memory: PhysRange) -> ZoneLimits 
     }
 }
 
-/// Cuts nodes into zones and orders them; a memory map will take `struct_page_bytes` a page.
+/// Cuts nodes into zones.
 ///
 /// # Errors
 /// There is no memory for the tables of zones.
 pub fn zones<A: PhysMap + PageFormat>(
     plan: &Plan<'_>,
     nodes: Nodes<A>,
-    struct_page_bytes: u64,
     listener: &mut Listener<'_>,
 ) -> Result<Zones<A>, BringUpError> {
     let limits = zone_limits::<A>(plan, nodes.memblock().memory().span());
-    let mut zones = Zones::lay_out(nodes, limits, plan.options.movable)?;
-    zones.build_zonelists()?;
+    let zones = Zones::lay_out(nodes, limits, plan.options.movable)?;
     // Text that cannot be written is no reason to stop.
-    let _ = zone_text(plan, &zones, struct_page_bytes, listener.text);
+    let _ = boot::zone_layout(&zones, listener.text);
     Ok(zones)
+}
+
+/// Places `static_bytes` of per-CPU variables for each CPU on its node. The memory is not touched yet.
+///
+/// # Errors
+/// There is no memory for them, not even for the boot CPU's.
+pub fn percpu<A: PhysMap + PageFormat>(
+    zones: &mut Zones<A>,
+    static_bytes: u64,
+    listener: &mut Listener<'_>,
+) -> Result<FirstChunk<A>, BringUpError> {
+    let chunk = FirstChunk::allocate(zones.nodes_mut(), static_bytes)?;
+    if chunk.areas().len() < zones.nodes().cpus().len() {
+        let problem =
+            Problem::Ignored { what: "every CPU but the first", why: "there is no memory for their variables" };
+        (listener.warn)(Warning { source: Source::whole(Table::Kernel), problem });
+    }
+    let _ = percpu_text::write(&chunk, A::PAGE_SIZE, listener.text);
+    Ok(chunk)
+}
+
+/// Orders nodes and zones for every node; a memory map will take `struct_page_bytes` a page.
+///
+/// # Errors
+/// There is no memory for the lists.
+pub fn zonelists<A: PhysMap + PageFormat>(
+    plan: &Plan<'_>,
+    zones: &mut Zones<A>,
+    struct_page_bytes: u64,
+    listener: &mut Listener<'_>,
+) -> Result<(), BringUpError> {
+    zones.build_zonelists()?;
+    let _ = zonelist_text(plan, zones, struct_page_bytes, listener.text);
+    Ok(())
 }
 
 /// Sets large pages aside, and adds them to what was `reserved`.
@@ -176,13 +218,12 @@ pub fn huge_pages<A: PhysMap + PageFormat>(
     Ok(reserve::late(plan, reserved, zones, struct_page_bytes, listener)?)
 }
 
-fn zone_text<A: PhysMap + PageFormat>(
+fn zonelist_text<A: PhysMap + PageFormat>(
     plan: &Plan<'_>,
     zones: &Zones<A>,
     struct_page_bytes: u64,
     text: &mut dyn fmt::Write,
 ) -> fmt::Result {
-    boot::zone_layout(zones, text)?;
     boot::fallback_orders(zones, text)?;
     // The lists themselves only on demand, as in Linux.
     if plan.options.mminit_loglevel >= 4 {

@@ -258,9 +258,13 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
     /// # Errors
     /// [`NumaError::Table`] when no node has room.
     pub fn place_data(&mut self, bytes: u64, text: &mut dyn fmt::Write) -> Result<(), NumaError> {
+        let size = bytes.max(1).checked_next_multiple_of(A::PAGE_SIZE);
+        let size = size.ok_or(OutOfMemory::TooLarge { items: 1, each: bytes })?;
+        let (within, node, owner) = (PhysRange::ALL, NodeWish::Any, Owner::new("node data"));
+        let request = Request { size, align: A::PAGE_SIZE, within, node, owner };
         for index in 0..self.table.len() {
             let Some(node) = self.get(index) else { continue };
-            let range = self.alloc_near(node.id, bytes)?;
+            let range = self.alloc_near(node.id, request)?;
             let home = self.memblock.memory().find(range.start()).and_then(|region| region.node());
             text::node_data(node, range, home.unwrap_or(node.id), self.rules, text);
             if let Some(entry) = self.topology.table.get_mut(index) {
@@ -270,23 +274,20 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         Ok(())
     }
 
-    /// Pages from `node`, or from the nearest node that has room; of nodes equally far, from the lowest.
-    fn alloc_near(&mut self, node: NodeId, bytes: u64) -> Result<PhysRange, NumaError> {
-        let size = bytes.max(1).checked_next_multiple_of(A::PAGE_SIZE);
-        let size = size.ok_or(OutOfMemory::TooLarge { items: 1, each: bytes })?;
-        let align = A::PAGE_SIZE;
-        let request = |node| Request { size, align, within: PhysRange::ALL, node, owner: Owner::new("node data") };
+    /// Memory for the request from `node`, or from the nearest node that has room; of nodes equally far, from the
+    /// lowest. The request's own wish is not looked at.
+    pub(crate) fn alloc_near(&mut self, node: NodeId, request: Request) -> Result<PhysRange, OutOfMemory> {
         let mut tried = None;
         loop {
             let keys = self.iter().filter(|other| other.has_memory);
             let keys = keys.map(|other| (other.id != node, self.distance(node, other.id), other.id));
             let Some(next) = keys.filter(|key| tried.is_none_or(|tried| *key > tried)).min() else {
-                return Ok(self.memblock.alloc(request(NodeWish::Any))?);
+                return self.memblock.alloc(Request { node: NodeWish::Any, ..request });
             };
             tried = Some(next);
-            match self.memblock.alloc(request(NodeWish::Only(next.2))) {
+            match self.memblock.alloc(Request { node: NodeWish::Only(next.2), ..request }) {
                 Err(OutOfMemory::NoRange { .. }) => {}
-                result => return Ok(result?),
+                result => return result,
             }
         }
     }
@@ -302,6 +303,12 @@ impl<A> Nodes<A> {
     /// Memory, to allocate from and to reserve. What is added now is on no node.
     pub fn memblock_mut(&mut self) -> &mut Memblock<A> {
         &mut self.memblock
+    }
+
+    /// Whose rules put memory on nodes.
+    #[must_use]
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// Memory by itself and the nodes by themselves, for who hands memory on.

@@ -7,8 +7,23 @@
 //! A copy is shared with interrupt handlers of its CPU and with whoever asks for it by number, so a variable is `Sync`
 //! and is only ever lent by `&`; what changes in it is an atomic or behind a lock. Nothing is dropped.
 //!
+//! The copies are made once, in the [`FirstChunk`], each on its CPU's node:
+//!
+//! | file | holds |
+//! |---|---|
+//! | `layout` | sizes, groups of CPUs, units of an allocation, as arithmetic |
+//! | `first_chunk` | memory for each group out of memblock, and the copies |
+//! | `text` | the lines that Linux prints of it |
+//!
 //! Costs: one instruction for the base (`mov %gs:…`, `mrs …, tpidr_el1`), and none for the place in it. Linux:
 //! `linux/percpu-defs.h`, `mm/percpu.c`.
+
+mod first_chunk;
+mod layout;
+pub mod text;
+
+pub use first_chunk::{Area, FirstChunk, Group, PerCpuError};
+pub use layout::{DYNAMIC_BYTES, Grain, RESERVED_BYTES, UnitLayout};
 
 use crate::addr::CpuId;
 use crate::arch::{Cpu, Pinned, Template};

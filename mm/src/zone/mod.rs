@@ -300,6 +300,11 @@ impl<A> Zones<A> {
         &self.nodes
     }
 
+    /// The nodes, to allocate near one of them.
+    pub fn nodes_mut(&mut self) -> &mut Nodes<A> {
+        &mut self.nodes
+    }
+
     /// Memory, as the nodes hold it.
     #[must_use]
     pub fn memblock(&self) -> &Memblock<A> {

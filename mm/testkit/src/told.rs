@@ -8,6 +8,7 @@ use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{Count, Fact, MachineSink, Purpose, RegionFlags, Rules, Warning, find_window};
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
+use mm::percpu::FirstChunk;
 use mm::zone::{ZoneKind, Zones};
 use platform::bring_up::{self, BringUpError};
 use platform::options::Options;
@@ -16,6 +17,8 @@ use platform::reserve::Reserved;
 
 /// Bytes of data for each node, as much as a kernel might want.
 const NODE_DATA: u64 = 0x2000;
+/// Bytes of per-CPU variables that a kernel might link.
+const PERCPU: u64 = 0x1234;
 /// Bytes of the early window beside what grows with the facts.
 const SLACK: u64 = 1 << 20;
 /// Bytes of the record of a page, as in Linux.
@@ -117,7 +120,10 @@ impl Told {
         check_nodes(&nodes);
         bring_up::node_data(&mut nodes, NODE_DATA, listener)?;
         self.reserved = bring_up::reserve(&plan, pools, &mut nodes, listener)?;
-        let mut zones = bring_up::zones(&plan, nodes, STRUCT_PAGE, listener)?;
+        let mut zones = bring_up::zones(&plan, nodes, listener)?;
+        let percpu = bring_up::percpu(&mut zones, PERCPU, listener)?;
+        check_areas(&zones, &percpu);
+        bring_up::zonelists(&plan, &mut zones, STRUCT_PAGE, listener)?;
         check_zones(&zones);
         bring_up::huge_pages(&plan, &mut self.reserved, &mut zones, STRUCT_PAGE, listener)?;
         check_regions(zones.memblock());
@@ -180,6 +186,19 @@ fn check_nodes(nodes: &Nodes<Emulated<'_, 12>>) {
     let pages: u64 = nodes.iter().map(|node| node.present).sum();
     assert_eq!(pages << 12, nodes.memblock().memory_size());
     assert!(nodes.memblock().memory().iter().all(|region| region.node().is_some()));
+}
+
+/// Every CPU, or the first alone, has an area of its own, in memory, that nobody else gets.
+fn check_areas(zones: &Zones<Emulated<'_, 12>>, percpu: &FirstChunk<Emulated<'_, 12>>) {
+    let cpus = zones.nodes().cpus().len().max(1);
+    assert!([1, cpus].contains(&percpu.areas().len()));
+    let mut ranges: Vec<_> = percpu.areas().iter().map(|area| area.range).collect();
+    ranges.sort_unstable_by_key(|range| range.start());
+    assert!(ranges.windows(2).all(|pair| pair[0].end() <= pair[1].start()));
+    for range in ranges {
+        assert!(range.size() >= PERCPU && zones.memblock().memory().find(range.start()).is_some(), "{range}");
+        assert!(zones.memblock().free_ranges_within(range).next().is_none(), "{range} is free");
+    }
 }
 
 /// Zones hold each page once, and every node finds each of them in its list once.

@@ -122,6 +122,21 @@ pub(super) struct Totals {
     pub(super) physical_kib: u64,
 }
 
+/// The memory of per-CPU variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct PerCpu {
+    /// Of each CPU.
+    pub(super) pages: u64,
+    pub(super) static_bytes: u64,
+    pub(super) reserved_bytes: u64,
+    pub(super) dynamic_bytes: u64,
+    pub(super) unit_bytes: u64,
+    /// What an allocation is a multiple of.
+    pub(super) atom_bytes: u64,
+    /// Line by line: of each allocation its group, then its CPUs.
+    pub(super) groups: Vec<String>,
+}
+
 /// A zone with pages, as `/proc/zoneinfo` has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Zone {
@@ -155,6 +170,7 @@ pub(super) struct Facts {
     /// The span of each node; none of a memory-less one.
     pub(super) initmem: BTreeMap<u32, Option<Range>>,
     pub(super) unavailable: Vec<Unavailable>,
+    pub(super) percpu: PerCpu,
     pub(super) zonelists: Vec<Zonelist>,
     pub(super) fallback: BTreeMap<u32, Vec<u32>>,
     pub(super) totals: Totals,
@@ -169,13 +185,14 @@ pub(super) struct Aspect {
 }
 
 /// Everything that is compared, in the order in which memory comes up.
-pub(super) const ASPECTS: [Aspect; 11] = [
+pub(super) const ASPECTS: [Aspect; 12] = [
     Aspect { name: "srat", lines: srat },
     Aspect { name: "nodes", lines: nodes },
     Aspect { name: "zones", lines: zones },
     Aspect { name: "movable", lines: movable },
     Aspect { name: "initmem", lines: initmem },
     Aspect { name: "unavailable", lines: unavailable },
+    Aspect { name: "percpu", lines: percpu },
     Aspect { name: "zonelists", lines: zonelists },
     Aspect { name: "fallback", lines: fallback },
     Aspect { name: "totals", lines: totals },
@@ -220,6 +237,17 @@ fn unavailable(facts: &Facts) -> Vec<String> {
         .iter()
         .map(|hole| format!("node {} zone {}: {} pages", hole.node, hole.zone, hole.pages))
         .collect()
+}
+
+/// What does not depend on how much a kernel links for each CPU.
+fn percpu(facts: &Facts) -> Vec<String> {
+    let PerCpu { reserved_bytes, atom_bytes, groups, .. } = &facts.percpu;
+    if groups.is_empty() {
+        return Vec::new();
+    }
+    let mut lines = vec![format!("{reserved_bytes} bytes for modules"), format!("in multiples of {atom_bytes} bytes")];
+    lines.extend(groups.iter().cloned());
+    lines
 }
 
 fn zonelists(facts: &Facts) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! Reads a kernel's boot log. The formats are Linux 6.1's, and ours to the letter; other lines are passed over.
 
-use super::facts::{Address, Affinity, Facts, Merge, NodeRange, Range, Unavailable, ZoneRange, Zonelist};
+use super::facts::{Address, Affinity, Facts, Merge, NodeRange, PerCpu, Range, Unavailable, ZoneRange, Zonelist};
 use super::tables::Tables;
 use crate::serial::without_time;
 
@@ -35,7 +35,12 @@ pub(super) fn facts(log: &[String]) -> Facts {
             Heading::Nodes => node_range(line).map(|node| facts.node_ranges.push(node)),
             Heading::None => None,
         };
-        if known.or_else(|| of_nodes(line, &mut facts)).or_else(|| of_zones(line, &mut facts)).is_none() {
+        if known
+            .or_else(|| of_nodes(line, &mut facts))
+            .or_else(|| of_zones(line, &mut facts))
+            .or_else(|| of_percpu(line, &mut facts.percpu))
+            .is_none()
+        {
             tables.line(line);
         }
     }
@@ -104,6 +109,32 @@ fn of_zones(line: &str, facts: &mut Facts) -> Option<()> {
         facts.totals.physical_kib = physical.strip_suffix('K')?.parse().ok()?;
     } else {
         return None;
+    }
+    Some(())
+}
+
+/// Lines that say where the variables of each CPU are.
+fn of_percpu(line: &str, percpu: &mut PerCpu) -> Option<()> {
+    if let Some(rest) = line.strip_prefix("percpu: Embedded ") {
+        let (pages, sizes) = rest.split_once(" pages/cpu ")?;
+        percpu.pages = pages.parse().ok()?;
+        for size in sizes.split_whitespace() {
+            let bytes = size.get(1..)?.parse().ok()?;
+            match size.get(..1)? {
+                "s" => percpu.static_bytes = bytes,
+                "r" => percpu.reserved_bytes = bytes,
+                "d" => percpu.dynamic_bytes = bytes,
+                "u" => percpu.unit_bytes = bytes,
+                _ => {}
+            }
+        }
+    } else {
+        let rest = line.strip_prefix("pcpu-alloc: ")?;
+        if rest.starts_with('[') {
+            percpu.groups.push(rest.to_owned());
+        } else {
+            percpu.atom_bytes = rest.rsplit_once('*')?.1.parse().ok()?;
+        }
     }
     Some(())
 }
@@ -186,6 +217,9 @@ mod tests {
 [    0.012345] Initmem setup node 1 as memoryless
 [    0.012345] Initializing node 2 as memoryless
 [    0.012345] On node 0, zone DMA: 1 pages in unavailable ranges
+[    0.012345] percpu: Embedded 62 pages/cpu s217088 r8192 d28672 u1048576
+[    0.012345] pcpu-alloc: s217088 r8192 d28672 u1048576 alloc=1*2097152
+[    0.012345] pcpu-alloc: [0] 0 1 [1] 2 -\x20
 [    0.012345] mminit::zonelist general 0:DMA32 = 0:DMA32 0:DMA 1:DMA32\x20
 [    0.012345] mminit::zonelist thisnode 1:DMA =\x20
 [    0.012345] Fallback order for Node 0: 0 1\x20
@@ -216,6 +250,9 @@ mod tests {
             "node 1 memoryless",
             "node 2 memoryless",
             "node 0 zone DMA: 1 pages",
+            "8192 bytes for modules",
+            "in multiples of 2097152 bytes",
+            "[0] 0 1 [1] 2 -",
             "general 0:DMA32 = 0:DMA32 0:DMA 1:DMA32",
             "thisnode 1:DMA = ",
             "node 0: 0 1",
@@ -232,6 +269,16 @@ mod tests {
             physical_kib: 2_096_632,
         };
         assert_eq!(facts.totals, totals);
+        let percpu = PerCpu {
+            pages: 62,
+            static_bytes: 217_088,
+            reserved_bytes: 8_192,
+            dynamic_bytes: 28_672,
+            unit_bytes: 1_048_576,
+            atom_bytes: 2_097_152,
+            groups: vec!["[0] 0 1 [1] 2 -".into()],
+        };
+        assert_eq!(facts.percpu, percpu);
     }
 
     #[test]

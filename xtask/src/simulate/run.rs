@@ -136,7 +136,10 @@ fn with_pages<const SHIFT: u32>(
     bring_up::node_data(&mut nodes, PageAllocator::<Emulated<'_, SHIFT>>::NODE_DATA_BYTES, listener)?;
     let mut reserved = bring_up::reserve(&plan, pools, &mut nodes, listener)?;
     let struct_page_bytes = Emulated::<SHIFT>::LAYOUT.struct_page_bytes;
-    let mut zones = bring_up::zones(&plan, nodes, struct_page_bytes, listener)?;
+    let mut zones = bring_up::zones(&plan, nodes, listener)?;
+    // What a kernel links for each CPU is its own affair: none of it here.
+    bring_up::percpu(&mut zones, 0, listener)?;
+    bring_up::zonelists(&plan, &mut zones, struct_page_bytes, listener)?;
     bring_up::huge_pages(&plan, &mut reserved, &mut zones, struct_page_bytes, listener)?;
     visitor.visit(&machine, &zones);
     Ok(())
