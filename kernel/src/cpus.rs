@@ -64,7 +64,7 @@ pub(crate) fn interrupts(mm: &Mm, boot: &BootInfo<'_>, early: &mut EarlyMap) -> 
         info!("Interrupts: the firmware names no controller that is known here");
         return Interrupts::Never;
     };
-    let map = &mut |range| match mm.vmalloc.ioremap(range, MemoryType::Device, "interrupt controller") {
+    let map = &mut |range| match mm.vmalloc.ioremap(range, MemoryType::Device, "interrupt_controller") {
         Ok(address) => Some(address),
         Err(error) => {
             warn!("interrupts: {range}: {error}");
@@ -144,7 +144,8 @@ pub(crate) fn bring_up(mm: &'static Mm, facts: &cpu::StartFacts, interrupts: Int
 
 /// Kicks a CPU, which is expected from then on.
 fn start(mm: &Mm, facts: &cpu::StartFacts, cpus: Cpus<'static>, info: &CpuInfo) -> Result<(), Missing> {
-    let stack = |bytes| mm.vmalloc.stack(bytes, info.node, "stack").map(|stack| stack.end()).map_err(Missing::NoStack);
+    let stack =
+        |bytes| mm.vmalloc.stack(bytes, info.node, "secondary_cpu").map(|stack| stack.end()).map_err(Missing::NoStack);
     let mut stacks = Stacks { main: stack(MAIN_STACK_BYTES)?, traps: [VirtAddr::new(0); TRAP_STACKS] };
     for top in &mut stacks.traps {
         *top = stack(TRAP_STACK_BYTES)?;

@@ -5,7 +5,6 @@
 //! that a failure stays unseen, and the command fails.
 
 use crate::log::Output;
-use crate::report;
 use crate::system::System;
 use crate::{cpus, work};
 use arch::{Native, timer, traps};
@@ -30,8 +29,16 @@ pub(crate) struct Provocation {
 pub(crate) const PROVOCATIONS: &[Provocation] = &[
     Provocation { name: "use-after-unmap", help: "a CPU reads a page that another one unmaps", run: use_after_unmap },
     Provocation { name: "stack-overflow", help: "a CPU's stack runs into its guard page", run: stack_overflow },
-    Provocation { name: "silent-cpu", help: "a CPU never answers, and memory that it may reach is unmapped", run: silent_cpu },
-    Provocation { name: "lost-signal", help: "a CPU is called, and the interrupt that tells it is lost", run: lost_signal },
+    Provocation {
+        name: "silent-cpu",
+        help: "a CPU never answers, and memory that it may reach is unmapped",
+        run: silent_cpu,
+    },
+    Provocation {
+        name: "lost-signal",
+        help: "a CPU is called, and the interrupt that tells it is lost",
+        run: lost_signal,
+    },
 ];
 
 /// How long a failure may take to be noticed before the command gives up.
@@ -129,8 +136,8 @@ fn lost_signal(_: &System, other: CpuId) -> Result<(), &'static str> {
 
 /// Calls a CPU that will not answer.
 fn call(other: CpuId) -> Result<(), &'static str> {
-    match work::on(other, &|| ()) {
+    match work::insist(other, &|| ()) {
         Ok(()) => Err("the call came through"),
-        Err(_) => report::unanswered(other, "a call", work::CALL_LIMIT),
+        Err(_) => Err("the CPU cannot be called"),
     }
 }

@@ -18,6 +18,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 use core::time::Duration;
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::Cpu as _;
+use mm::vmalloc::AreaPart;
 
 /// Who reports: its number and one; 0 while nobody does.
 static REPORTER: AtomicU32 = AtomicU32::new(0);
@@ -40,7 +41,12 @@ extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
     if let Some(fault) = frame.fault() {
         say!("{fault}");
         if let Some(area) = MM.get().and_then(|mm| mm.vmalloc.try_find(fault.address)) {
-            say!("{:#x} lies in the area of {} at {}", fault.address, area.owner, area.taken);
+            let place = match area.part(fault.address) {
+                AreaPart::GuardBelow => "below",
+                AreaPart::Mapped(_) => "in",
+                AreaPart::GuardAbove => "behind",
+            };
+            say!("{:#x} lies {place} {area}", fault.address);
         }
         say!("{}", paging::live_tables().walk(fault.address));
     }
@@ -53,12 +59,12 @@ extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
 /// can neither go on nor back.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_unanswered(cpu: u32, limit_seconds: u64) -> ! {
-    unanswered(CpuId::new(cpu), "a TLB flush", Duration::from_secs(limit_seconds))
+    unanswered(CpuId::new(cpu), "a TLB flush", Duration::from_secs(limit_seconds), "")
 }
 
-/// The end because `cpu` has not answered `what` within `limit`.
-pub(crate) fn unanswered(cpu: CpuId, what: &str, limit: Duration) -> ! {
-    hang(format_args!("CPU {cpu} has not answered {what} within {} ms", limit.as_millis()))
+/// The end because `cpu` has not answered `what` within `limit`; `more` goes on with the sentence.
+pub(crate) fn unanswered(cpu: CpuId, what: &str, limit: Duration, more: &str) -> ! {
+    hang(format_args!("CPU {cpu} has not answered {what} within {} ms{more}", limit.as_millis()))
 }
 
 /// The end because nothing goes on.

@@ -55,8 +55,8 @@ impl Counters {
 pub(crate) fn describe(cpu: CpuId) -> impl Display {
     core::fmt::from_fn(move |f| {
         let Some(done) = DONE.of(&Native, cpu) else { return Ok(()) };
-        let [alarms, signals, others, work] =
-            [&done.alarms, &done.signals, &done.other_interrupts, &done.work].map(|count| count.load(Ordering::Relaxed));
+        let [alarms, signals, others, work] = [&done.alarms, &done.signals, &done.other_interrupts, &done.work]
+            .map(|count| count.load(Ordering::Relaxed));
         write!(f, "{alarms} alarms, {signals} signals, {others} other interrupts, {work} pieces of work")
     })
 }
@@ -110,8 +110,23 @@ pub(crate) fn on(to: CpuId, function: &(dyn Fn() + Sync)) -> Result<(), CallErro
         return if to == CpuId::BOOT { Ok(function()) } else { Err(CallError::NotOnline(to)) };
     };
     match cpus.call(&Native.pin(), Native, to, run, argument, CALL_LIMIT) {
-        Err(CallError::Unfinished(cpu)) => report::unanswered(cpu, "a call that it has begun", CALL_LIMIT),
+        Err(CallError::Unfinished(cpu)) => report::unanswered(cpu, "a call that it has begun", CALL_LIMIT, ""),
         outcome => outcome,
+    }
+}
+
+/// As [`on`], but a CPU that does not answer is the kernel's end. The report says whether it answers at all.
+pub(crate) fn insist(to: CpuId, function: &(dyn Fn() + Sync)) -> Result<(), CallError> {
+    /// Long enough for a CPU that is well.
+    const AGAIN: Duration = Duration::from_millis(100);
+    let outcome = on(to, function);
+    if outcome != Err(CallError::NoAnswer(to)) {
+        return outcome;
+    }
+    let again = cpus::all().map(|cpus| cpus.call(&Native.pin(), Native, to, |_| (), 0, AGAIN));
+    match again {
+        Some(Ok(())) => report::unanswered(to, "a call", CALL_LIMIT, ", but another one: a signal was lost"),
+        _ => report::unanswered(to, "a call", CALL_LIMIT, ", nor another one: it is silent"),
     }
 }
 

@@ -47,7 +47,8 @@ fn a_page_that_is_lost() {
         one_page(mm);
         true
     });
-    let Err(Failure { problem: Problem::Lost { what: Count::FreeOfZone(_), before, after }, place, .. }) = failure else {
+    let Err(Failure { problem: Problem::Lost { what: Count::FreeOfZone(_), before, after }, place, .. }) = failure
+    else {
         panic!("{failure:?}")
     };
     assert_eq!((after + 1, place), (before, Place::End));

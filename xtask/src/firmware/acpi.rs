@@ -236,7 +236,10 @@ mod tests {
     fn the_madt_lists_every_cpu() {
         let madt = Tables { madt: &[0, 7], ..Tables::default() }.madt();
         assert!(adds_up(&madt) && madt.starts_with(b"APIC") && word(&madt, 4) == madt.len());
-        assert_eq!((word(&madt, 36), &madt[44..]), (0xfee0_0000, &[0, 8, 0, 0, 1, 0, 0, 0, 0, 8, 1, 7, 1, 0, 0, 0][..]));
+        assert_eq!(
+            (word(&madt, 36), &madt[44..]),
+            (0xfee0_0000, &[0, 8, 0, 0, 1, 0, 0, 0, 0, 8, 1, 7, 1, 0, 0, 0][..])
+        );
     }
 
     #[test]
