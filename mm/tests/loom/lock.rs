@@ -1,6 +1,6 @@
 //! The interrupt-saving lock.
 
-use crate::machine::Machine;
+use crate::machine::{Here, Machine};
 use crate::model;
 use mm::sync::IrqLock;
 use std::sync::Arc;
@@ -11,7 +11,7 @@ fn who_waits_for_a_lock_answers_flushes() {
     model(|| {
         let machine = Machine::all_online(2);
         let lock = Arc::new(IrqLock::new(0));
-        let holder = |here: crate::machine::Here<'_>, lock: &IrqLock<u32>, page: usize| {
+        let holder = |here: Here<'_>, lock: &IrqLock<u32>, page: usize| {
             let mut guard = lock.lock(here);
             here.unmap(page);
             here.flush(page);

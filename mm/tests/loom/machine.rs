@@ -13,7 +13,6 @@ use std::time::Duration;
 /// More than any model waits; its clock stands still.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(crate) const CPUS: usize = 3;
 pub(crate) const PAGES: usize = 2;
 const PAGE: u64 = 4096;
 
@@ -102,7 +101,7 @@ impl<'m> Here<'m> {
 
     /// Takes the signal's interrupt, if there is one.
     pub(crate) fn take_interrupt(self) {
-        if self.machine.signalled[self.id.index()].swap(false, Acquire) {
+        if self.machine.signalled[self.id.index()].swap(false, AcqRel) {
             self.cpus().answer(self.id, self);
         }
     }
@@ -144,7 +143,8 @@ impl<'m> Here<'m> {
 
 impl Signal for Here<'_> {
     fn interrupt(self, to: CpuId) {
-        self.machine.signalled[to.index()].store(true, Release);
+        // A swap: loom may put a plain store after any number of the other CPU's swaps.
+        self.machine.signalled[to.index()].swap(true, AcqRel);
     }
 
     fn flush_here(self, range: VirtRange) {
