@@ -98,7 +98,9 @@ impl Registers {
         if size < self.bytes {
             return Err(Problem::Value { what: "the size of its registers", value: size });
         }
-        PhysRange::from_size(PhysAddr::new(address), size).ok_or(Problem::Wraps { start: address, size })
+        // One that ends with the last byte of all loses that.
+        let range = PhysRange::from_size(PhysAddr::new(address), size).filter(|range| range.size() == size);
+        range.ok_or(Problem::Wraps { start: address, size })
     }
 
     /// Whether redistributors can stand `bytes` apart.

@@ -36,6 +36,7 @@ use root::Root;
 use table::Table;
 
 pub use root::search_bios;
+pub(super) use table::verify;
 
 /// Hands to `sink` what the tables under the root pointer at `rsdp` say of memory, CPUs and domains.
 pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {

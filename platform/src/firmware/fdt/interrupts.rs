@@ -27,7 +27,7 @@ enum Gic {
 }
 
 /// What GICs are known by.
-const KNOWN: [(&str, Gic); 11] = [
+const KNOWN: [(&str, Gic); 10] = [
     ("arm,gic-v3", Gic::Three),
     ("arm,gic-400", Gic::Two),
     ("arm,cortex-a15-gic", Gic::Two),
@@ -36,7 +36,6 @@ const KNOWN: [(&str, Gic); 11] = [
     ("arm,pl390", Gic::Two),
     ("arm,arm11mp-gic", Gic::Two),
     ("arm,arm1176jzf-devchip-gic", Gic::Two),
-    ("arm,eb11mp-gic", Gic::Two),
     ("qcom,msm-8660-qgic", Gic::Two),
     ("qcom,msm-qgic2", Gic::Two),
 ];
