@@ -95,8 +95,8 @@ pub const fn open_slots(slots: &MemorySlots) -> Option<SlotPorts> {
 }
 
 /// What the firmware says of interrupts. What of it cannot be used goes to `warn`.
-pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> IrqFacts {
-    IrqFacts { controller: boot.irq_controller(read, warn) }
+pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
+    Some(IrqFacts { controller: boot.irq_controller(read, warn) })
 }
 
 /// What the firmware says of starting CPUs: nothing that is needed here.

@@ -39,9 +39,9 @@ pub(crate) fn flush_everywhere(range: VirtRange) {
 #[cfg(not(test))]
 fn unanswered(cpu: CpuId) -> ! {
     unsafe extern "C" {
-        safe fn kernel_unanswered(cpu: u32) -> !;
+        safe fn kernel_unanswered(cpu: u32, limit_seconds: u64) -> !;
     }
-    kernel_unanswered(cpu.as_u32())
+    kernel_unanswered(cpu.as_u32(), FLUSH_LIMIT.as_secs())
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Both clocks are read around the edges of its ticks: under `-icount`, where a reading takes nanoseconds, 0.2 ms are
 //! enough to be right to a part in a thousand; where each reading takes microseconds, the interval grows until it is
-//! long enough or 5 ms have passed. A reading during which somebody else had the CPU is not used. The loops count their turns, so a timer that is not there costs a bounded time.
-//! Linux: `quick_pit_calibrate` in `kernel/tsc.c`.
+//! long enough or 5 ms have passed. A reading during which somebody else had the CPU is not used. The loops count their
+//! turns, so a timer that is not there costs a bounded time. Linux: `quick_pit_calibrate` in `kernel/tsc.c`.
 
 use super::{Moment, PRECISE, ROUGH, counter, hertz_between, known_to};
 use crate::port;
