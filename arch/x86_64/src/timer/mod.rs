@@ -6,7 +6,7 @@
 //! QEMU's `-icount`, and wrong by a factor elsewhere: then time stamps are wrong, and nothing else.
 //!
 //! Time begins in the first instruction of the entry code, and is the same on all CPUs as far as their counters are.
-//! [`alarm`](set_alarm) has the one interrupt of each CPU's own timer. Costs: [`init`] 0.2 ms where the clocks can be read at
+//! Each CPU has one alarm ([`set_alarm`]). Costs: [`init`] 0.2 ms where the clocks can be read at
 //! once, up to 5 ms where each reading takes microseconds; [`uptime`] two divisions. Linux: `kernel/tsc.c`.
 
 pub(crate) mod alarm;

@@ -102,14 +102,8 @@ impl Descriptors {
             state.interrupt_stack_table = table;
             state
         });
-        let (segments, selectors) = self.segments.call_once(|| {
-            let mut table = GlobalDescriptorTable::new();
-            let code = table.append(Descriptor::kernel_code_segment());
-            let data = table.append(Descriptor::kernel_data_segment());
-            // SAFETY: the task state stays for good, as the caller says.
-            let task_state = table.append(unsafe { Descriptor::tss_segment_unchecked(task_state) });
-            (table, Selectors { code, data, task_state })
-        });
+        // SAFETY: the task state stays for good, as the caller says.
+        let (segments, selectors) = self.segments.call_once(|| unsafe { segments(task_state) });
         // SAFETY: the table stays for good and nobody changes it. The selectors name descriptors of it: 64-bit code,
         // data, and a task state that stays too and is not busy yet. GS, whose base is the CPU's, is not loaded.
         unsafe {
@@ -122,6 +116,19 @@ impl Descriptors {
         }
         load_gates(selectors.code);
     }
+}
+
+/// The segments of a CPU with this task state.
+///
+/// # Safety
+/// Once the table is loaded, the task state stays where it is.
+unsafe fn segments(task_state: *const TaskStateSegment) -> (GlobalDescriptorTable, Selectors) {
+    let mut table = GlobalDescriptorTable::new();
+    let code = table.append(Descriptor::kernel_code_segment());
+    let data = table.append(Descriptor::kernel_data_segment());
+    // SAFETY: the caller's promise.
+    let task_state = table.append(unsafe { Descriptor::tss_segment_unchecked(task_state) });
+    (table, Selectors { code, data, task_state })
 }
 
 /// Loads the gates, which lead to the stubs in code segment `code`: the same on every CPU.
@@ -147,6 +154,18 @@ fn load_gates(code: SegmentSelector) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // The boot table of entry.s has code and data at the same places, so a frame looks the same before and after.
+    #[test]
+    fn segments_as_the_manual_draws_them() {
+        // SAFETY: never loaded.
+        let (table, selectors) = unsafe { segments(core::ptr::without_provenance(0xffff_8880_1234_5678)) };
+        assert_eq!([selectors.code.0, selectors.data.0, selectors.task_state.0], [0x08, 0x10, 0x18]);
+        let entries: Vec<u64> = table.entries().iter().map(|entry| entry.raw()).collect();
+        // 64-bit code, data, and an available task state of 104 bytes.
+        let expected = [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0x1200_8934_5678_0067, 0xffff_8880];
+        assert_eq!(entries, expected);
+    }
 
     #[test]
     fn gates_as_the_manual_draws_them() {
