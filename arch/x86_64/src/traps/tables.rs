@@ -121,7 +121,7 @@ impl Descriptors {
 /// The segments of a CPU with this task state.
 ///
 /// # Safety
-/// Once the table is loaded, the task state stays where it is.
+/// The task state can be read, and stays where it is as long as the table is loaded.
 unsafe fn segments(task_state: *const TaskStateSegment) -> (GlobalDescriptorTable, Selectors) {
     let mut table = GlobalDescriptorTable::new();
     let code = table.append(Descriptor::kernel_code_segment());
@@ -158,13 +158,15 @@ mod tests {
     // The boot table of entry.s has code and data at the same places, so a frame looks the same before and after.
     #[test]
     fn segments_as_the_manual_draws_them() {
-        // SAFETY: never loaded.
-        let (table, selectors) = unsafe { segments(core::ptr::without_provenance(0xffff_8880_1234_5678)) };
+        let task_state = TaskStateSegment::new();
+        // SAFETY: the task state stays while this runs, and the table is never loaded.
+        let (table, selectors) = unsafe { segments(&raw const task_state) };
         assert_eq!([selectors.code.0, selectors.data.0, selectors.task_state.0], [0x08, 0x10, 0x18]);
         let entries: Vec<u64> = table.entries().iter().map(|entry| entry.raw()).collect();
+        let at = (&raw const task_state).addr() as u64;
         // 64-bit code, data, and an available task state of 104 bytes.
-        let expected = [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, 0x1200_8934_5678_0067, 0xffff_8880];
-        assert_eq!(entries, expected);
+        let low = 0x0000_8900_0000_0067 | (at & 0xff_ffff) << 16 | (at >> 24 & 0xff) << 56;
+        assert_eq!(entries, [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, low, at >> 32]);
     }
 
     #[test]
