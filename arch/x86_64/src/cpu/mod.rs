@@ -150,3 +150,19 @@ pub fn caller_frame() -> (VirtAddr, VirtAddr) {
     }
     (VirtAddr::new(pc), VirtAddr::new(frame_pointer))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // By the manual's table of memory types: what an entry's PWT and PCD bits choose.
+    #[test]
+    fn memory_types_of_entries_without_the_pat_bit() {
+        const WRITE_BACK: u8 = 6;
+        const WRITE_COMBINING: u8 = 1;
+        const UNCACHED_MINUS: u8 = 7;
+        const UNCACHED: u8 = 0;
+        let chosen = [WRITE_BACK, WRITE_COMBINING, UNCACHED_MINUS, UNCACHED];
+        assert_eq!(MEMORY_TYPES.to_le_bytes()[..4], chosen);
+    }
+}

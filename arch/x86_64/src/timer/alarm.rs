@@ -8,7 +8,7 @@
 //! Costs: measuring 0.1 ms where the clocks can be read at once, up to 2 ms elsewhere; an alarm two or three writes
 //! of registers. Linux: `calibrate_APIC_clock`, `lapic_next_event`.
 
-use super::{Moment, counter, frequency, precise, ticks};
+use super::{Moment, PRECISE, ROUGH, counter, frequency, known_to, ticks};
 use crate::{Native, irqchip};
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
@@ -38,14 +38,18 @@ pub(crate) fn measure(mut count: impl FnMut() -> u32) -> Option<()> {
         let uncertainty = after.wrapping_sub(before) / 2;
         Moment { counter: before.wrapping_add(uncertainty), uncertainty, reference: (u32::MAX - count).into() }
     };
-    let from = look();
+    let mut from = look();
     for _ in 0..LOOKS {
         let to = look();
         let elapsed = to.counter.wrapping_sub(from.counter);
-        if elapsed >= frequency() / LONGEST || elapsed >= frequency() / SHORTEST && precise(from, to) {
+        let parts = if elapsed >= frequency() / LONGEST { ROUGH } else { PRECISE };
+        if elapsed >= frequency() / SHORTEST && known_to(parts, from, to) {
             let ratio = ratio(from, to)?;
             COUNTS_PER_TICK.store(ratio, Ordering::Relaxed);
             return Some(());
+        }
+        if from.is_spoilt(to) {
+            from = to;
         }
         core::hint::spin_loop();
     }

@@ -6,7 +6,7 @@
 //! QEMU's `-icount`, and wrong by a factor elsewhere: then time stamps are wrong, and nothing else.
 //!
 //! Time begins in the first instruction of the entry code, and is the same on all CPUs as far as their counters are.
-//! [`alarm`](set_alarm) has the one interrupt of each CPU's own timer. Costs: [`init`] 0.2 ms where the clocks can be read at
+//! Each CPU has one alarm ([`set_alarm`]). Costs: [`init`] 0.2 ms where the clocks can be read at
 //! once, up to 5 ms where each reading takes microseconds; [`uptime`] two divisions. Linux: `kernel/tsc.c`.
 
 pub(crate) mod alarm;
@@ -159,10 +159,23 @@ fn hertz_between(from: Moment, to: Moment, reference_hertz: u64) -> Option<u64> 
     PLAUSIBLE.contains(&hertz).then_some(hertz)
 }
 
-/// Whether the interval is known to one part in 2000.
-fn precise(from: Moment, to: Moment) -> bool {
+/// How exactly an interval must be known, as parts of it.
+const PRECISE: u64 = 2000;
+/// How exactly it must be known in the end, when it cannot be known as well.
+const ROUGH: u64 = 50;
+
+/// Whether the interval is known to one part in `parts`.
+fn known_to(parts: u64, from: Moment, to: Moment) -> bool {
     let interval = to.counter.saturating_sub(from.counter);
-    (from.uncertainty.saturating_add(to.uncertainty)).saturating_mul(2000) <= interval
+    (from.uncertainty.saturating_add(to.uncertainty)).saturating_mul(parts) <= interval
+}
+
+impl Moment {
+    /// Whether `other` is known so much better that an interval had better begin there: somebody else had the CPU while
+    /// this one was looked at.
+    fn is_spoilt(self, other: Self) -> bool {
+        self.uncertainty / 8 > other.uncertainty
+    }
 }
 
 #[cfg(test)]
@@ -199,7 +212,16 @@ mod tests {
 
     #[test]
     fn precision_is_of_the_interval() {
-        assert!(precise(moment(0, 0), moment(40_000, 1)));
-        assert!(!precise(moment(0, 0), moment(39_999, 1)));
+        assert!(known_to(PRECISE, moment(0, 0), moment(40_000, 1)));
+        assert!(!known_to(PRECISE, moment(0, 0), moment(39_999, 1)));
+        assert!(known_to(ROUGH, moment(0, 0), moment(1000, 1)));
+        assert!(!known_to(ROUGH, moment(0, 0), moment(999, 1)));
+    }
+
+    #[test]
+    fn a_moment_that_was_interrupted_is_no_beginning() {
+        let interrupted = Moment { uncertainty: 1000, ..moment(0, 0) };
+        assert!(interrupted.is_spoilt(moment(5000, 1)));
+        assert!(!moment(0, 0).is_spoilt(moment(5000, 1)));
     }
 }

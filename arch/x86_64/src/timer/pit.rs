@@ -2,10 +2,10 @@
 //!
 //! Both clocks are read around the edges of its ticks: under `-icount`, where a reading takes nanoseconds, 0.2 ms are
 //! enough to be right to a part in a thousand; where each reading takes microseconds, the interval grows until it is
-//! long enough or 5 ms have passed. The loops count their turns, so a timer that is not there costs a bounded time.
-//! Linux: `quick_pit_calibrate` in `kernel/tsc.c`.
+//! long enough or 5 ms have passed. A reading during which somebody else had the CPU is not used. The loops count their
+//! turns, so a timer that is not there costs a bounded time. Linux: `quick_pit_calibrate` in `kernel/tsc.c`.
 
-use super::{Moment, counter, hertz_between, precise};
+use super::{Moment, PRECISE, ROUGH, counter, hertz_between, known_to};
 use crate::port;
 
 const HERTZ: u64 = 1_193_182;
@@ -32,12 +32,16 @@ const START_COUNT: u16 = 0xffff;
 /// Ticks per second of the time stamp counter; `None` when no timer answers.
 pub(super) fn compare() -> Option<u64> {
     start();
-    let from = next_edge()?;
+    let mut from = next_edge()?;
     let mut to = from;
     for _ in 0..LOOKS {
         let elapsed = to.reference.checked_sub(from.reference)?;
-        if elapsed >= LONGEST || elapsed >= SHORTEST && precise(from, to) {
+        let parts = if elapsed >= LONGEST { ROUGH } else { PRECISE };
+        if elapsed >= SHORTEST && known_to(parts, from, to) {
             return hertz_between(from, to, HERTZ);
+        }
+        if from.is_spoilt(to) {
+            from = to;
         }
         for turn in 0..IDLE {
             core::hint::black_box(turn);

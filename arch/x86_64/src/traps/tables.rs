@@ -102,14 +102,8 @@ impl Descriptors {
             state.interrupt_stack_table = table;
             state
         });
-        let (segments, selectors) = self.segments.call_once(|| {
-            let mut table = GlobalDescriptorTable::new();
-            let code = table.append(Descriptor::kernel_code_segment());
-            let data = table.append(Descriptor::kernel_data_segment());
-            // SAFETY: the task state stays for good, as the caller says.
-            let task_state = table.append(unsafe { Descriptor::tss_segment_unchecked(task_state) });
-            (table, Selectors { code, data, task_state })
-        });
+        // SAFETY: the task state stays for good, as the caller says.
+        let (segments, selectors) = self.segments.call_once(|| unsafe { segments(task_state) });
         // SAFETY: the table stays for good and nobody changes it. The selectors name descriptors of it: 64-bit code,
         // data, and a task state that stays too and is not busy yet. GS, whose base is the CPU's, is not loaded.
         unsafe {
@@ -122,6 +116,19 @@ impl Descriptors {
         }
         load_gates(selectors.code);
     }
+}
+
+/// The segments of a CPU with this task state.
+///
+/// # Safety
+/// The task state can be read, and stays where it is as long as the table is loaded.
+unsafe fn segments(task_state: *const TaskStateSegment) -> (GlobalDescriptorTable, Selectors) {
+    let mut table = GlobalDescriptorTable::new();
+    let code = table.append(Descriptor::kernel_code_segment());
+    let data = table.append(Descriptor::kernel_data_segment());
+    // SAFETY: the caller's promise.
+    let task_state = table.append(unsafe { Descriptor::tss_segment_unchecked(task_state) });
+    (table, Selectors { code, data, task_state })
 }
 
 /// Loads the gates, which lead to the stubs in code segment `code`: the same on every CPU.
@@ -147,6 +154,20 @@ fn load_gates(code: SegmentSelector) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    // The boot table of entry.s has code and data at the same places, so a frame looks the same before and after.
+    #[test]
+    fn segments_as_the_manual_draws_them() {
+        let task_state = TaskStateSegment::new();
+        // SAFETY: the task state stays while this runs, and the table is never loaded.
+        let (table, selectors) = unsafe { segments(&raw const task_state) };
+        assert_eq!([selectors.code.0, selectors.data.0, selectors.task_state.0], [0x08, 0x10, 0x18]);
+        let entries: Vec<u64> = table.entries().iter().map(|entry| entry.raw()).collect();
+        let at = (&raw const task_state).addr() as u64;
+        // 64-bit code, data, and an available task state of 104 bytes.
+        let low = 0x0000_8900_0000_0067 | (at & 0xff_ffff) << 16 | (at >> 24 & 0xff) << 56;
+        assert_eq!(entries, [0, 0x00af_9b00_0000_ffff, 0x00cf_9300_0000_ffff, low, at >> 32]);
+    }
 
     #[test]
     fn gates_as_the_manual_draws_them() {
