@@ -70,20 +70,16 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
-/// What is needed to start the other CPUs.
+/// What the firmware says of starting CPUs.
 #[must_use]
 pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
     StartFacts { psci: boot.psci(read) }
 }
 
-/// What is needed to use the interrupt controller, if the firmware names one. What cannot be used goes to `warn`.
-pub fn irq_facts(
-    boot: &BootInfo<'_>,
-    read: &mut dyn PhysRead,
-    warn: &mut dyn FnMut(Warning),
-) -> Option<IrqFacts> {
-    let controller = boot.irq_controller(read, warn)?;
-    Some(IrqFacts { controller, timer: boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT) })
+/// What the firmware says of interrupts. What of it cannot be used goes to `warn`.
+pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> IrqFacts {
+    let timer = boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT);
+    IrqFacts { controller: boot.irq_controller(read, warn), timer }
 }
 
 /// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux

@@ -41,16 +41,7 @@ pub(super) struct Start {
 impl StartRecord {
     pub(super) const fn new() -> Self {
         const ZERO: AtomicU64 = AtomicU64::new(0);
-        Self {
-            root: ZERO,
-            tcr: ZERO,
-            sctlr: ZERO,
-            stack: ZERO,
-            percpu: ZERO,
-            cpu: ZERO,
-            hardware_id: ZERO,
-            next: ZERO,
-        }
+        Self { root: ZERO, tcr: ZERO, sctlr: ZERO, stack: ZERO, percpu: ZERO, cpu: ZERO, hardware_id: ZERO, next: ZERO }
     }
 
     /// Fills the record; `next` is the physical address of the one behind it in the list, 0 at its end.

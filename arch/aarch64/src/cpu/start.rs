@@ -101,7 +101,8 @@ fn by_spin_table(release: PhysAddr, cpu: CpuId, start: &Start) -> Result<(), Sta
     START_LIST.store(record.as_u64(), Ordering::Release);
     cache::clean(address_of(&START_LIST), 8);
     drop(growing);
-    write_release(release, entry::phys_of_symbol(&raw const secondary_start_listed)).ok_or(StartError::Unmapped { release })?;
+    write_release(release, entry::phys_of_symbol(&raw const secondary_start_listed))
+        .ok_or(StartError::Unmapped { release })?;
     asm::sev();
     Ok(())
 }

@@ -58,12 +58,6 @@ const PATIENCE: u32 = 1_000_000;
 pub(super) trait CpuInterface {
     /// Turns it on; `false` when the CPU keeps it from this kernel.
     fn init(&self) -> bool;
-    /// Takes the interrupt that waits.
-    fn acknowledge(&self) -> u32;
-    /// The interrupt has been dealt with.
-    fn end(&self, number: u32);
-    /// Writes `ICC_SGI1R_EL1`.
-    fn send(&self, target: u64);
 }
 
 /// A GICv3.
@@ -112,8 +106,8 @@ impl<B: Block, C: CpuInterface> Gic3<B, C> {
         Ok(())
     }
 
-    /// Lets the signal and the interrupt `timer` through to this CPU, of MPIDR affinity `id`. Returns what to write to
-    /// be heard by it ([`target`]).
+    /// Lets the signal and the interrupt `timer` through to this CPU, of MPIDR affinity `id`. Returns what
+    /// `ICC_SGI1R_EL1` takes to signal it ([`target`]).
     pub(super) fn init_cpu(&self, id: u64, timer: u32) -> Result<u64, IrqError> {
         let own = self.find(id).ok_or(IrqError::NoRedistributor(id))?;
         own.wake();
@@ -134,9 +128,9 @@ impl<B: Block, C: CpuInterface> Gic3<B, C> {
     /// The redistributor of the CPU with MPIDR affinity `id`.
     pub(super) fn find(&self, id: u64) -> Option<Redistributor<'_, B>> {
         let affinity = packed(id);
-        [Last::Believed, Last::Ignored].into_iter().find_map(|last| {
-            self.ranges.iter().find_map(|range| search(range, self.stride, affinity, last))
-        })
+        [Last::Believed, Last::Ignored]
+            .into_iter()
+            .find_map(|last| self.ranges.iter().find_map(|range| search(range, self.stride, affinity, last)))
     }
 
     /// Turns an interrupt off; one of a CPU's own for the CPU with affinity `id`.
@@ -216,5 +210,10 @@ pub(super) const fn target(id: u64) -> u64 {
     let [level_0, level_1, level_2, ..] = id.to_le_bytes();
     let level_3 = id >> 32 & 0xff;
     let (group, member) = (level_0 >> 4, level_0 & 0xf);
-    level_3 << 48 | (group as u64) << 44 | (level_2 as u64) << 32 | (SIGNAL as u64) << 24 | (level_1 as u64) << 16 | 1 << member
+    level_3 << 48
+        | (group as u64) << 44
+        | (level_2 as u64) << 32
+        | (SIGNAL as u64) << 24
+        | (level_1 as u64) << 16
+        | 1 << member
 }

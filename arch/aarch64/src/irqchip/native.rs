@@ -1,17 +1,18 @@
 //! The controller of the machine that this kernel runs on.
 
+use super::SIGNAL;
 use super::block::Mapped;
 use super::error::IrqError;
 use super::gic2::Gic2;
-use super::gic3::{CpuInterface, Gic3};
+use super::gic3::Gic3;
 use super::system::SystemRegisters;
-use super::{SIGNAL, SPECIAL};
 use crate::traps::Interrupt;
 use crate::{Native, cpu, timer};
 use aarch64_cpu::asm::barrier;
 use arrayvec::ArrayVec;
 use core::arch::asm;
 use core::fmt;
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
 use mm::arch::Cpu;
@@ -22,8 +23,8 @@ use spin::Once;
 /// What the firmware said that is needed to use the controller.
 #[derive(Clone, Debug)]
 pub struct IrqFacts {
-    /// Which one there is, and where.
-    pub controller: IrqController,
+    /// Which one there is, and where, if the firmware names one.
+    pub controller: Option<IrqController>,
     /// The number of the virtual timer's interrupt.
     pub timer: u32,
 }
@@ -40,6 +41,9 @@ struct Chip {
     distributor: PhysAddr,
     timer: u32,
 }
+
+/// Numbers that say that no interrupt waits.
+const SPECIAL: RangeInclusive<u32> = 1020..=1023;
 
 /// The one in use.
 static CHIP: Once<Chip> = Once::new();
@@ -66,12 +70,12 @@ pub fn init(facts: &IrqFacts, map: &mut dyn FnMut(PhysRange) -> Option<VirtAddr>
         Ok(Mapped::new(VirtRange::new(start, start.saturating_add(range.size()))))
     };
     let (driver, distributor) = match &facts.controller {
-        IrqController::Gic2 { distributor, cpu_interface } => {
+        Some(IrqController::Gic2 { distributor, cpu_interface }) => {
             let gic = Gic2 { distributor: block(*distributor)?, cpu_interface: block(*cpu_interface)? };
             gic.init()?;
             (Driver::Gic2(gic), distributor)
         }
-        IrqController::Gic3 { distributor, redistributors } => {
+        Some(IrqController::Gic3 { distributor, redistributors }) => {
             let mut ranges = ArrayVec::new();
             for range in &redistributors.ranges {
                 // Both have the same capacity.
@@ -87,7 +91,7 @@ pub fn init(facts: &IrqFacts, map: &mut dyn FnMut(PhysRange) -> Option<VirtAddr>
             gic.init()?;
             (Driver::Gic3(gic), distributor)
         }
-        IrqController::LocalApic { .. } => return Err(IrqError::NotAGic),
+        Some(IrqController::LocalApic { .. }) | None => return Err(IrqError::NotAGic),
     };
     let distributor = distributor.start();
     CHIP.call_once(|| Chip { driver, distributor, timer: facts.timer });
