@@ -76,10 +76,10 @@ pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
     StartFacts { psci: boot.psci(read) }
 }
 
-/// What the firmware says of interrupts. What of it cannot be used goes to `warn`.
-pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> IrqFacts {
-    let timer = boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT);
-    IrqFacts { controller: boot.irq_controller(read, warn), timer }
+/// What the firmware says of interrupts; `None` when it names no controller. What of it cannot be used goes to `warn`.
+pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
+    let controller = boot.irq_controller(read, warn)?;
+    Some(IrqFacts { controller, timer: boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT) })
 }
 
 /// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux

@@ -40,8 +40,16 @@ pub(super) struct Start {
 
 impl StartRecord {
     pub(super) const fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
-        Self { root: ZERO, tcr: ZERO, sctlr: ZERO, stack: ZERO, percpu: ZERO, cpu: ZERO, hardware_id: ZERO, next: ZERO }
+        Self {
+            root: AtomicU64::new(0),
+            tcr: AtomicU64::new(0),
+            sctlr: AtomicU64::new(0),
+            stack: AtomicU64::new(0),
+            percpu: AtomicU64::new(0),
+            cpu: AtomicU64::new(0),
+            hardware_id: AtomicU64::new(0),
+            next: AtomicU64::new(0),
+        }
     }
 
     /// Fills the record; `next` is the physical address of the one behind it in the list, 0 at its end.

@@ -201,19 +201,16 @@ const fn revision(pidr2: u32) -> u32 {
 
 /// The affinity levels of MPIDR side by side, as `GICR_TYPER` has them: 3, 2, 1, 0.
 const fn packed(id: u64) -> u32 {
-    (id >> 32 & 0xff) as u32 * 0x100_0000 | (id & 0xff_ffff) as u32
+    let [level_0, level_1, level_2, _, level_3, ..] = id.to_le_bytes();
+    u32::from_le_bytes([level_0, level_1, level_2, level_3])
 }
 
 /// The value of `ICC_SGI1R_EL1` that signals the CPU with MPIDR affinity `id`: the upper levels name a cluster, and of
 /// level 0 the upper four bits a group of sixteen in it, the lower four one of them.
 pub(super) const fn target(id: u64) -> u64 {
-    let [level_0, level_1, level_2, ..] = id.to_le_bytes();
-    let level_3 = id >> 32 & 0xff;
+    let [level_0, level_1, level_2, _, level_3, ..] = id.to_le_bytes();
     let (group, member) = (level_0 >> 4, level_0 & 0xf);
-    level_3 << 48
-        | (group as u64) << 44
-        | (level_2 as u64) << 32
-        | (SIGNAL as u64) << 24
-        | (level_1 as u64) << 16
-        | 1 << member
+    // The number between levels 2 and 1 is the signal's.
+    let cluster = u64::from_le_bytes([0, 0, level_1, SIGNAL as u8, level_2, group << 4, level_3, 0]);
+    cluster | 1 << member
 }

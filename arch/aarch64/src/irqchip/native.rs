@@ -23,13 +23,14 @@ use spin::Once;
 /// What the firmware said that is needed to use the controller.
 #[derive(Clone, Debug)]
 pub struct IrqFacts {
-    /// Which one there is, and where, if the firmware names one.
-    pub controller: Option<IrqController>,
+    /// Which one there is, and where.
+    pub controller: IrqController,
     /// The number of the virtual timer's interrupt.
     pub timer: u32,
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, and it stays where it is made")]
 enum Driver {
     Gic2(Gic2<Mapped>),
     Gic3(Gic3<Mapped, SystemRegisters>),
@@ -70,12 +71,12 @@ pub fn init(facts: &IrqFacts, map: &mut dyn FnMut(PhysRange) -> Option<VirtAddr>
         Ok(Mapped::new(VirtRange::new(start, start.saturating_add(range.size()))))
     };
     let (driver, distributor) = match &facts.controller {
-        Some(IrqController::Gic2 { distributor, cpu_interface }) => {
+        IrqController::Gic2 { distributor, cpu_interface } => {
             let gic = Gic2 { distributor: block(*distributor)?, cpu_interface: block(*cpu_interface)? };
             gic.init()?;
             (Driver::Gic2(gic), distributor)
         }
-        Some(IrqController::Gic3 { distributor, redistributors }) => {
+        IrqController::Gic3 { distributor, redistributors } => {
             let mut ranges = ArrayVec::new();
             for range in &redistributors.ranges {
                 // Both have the same capacity.
@@ -91,7 +92,7 @@ pub fn init(facts: &IrqFacts, map: &mut dyn FnMut(PhysRange) -> Option<VirtAddr>
             gic.init()?;
             (Driver::Gic3(gic), distributor)
         }
-        Some(IrqController::LocalApic { .. }) | None => return Err(IrqError::NotAGic),
+        IrqController::LocalApic { .. } => return Err(IrqError::NotAGic),
     };
     let distributor = distributor.start();
     CHIP.call_once(|| Chip { driver, distributor, timer: facts.timer });

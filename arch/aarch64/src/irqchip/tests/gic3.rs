@@ -121,7 +121,7 @@ fn the_distributor_routes_by_affinity_and_passes_group_1() {
 #[test]
 fn a_cpu_wakes_its_own_redistributor_and_no_other() {
     let range = redistributors(0xf6_0000, GICR_3, false, &[0x0, 0x1, 0x100]);
-    let gic = gic(&[range.clone()], None);
+    let gic = gic(std::slice::from_ref(&range), None);
     assert_eq!(gic.init_cpu(0x100, 27), Ok(0x0000_0000_0001_0001));
     let own = 2 * GICR_3;
     assert_eq!(range.get(own + 0x14) & 2, 0);
@@ -150,7 +150,7 @@ fn redistributors_are_found_in_every_range_and_by_both_strides() {
 #[test]
 fn a_stated_stride_is_used() {
     let range = redistributors(0x20_0000, 0x8_0000, false, &[0x0, 0x1, 0x2]);
-    assert_eq!(gic(&[range.clone()], Some(0x8_0000)).find(0x2).map(|found| found.offset), Some(0x10_0000));
+    assert_eq!(gic(std::slice::from_ref(&range), Some(0x8_0000)).find(0x2).map(|found| found.offset), Some(0x10_0000));
     // One of nothing would never end.
     assert_eq!(gic(&[range], Some(0)).find(0x2).map(|found| found.offset), None);
 }
@@ -189,7 +189,7 @@ fn the_signals_word_names_every_level_of_affinity() {
 #[test]
 fn an_interrupt_is_masked_where_it_belongs() {
     let range = redistributors(2 * GICR_3, GICR_3, false, &[0x0, 0x1]);
-    let gic = gic(&[range.clone()], None);
+    let gic = gic(std::slice::from_ref(&range), None);
     gic.mask(20, 0x1);
     assert_eq!((range.get(0x1_0100), range.get(GICR_3 + 0x1_0100)), (u32::MAX, !(1 << 20)));
     gic.mask(33, 0x1);
