@@ -70,18 +70,14 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
     boot.describe(read, sink);
 }
 
-/// What is needed to start the other CPUs.
+/// What the firmware says of starting CPUs.
 #[must_use]
 pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
     StartFacts { psci: boot.psci(read) }
 }
 
-/// What is needed to use the interrupt controller, if the firmware names one. What cannot be used goes to `warn`.
-pub fn irq_facts(
-    boot: &BootInfo<'_>,
-    read: &mut dyn PhysRead,
-    warn: &mut dyn FnMut(Warning),
-) -> Option<IrqFacts> {
+/// What the firmware says of interrupts; `None` when it names no controller. What of it cannot be used goes to `warn`.
+pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
     let controller = boot.irq_controller(read, warn)?;
     Some(IrqFacts { controller, timer: boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT) })
 }

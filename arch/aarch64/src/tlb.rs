@@ -5,14 +5,10 @@
 //! drop is waited for (`dsb ish`), and what this CPU fetched ahead is fetched again (`isb`). Linux: `asm/tlbflush.h`.
 
 use core::arch::asm;
-use core::time::Duration;
 use mm::layout::VirtRange;
 use mm::paging::change::FLUSH_PAGES;
 
 const PAGE: u64 = 4096;
-
-/// How long a CPU may take to answer a flush: no CPU is asked, so there is no limit.
-pub const FLUSH_LIMIT: Duration = Duration::MAX;
 
 /// Makes every CPU forget its translations of `range`, of whatever size their leaves are, and the walks that led there.
 pub fn flush(range: VirtRange) {

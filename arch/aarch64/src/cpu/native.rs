@@ -74,17 +74,21 @@ pub fn interrupts_enable() {
     unsafe { core::arch::asm!("msr daifclr, #3", options(nostack, preserves_flags)) };
 }
 
-/// Lets time pass until something may have happened: an interrupt that waits ends it, whether interrupts are on or not.
-/// So whoever has to look at something before it waits does both with interrupts off, and then lets them in. Where no
-/// interrupt can come, as there is no interrupt controller yet or none at all, this only tells the CPU that the caller
-/// polls.
+/// Lets time pass until an interrupt has come. Who calls it with interrupts off gets those that have come meanwhile, one
+/// that came before too, and has them off again afterwards: so what was looked at with interrupts off cannot change
+/// unseen before the CPU stands still. As long as no interrupt can come, because there is no interrupt controller in use,
+/// this only tells the CPU that the caller polls.
 pub fn wait_for_interrupt() {
-    if irqchip::is_ready() {
-        // What was written before is seen by others although this CPU stands still.
-        barrier::dsb(barrier::SY);
-        asm::wfi();
-    } else {
-        core::hint::spin_loop();
+    if !irqchip::is_ready() {
+        return core::hint::spin_loop();
+    }
+    // What was written before is seen by others although this CPU stands still.
+    barrier::dsb(barrier::SY);
+    // One that waits ends it, whether interrupts are on or not.
+    asm::wfi();
+    if DAIF.is_set(DAIF::I) {
+        // SAFETY: as in `interrupts_enable`; the barrier is where those that wait are taken.
+        unsafe { core::arch::asm!("msr daifclr, #3", "isb", "msr daifset, #3", options(nostack, preserves_flags)) };
     }
 }
 

@@ -40,16 +40,15 @@ pub(super) struct Start {
 
 impl StartRecord {
     pub(super) const fn new() -> Self {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         Self {
-            root: ZERO,
-            tcr: ZERO,
-            sctlr: ZERO,
-            stack: ZERO,
-            percpu: ZERO,
-            cpu: ZERO,
-            hardware_id: ZERO,
-            next: ZERO,
+            root: AtomicU64::new(0),
+            tcr: AtomicU64::new(0),
+            sctlr: AtomicU64::new(0),
+            stack: AtomicU64::new(0),
+            percpu: AtomicU64::new(0),
+            cpu: AtomicU64::new(0),
+            hardware_id: AtomicU64::new(0),
+            next: AtomicU64::new(0),
         }
     }
 

@@ -17,11 +17,10 @@ use crate::psci::{self, PsciError};
 use crate::{Native, cache, entry, irqchip, paging, tlb, traps};
 use aarch64_cpu::asm;
 use aarch64_cpu::registers::{Readable, SCTLR_EL1, TCR_EL1};
-use core::convert::Infallible;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use mm::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
 use mm::arch::PhysMap;
-use mm::memblock::Memblock;
+use mm::memblock::{Memblock, OutOfMemory};
 use mm::numa::CpuInfo;
 use mm::paging::Mapping;
 use mm::sync::IrqLock;
@@ -48,8 +47,8 @@ unsafe extern "C" {
 /// What has to be kept of low memory: nothing. A CPU of this architecture can begin anywhere.
 ///
 /// # Errors
-/// None.
-pub fn prepare_start(_: &mut Memblock<Native>) -> Result<(), Infallible> {
+/// None here.
+pub fn prepare_start(_: &mut Memblock<Native>) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
@@ -101,7 +100,8 @@ fn by_spin_table(release: PhysAddr, cpu: CpuId, start: &Start) -> Result<(), Sta
     START_LIST.store(record.as_u64(), Ordering::Release);
     cache::clean(address_of(&START_LIST), 8);
     drop(growing);
-    write_release(release, entry::phys_of_symbol(&raw const secondary_start_listed)).ok_or(StartError::Unmapped { release })?;
+    write_release(release, entry::phys_of_symbol(&raw const secondary_start_listed))
+        .ok_or(StartError::Unmapped { release })?;
     asm::sev();
     Ok(())
 }

@@ -58,12 +58,6 @@ const PATIENCE: u32 = 1_000_000;
 pub(super) trait CpuInterface {
     /// Turns it on; `false` when the CPU keeps it from this kernel.
     fn init(&self) -> bool;
-    /// Takes the interrupt that waits.
-    fn acknowledge(&self) -> u32;
-    /// The interrupt has been dealt with.
-    fn end(&self, number: u32);
-    /// Writes `ICC_SGI1R_EL1`.
-    fn send(&self, target: u64);
 }
 
 /// A GICv3.
@@ -112,8 +106,8 @@ impl<B: Block, C: CpuInterface> Gic3<B, C> {
         Ok(())
     }
 
-    /// Lets the signal and the interrupt `timer` through to this CPU, of MPIDR affinity `id`. Returns what to write to
-    /// be heard by it ([`target`]).
+    /// Lets the signal and the interrupt `timer` through to this CPU, of MPIDR affinity `id`. Returns what
+    /// `ICC_SGI1R_EL1` takes to signal it ([`target`]).
     pub(super) fn init_cpu(&self, id: u64, timer: u32) -> Result<u64, IrqError> {
         let own = self.find(id).ok_or(IrqError::NoRedistributor(id))?;
         own.wake();
@@ -134,9 +128,9 @@ impl<B: Block, C: CpuInterface> Gic3<B, C> {
     /// The redistributor of the CPU with MPIDR affinity `id`.
     pub(super) fn find(&self, id: u64) -> Option<Redistributor<'_, B>> {
         let affinity = packed(id);
-        [Last::Believed, Last::Ignored].into_iter().find_map(|last| {
-            self.ranges.iter().find_map(|range| search(range, self.stride, affinity, last))
-        })
+        [Last::Believed, Last::Ignored]
+            .into_iter()
+            .find_map(|last| self.ranges.iter().find_map(|range| search(range, self.stride, affinity, last)))
     }
 
     /// Turns an interrupt off; one of a CPU's own for the CPU with affinity `id`.
@@ -207,14 +201,16 @@ const fn revision(pidr2: u32) -> u32 {
 
 /// The affinity levels of MPIDR side by side, as `GICR_TYPER` has them: 3, 2, 1, 0.
 const fn packed(id: u64) -> u32 {
-    (id >> 32 & 0xff) as u32 * 0x100_0000 | (id & 0xff_ffff) as u32
+    let [level_0, level_1, level_2, _, level_3, ..] = id.to_le_bytes();
+    u32::from_le_bytes([level_0, level_1, level_2, level_3])
 }
 
 /// The value of `ICC_SGI1R_EL1` that signals the CPU with MPIDR affinity `id`: the upper levels name a cluster, and of
 /// level 0 the upper four bits a group of sixteen in it, the lower four one of them.
 pub(super) const fn target(id: u64) -> u64 {
-    let [level_0, level_1, level_2, ..] = id.to_le_bytes();
-    let level_3 = id >> 32 & 0xff;
+    let [level_0, level_1, level_2, _, level_3, ..] = id.to_le_bytes();
     let (group, member) = (level_0 >> 4, level_0 & 0xf);
-    level_3 << 48 | (group as u64) << 44 | (level_2 as u64) << 32 | (SIGNAL as u64) << 24 | (level_1 as u64) << 16 | 1 << member
+    // The number between levels 2 and 1 is the signal's.
+    let cluster = u64::from_le_bytes([0, 0, level_1, SIGNAL as u8, level_2, group << 4, level_3, 0]);
+    cluster | 1 << member
 }

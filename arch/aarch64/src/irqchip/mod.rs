@@ -36,6 +36,3 @@ const ALL: u32 = u32::MAX;
 const LOCAL_WORDS: u64 = 8;
 /// Priority 0xa0 for four interrupts: below the mask, and none before another.
 const LOCAL_PRIORITIES: u32 = 0xa0a0_a0a0;
-/// From here on a number says that no interrupt waits.
-#[cfg(any(test, target_os = "none"))]
-const SPECIAL: core::ops::RangeInclusive<u32> = 1020..=1023;

@@ -1,17 +1,18 @@
 //! The controller of the machine that this kernel runs on.
 
+use super::SIGNAL;
 use super::block::Mapped;
 use super::error::IrqError;
 use super::gic2::Gic2;
-use super::gic3::{CpuInterface, Gic3};
+use super::gic3::Gic3;
 use super::system::SystemRegisters;
-use super::{SIGNAL, SPECIAL};
 use crate::traps::Interrupt;
 use crate::{Native, cpu, timer};
 use aarch64_cpu::asm::barrier;
 use arrayvec::ArrayVec;
 use core::arch::asm;
 use core::fmt;
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
 use mm::arch::Cpu;
@@ -29,6 +30,7 @@ pub struct IrqFacts {
 }
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "there is one of it, and it stays where it is made")]
 enum Driver {
     Gic2(Gic2<Mapped>),
     Gic3(Gic3<Mapped, SystemRegisters>),
@@ -40,6 +42,9 @@ struct Chip {
     distributor: PhysAddr,
     timer: u32,
 }
+
+/// Numbers that say that no interrupt waits.
+const SPECIAL: RangeInclusive<u32> = 1020..=1023;
 
 /// The one in use.
 static CHIP: Once<Chip> = Once::new();

@@ -16,6 +16,29 @@ impl SystemRegisters {
     pub(super) fn exist() -> bool {
         ID_AA64PFR0_EL1.get() >> 24 & 0xf != 0
     }
+
+    /// Takes the interrupt that waits; 1020 and above mean none.
+    #[inline]
+    pub(super) fn acknowledge(&self) -> u32 {
+        let taken: u64;
+        // SAFETY: `init` found the register. What was written before the interrupt was sent is seen behind the barrier.
+        unsafe { asm!("mrs {}, icc_iar1_el1", "dsb sy", out(reg) taken, options(nostack, preserves_flags)) };
+        taken as u32
+    }
+
+    /// The interrupt has been dealt with.
+    #[inline]
+    pub(super) fn end(&self, number: u32) {
+        // SAFETY: as above.
+        unsafe { asm!("msr icc_eoir1_el1, {}", "isb", in(reg) u64::from(number), options(nostack, preserves_flags)) };
+    }
+
+    /// Signals the CPU whose word is `target`.
+    #[inline]
+    pub(super) fn send(&self, target: u64) {
+        // SAFETY: as above.
+        unsafe { asm!("msr icc_sgi1r_el1, {}", "isb", in(reg) target, options(nostack, preserves_flags)) };
+    }
 }
 
 impl CpuInterface for SystemRegisters {
@@ -56,25 +79,5 @@ impl CpuInterface for SystemRegisters {
                 in(reg) 1u64, options(nostack, preserves_flags));
         }
         true
-    }
-
-    #[inline]
-    fn acknowledge(&self) -> u32 {
-        let taken: u64;
-        // SAFETY: `init` found the register. What was written before the interrupt was sent is seen behind the barrier.
-        unsafe { asm!("mrs {}, icc_iar1_el1", "dsb sy", out(reg) taken, options(nostack, preserves_flags)) };
-        taken as u32
-    }
-
-    #[inline]
-    fn end(&self, number: u32) {
-        // SAFETY: as above.
-        unsafe { asm!("msr icc_eoir1_el1, {}", "isb", in(reg) u64::from(number), options(nostack, preserves_flags)) };
-    }
-
-    #[inline]
-    fn send(&self, target: u64) {
-        // SAFETY: as above.
-        unsafe { asm!("msr icc_sgi1r_el1, {}", "isb", in(reg) target, options(nostack, preserves_flags)) };
     }
 }

@@ -10,10 +10,6 @@ mod native;
 mod ticks;
 
 #[cfg(target_os = "none")]
-pub(crate) use native::begin;
+pub(crate) use native::{USUAL_INTERRUPT, begin};
 #[cfg(target_os = "none")]
 pub use native::{clear_alarm, frequency, init, init_cpu, set_alarm, ticks, uptime};
-
-/// The number of the virtual timer's interrupt where the firmware does not say: what Arm recommends.
-pub(crate) const USUAL_INTERRUPT: u32 = 27;
-

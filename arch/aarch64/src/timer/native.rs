@@ -1,8 +1,8 @@
 //! The counter and the alarm of the CPU that asks.
 
+use super::ticks::ticks_at;
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable};
-use super::ticks::ticks_at;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
@@ -14,6 +14,9 @@ static FREQUENCY: AtomicU64 = AtomicU64::new(0);
 /// What frequency to believe where the firmware left CNTFRQ_EL0 empty: boards of that kind mostly have this one. Time
 /// stamps are then wrong by a factor, and nothing else.
 const DEFAULT_HERTZ: u64 = 24_000_000;
+
+/// The number of the virtual timer's interrupt where the firmware does not say: what Arm recommends.
+pub(crate) const USUAL_INTERRUPT: u32 = 27;
 
 /// The clock is zero at the counter's value `entry`.
 pub(crate) fn begin(entry: u64) {

@@ -38,14 +38,14 @@ impl TrapFrame {
     }
 
     /// Vectors 4 to 7: the interrupted code was the kernel, as it always runs.
-    pub(super) fn from_kernel(&self) -> bool {
+    pub(super) fn in_kernel(&self) -> bool {
         (4..8).contains(&self.vector)
     }
 
     /// Whether the frame lies on the overflow stack, as the interrupted one had no room for it.
     pub(super) fn on_overflow_stack(&self) -> bool {
         let end = (&raw const *self).addr() + size_of::<Self>();
-        self.from_kernel() && self.sp != end as u64
+        self.in_kernel() && self.sp != end as u64
     }
 
     /// Puts the interrupted stack pointer into the frame where the vectors saved another.

@@ -27,7 +27,7 @@ extern "C" fn trap_taken(frame: &mut TrapFrame) {
     unsafe extern "C" {
         safe fn kernel_trap(frame: &TrapFrame) -> !;
     }
-    let expected = frame.kind() == VectorKind::Interrupt && frame.from_kernel() && !frame.on_overflow_stack();
+    let expected = frame.kind() == VectorKind::Interrupt && frame.in_kernel() && !frame.on_overflow_stack();
     frame.find_stack_pointer();
     if expected && irqchip::is_ready() {
         irqchip::take();

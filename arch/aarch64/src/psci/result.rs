@@ -1,20 +1,6 @@
-//! PSCI, the firmware's calls for power: function numbers, results, and the call itself.
-//!
-//! A call survives where nobody takes it: the instruction is undefined there. Linux: `drivers/firmware/psci/psci.c`,
-//! `include/uapi/linux/psci.h`.
+//! What the firmware says to a call.
 
-#[cfg(target_os = "none")]
-use crate::{entry, traps::probe};
 use core::fmt;
-#[cfg(target_os = "none")]
-use platform::power::Conduit;
-
-/// Turns the machine off.
-pub(crate) const SYSTEM_OFF: u32 = 0x8400_0008;
-/// Starts the machine over.
-pub(crate) const SYSTEM_RESET: u32 = 0x8400_0009;
-/// Starts a CPU (64-bit form): its MPIDR affinity, the physical entry point, and what it finds in x0.
-pub(crate) const CPU_ON: u32 = 0xc400_0003;
 
 /// What PSCI says when it does not do what it is asked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -78,22 +64,6 @@ impl fmt::Display for PsciError {
 }
 
 impl core::error::Error for PsciError {}
-
-/// Calls `function` by the conduit that the firmware's tables state; where they state none, by the one that can only
-/// reach firmware: nobody serves `hvc` once this kernel itself has left EL2, and nobody is there to refuse it either.
-/// Comes back when it does, with what it left in x0, or `None` when nobody takes the call.
-///
-/// # Safety
-/// The function follows Arm's calling convention, and the caller answers for what it does.
-#[cfg(target_os = "none")]
-pub(crate) unsafe fn call(stated: Option<Conduit>, function: u32, arguments: [u64; 3]) -> Option<u64> {
-    let conduit = match stated {
-        Some(Conduit::Hvc) | None if entry::entry_level() == 1 => Conduit::Hvc,
-        _ => Conduit::Smc,
-    };
-    // SAFETY: the caller answers for the function.
-    unsafe { probe::call_firmware(conduit, function, arguments) }
-}
 
 #[cfg(test)]
 mod tests {
