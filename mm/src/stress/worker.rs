@@ -19,7 +19,9 @@ use crate::zone::ZoneKind;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Steps of a wave.
-const WAVE: u64 = 512;
+const WAVE: u64 = 1024;
+/// Places that a step looks at for one that it wants.
+const LOOKED_AT: usize = 8;
 /// Of so many steps, one begins a squeeze, which lasts so many steps.
 const BETWEEN_SQUEEZES: u64 = 8192;
 const SQUEEZE: u64 = 64;
@@ -31,8 +33,10 @@ const BEFORE_REFUSAL: u64 = 3;
 /// What a step does.
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    /// Takes a block or gives it back, as the wave has it.
-    Turn,
+    /// Takes a block.
+    Take,
+    /// Gives one back.
+    Give,
     /// Swaps a block with what another CPU left.
     Exchange,
     /// Looks at a block.
@@ -105,44 +109,43 @@ impl<'s, 'm, A: Arch, M: MemoryModel<A>> Worker<'s, 'm, A, M> {
     }
 
     fn act(&mut self) -> Result<(), Found> {
-        let action = match self.random.below(100) {
-            0..70 => Action::Turn,
+        let action = self.action();
+        let start = self.random.below(self.hand.len() as u64) as usize;
+        let places = self.hand.iter().cycle().skip(start);
+        let tickets = places.filter_map(|place| Some((place, self.stress.table.ticket(place.number())?)));
+        // The first one that suits, or any.
+        let wants_block = !matches!(action, Action::Take | Action::Refuse);
+        let mut near = tickets.take(LOOKED_AT);
+        let Some(mut chosen) = near.next() else { return Ok(()) };
+        if chosen.1.block().is_some() != wants_block {
+            chosen = near.find(|(_, ticket)| ticket.block().is_some() == wants_block).unwrap_or(chosen);
+        }
+        let (place, ticket) = chosen;
+        let held = ticket.block();
+        self.tally.digest(action as u64 ^ held.map_or(0, |block| block.address));
+        match (action, held) {
+            (Action::Exchange, held) => self.exchange(place, held),
+            (Action::Wrong, Some(block)) if self.random.once_in(2) => self.free_wrongly(&block),
+            (Action::Wrong, _) => self.ask_in_vain(),
+            (Action::Refuse, None) => self.take_while_refused(ticket),
+            (_, None) => self.take(ticket),
+            (Action::Look, Some(block)) => self.stress.check(&block, &mut self.tally),
+            (_, Some(block)) => self.free(ticket, &block),
+        }
+    }
+
+    fn action(&mut self) -> Action {
+        let grows = (self.step / WAVE).is_multiple_of(2);
+        match self.random.below(100) {
+            0..50 if grows => Action::Take,
+            0..50 => Action::Give,
+            50..60 => Action::Take,
+            60..70 => Action::Give,
             70..85 => Action::Exchange,
             85..90 => Action::Look,
             90..95 => Action::Refuse,
             _ => Action::Wrong,
-        };
-        let Some(place) = self.hand.get(self.random.below(self.hand.len() as u64) as usize) else { return Ok(()) };
-        let Some(ticket) = self.stress.table.ticket(place.number()) else { return Ok(()) };
-        let held = ticket.block();
-        self.tally.digest(action as u64 ^ held.map_or(0, |block| block.address));
-        match (action, held) {
-            (Action::Turn, None) => {
-                if self.grows() || self.random.once_in(4) {
-                    self.take(ticket)?;
-                }
-            }
-            (Action::Turn, Some(block)) => {
-                if self.grows() && !self.random.once_in(4) {
-                    self.stress.check(&block, &mut self.tally)?;
-                } else {
-                    self.free(ticket, &block)?;
-                }
-            }
-            (Action::Exchange, held) => self.exchange(place, held)?,
-            (Action::Look, Some(block)) => self.stress.check(&block, &mut self.tally)?,
-            (Action::Look, None) => self.take(ticket)?,
-            (Action::Refuse, Some(block)) => self.free(ticket, &block)?,
-            (Action::Refuse, None) => self.take_while_refused(ticket)?,
-            (Action::Wrong, Some(block)) => self.free_wrongly(&block)?,
-            (Action::Wrong, None) => self.ask_in_vain()?,
         }
-        Ok(())
-    }
-
-    /// Whether this wave takes more than it gives back.
-    fn grows(&self) -> bool {
-        (self.step / WAVE).is_multiple_of(2)
     }
 
     fn origin(&self) -> Origin {

@@ -31,7 +31,6 @@ fn a_run_does_everything_that_it_says() {
     for (what, count) in [
         ("pages", tally.pages),
         ("objects", tally.objects),
-        ("frees for others", tally.freed_for_others),
         ("refusals", tally.refused),
         ("refusals on purpose", tally.refused_on_purpose),
         ("wrong requests", tally.wrong),
