@@ -22,6 +22,7 @@
 //! | [`model`] | a record for each frame, as late as possible; five memory models | `memory_model.h`, `sparse.c` |
 //! | [`page_alloc`] | blocks of `1 << order` frames | `page_alloc.c` |
 //! | [`slab`] | objects, `kmalloc`, what `GlobalAlloc` calls | `slub.c`, `slab_common.c` |
+//! | [`vmalloc`] | ranges of virtual space with guard pages, stacks, `ioremap` | `vmalloc.c`, `ioremap.c` |
 //! | [`mod@mm`] | [`Mm`]: all of it in one value | |
 //! | [`stress`] | shakes all of it on many CPUs | `lib/test_vmalloc.c`, `mm/slub_kunit` |
 //! | [`view`] | boot lines, the formats of `/proc`, the life of an address | `vmstat.c` |
@@ -37,7 +38,7 @@
 //! 3. Hand it on, each stage by value: [`Nodes::assign`](numa::Nodes::assign),
 //!    [`map_direct`](paging::direct::map_direct) for tables that reach all of it,
 //!    [`Zones::lay_out`](zone::Zones::lay_out) and [`build_zonelists`](zone::Zones::build_zonelists), [`Mm::new`].
-//! 4. Keep the [`Mm`] in one static: `mm.pages` has pages, `mm.slab` objects, `mm.record` what memblock knew. A global
+//! 4. Keep the [`Mm`] in one static: `mm.pages` has pages, `mm.slab` objects, `mm.vmalloc` ranges of virtual space, `mm.record` what memblock knew. A global
 //!    allocator is a handle that calls [`Slab::allocate`](slab::Slab::allocate) and
 //!    [`Slab::deallocate`](slab::Slab::deallocate).
 //!
@@ -64,6 +65,7 @@ pub mod slab;
 pub mod stress;
 pub mod sync;
 pub mod view;
+pub mod vmalloc;
 pub mod zone;
 
 pub use mm::Mm;

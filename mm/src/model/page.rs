@@ -56,6 +56,8 @@ pub enum PageState {
     Large = 7,
     /// A page table.
     Table = 8,
+    /// A page of an area of virtual space, or of such areas' records.
+    Vmalloc = 9,
     /// Bits that nobody writes.
     Corrupt = 15,
 }
@@ -72,6 +74,7 @@ impl PageState {
             6 => Self::Tail,
             7 => Self::Large,
             8 => Self::Table,
+            9 => Self::Vmalloc,
             _ => Self::Corrupt,
         }
     }
@@ -95,6 +98,7 @@ impl fmt::Display for PageState {
             Self::Tail => "slab tail",
             Self::Large => "large kmalloc",
             Self::Table => "page table",
+            Self::Vmalloc => "vmalloc",
             Self::Corrupt => "corrupt",
         })
     }
@@ -265,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_head_keeps_its_parts() {
-        for state in [PageState::Free, PageState::Allocated, PageState::Reserved, PageState::Tail, PageState::Table] {
+        for state in [PageState::Free, PageState::Allocated, PageState::Reserved, PageState::Tail, PageState::Vmalloc] {
             for order in Order::all() {
                 for zone in [0, 1, 4095, u16::MAX] {
                     let head = Head::new(state, order, ZoneIndex::new(zone));
@@ -279,7 +283,7 @@ mod tests {
 
     #[test]
     fn bits_that_nobody_writes_are_corrupt() {
-        for word in [9, 15, 1 << 8 | 1, 1 << 15 | 2] {
+        for word in [10, 15, 1 << 8 | 1, 1 << 15 | 2] {
             assert_eq!(Head(word).state(), PageState::Corrupt);
         }
     }

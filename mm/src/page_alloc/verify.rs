@@ -39,6 +39,8 @@ pub struct PageCounts {
     pub large: u64,
     /// In page tables.
     pub tables: u64,
+    /// In areas of virtual space, and in their records.
+    pub vmalloc: u64,
 }
 
 impl PageCounts {
@@ -54,6 +56,7 @@ impl PageCounts {
             + self.slab
             + self.large
             + self.tables
+            + self.vmalloc
     }
 
     /// Counts a block; `None` for a state that no block has.
@@ -66,6 +69,7 @@ impl PageCounts {
             PageState::Slab => &mut self.slab,
             PageState::Large => &mut self.large,
             PageState::Table => &mut self.tables,
+            PageState::Vmalloc => &mut self.vmalloc,
             PageState::Undescribed | PageState::Tail | PageState::Corrupt => return None,
         };
         *kind += frames;
@@ -85,6 +89,7 @@ impl AddAssign for PageCounts {
         self.slab += other.slab;
         self.large += other.large;
         self.tables += other.tables;
+        self.vmalloc += other.vmalloc;
     }
 }
 
@@ -92,13 +97,15 @@ impl fmt::Display for PageCounts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} pages = {} free + {} untouched + {} allocated + {} slab + {} large + {} tables + {} reserved + {} memmap",
+            "{} pages = {} free + {} untouched + {} allocated + {} slab + {} large + {} vmalloc + {} tables + {} reserved \
+             + {} memmap",
             self.present,
             self.free,
             self.untouched,
             self.allocated,
             self.slab,
             self.large,
+            self.vmalloc,
             self.tables,
             self.reserved,
             self.memmap + self.future_memmap

@@ -86,6 +86,15 @@ impl Stale {
         self.0
     }
 
+    /// These and `others`, with all that lies between them.
+    pub fn and(self, others: Self) -> Self {
+        match (self.0.is_empty(), others.0.is_empty()) {
+            (true, _) => others,
+            (_, true) => self,
+            _ => Self(VirtRange::new(self.0.start().min(others.0.start()), self.0.end().max(others.0.end()))),
+        }
+    }
+
     /// Makes every CPU forget them, and waits until it has.
     pub fn flush<A: PageFormat>(self, access: A) -> Flushed {
         if !self.0.is_empty() {

@@ -79,7 +79,7 @@ pub fn meminfo<A: Arch, M: MemoryModel<A>>(
         ("CommitLimit", kib(managed) / 2),
         ("Committed_AS", 0),
         ("VmallocTotal", layout.vmalloc.size() >> 10),
-        ("VmallocUsed", 0),
+        ("VmallocUsed", kib(mm.vmalloc.pages())),
         ("VmallocChunk", 0),
         ("Percpu", 0),
         ("AnonHugePages", 0),

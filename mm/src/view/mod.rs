@@ -15,6 +15,7 @@ mod memblock;
 mod meminfo;
 mod numa;
 mod slabinfo;
+mod vmallocinfo;
 mod why;
 mod zoneinfo;
 
@@ -23,5 +24,6 @@ pub use memblock::{memblock, memblock_regions};
 pub use meminfo::{SetAside, meminfo};
 pub use numa::numa;
 pub use slabinfo::slabinfo;
-pub use why::{why, why_zones};
+pub use vmallocinfo::vmallocinfo;
+pub use why::{why, why_area, why_zones};
 pub use zoneinfo::zoneinfo;

@@ -6,7 +6,7 @@
 #![forbid(unsafe_code)]
 
 use crate::Mm;
-use crate::addr::{Pfn, PhysAddr};
+use crate::addr::{Pfn, PhysAddr, VirtAddr};
 use crate::arch::{Arch, PageFormat, PhysMap};
 use crate::machine::{MachineMemory, MemoryKind};
 use crate::memblock::{RegionFlags, Regions};
@@ -14,6 +14,7 @@ use crate::model::MemoryModel;
 use crate::model::page::PageState;
 use crate::numa::{Node, Topology};
 use crate::page_alloc::PageInfo;
+use crate::vmalloc::AreaPart;
 use crate::zone::{ZoneSpan, ZoneTable, Zones};
 use core::fmt::{self, Write};
 
@@ -66,6 +67,22 @@ pub fn why_zones<A: PhysMap + PageFormat>(
     zone(out, pfn, span, zones)?;
     let section = pfn.as_u64() >> (A::SECTION_SHIFT - A::PAGE_SHIFT);
     writeln!(out, "  section    {section}")
+}
+
+/// Writes whose area of virtual space `address` is in, if it is in any: a line, as the others.
+///
+/// # Errors
+/// When `out` does.
+pub fn why_area<A: Arch, M: MemoryModel<A>>(out: &mut dyn Write, address: VirtAddr, mm: &Mm<A, M>) -> fmt::Result {
+    if !mm.vmalloc.space().contains(address) {
+        return Ok(());
+    }
+    let Some(area) = mm.vmalloc.find(address) else { return writeln!(out, "  vmalloc    no area has it") };
+    match area.part(address) {
+        AreaPart::GuardBelow => writeln!(out, "  vmalloc    guard page below {area}"),
+        AreaPart::Mapped(offset) => writeln!(out, "  vmalloc    byte {offset:#x} of {area}"),
+        AreaPart::GuardAbove => writeln!(out, "  vmalloc    guard page behind {area}"),
+    }
 }
 
 /// What is special about the memory at `address`.
