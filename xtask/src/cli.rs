@@ -183,6 +183,9 @@ pub(crate) struct TestArgs {
     /// Instead of all that, the libraries' tests under Miri, which finds undefined behaviour (nightly)
     #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "jobs"])]
     pub(crate) miri: bool,
+    /// Instead of all that, the stress body under the thread sanitizer, which finds data races (nightly)
+    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "jobs", "miri"])]
+    pub(crate) tsan: bool,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
@@ -324,6 +327,7 @@ mod tests {
             ("run --arch riscv64", "x86_64"),
             ("test --host --kernel", "--kernel"),
             ("test --miri --config a", "--config"),
+            ("test --tsan --miri", "--miri"),
             ("fly", "fly"),
         ] {
             let words = std::iter::once("xtask").chain(line.split(' '));
