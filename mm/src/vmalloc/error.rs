@@ -46,8 +46,8 @@ pub enum VmallocError {
         /// How it was asked for.
         wanted: MemoryType,
     },
-    /// The direct map has no such frame.
-    NotMemory(Pfn),
+    /// The frame is no memory that somebody holds.
+    NotHeld(Pfn),
 }
 
 /// A cache type's name, as tables are shown.
@@ -81,7 +81,7 @@ impl fmt::Display for VmallocError {
             Self::CacheType { other, held, wanted } => {
                 write!(f, "{other} is mapped as {}, not as {}", Name(*held), Name(*wanted))
             }
-            Self::NotMemory(pfn) => write!(f, "the direct map has no frame {:#x}", pfn.as_u64()),
+            Self::NotHeld(pfn) => write!(f, "frame {:#x} is no memory that somebody holds", pfn.as_u64()),
         }
     }
 }

@@ -10,8 +10,8 @@ use super::{Vmalloc, VmallocError};
 use crate::addr::{Pfn, PfnRange, PhysRange, VirtAddr};
 use crate::arch::{Arch, PageFormat, PhysMap};
 use crate::layout::VirtRange;
-use crate::model::MemoryModel;
-use crate::page_alloc::TableFrames;
+use crate::model::{MemoryModel, PageState};
+use crate::page_alloc::{PageInfo, TableFrames};
 use crate::paging::{Entry, MapError, Mapping, PageTables, RawMapping};
 
 /// Pages that are mapped or unmapped with the lock held once.
@@ -75,16 +75,19 @@ impl<A: Arch, M: MemoryModel<A>> Vmalloc<A, M> {
         Ok(at.saturating_add(range.size()))
     }
 
-    /// Whether the direct map has these frames, readable and writable.
+    /// Whether somebody holds these frames, and the direct map, if it has them, lets them be written.
     pub(super) fn check_frames(&self, frames: &[Pfn]) -> Result<(), VmallocError> {
         let wanted = Mapping::DATA.raw();
         for batch in frames.chunks(BATCH_PAGES as usize) {
             let tables = self.pages.tables().lock(self.access());
             for &pfn in batch {
+                match self.pages.page_info(pfn) {
+                    PageInfo::Block { state, .. } if state != PageState::Free => {}
+                    _ => return Err(VmallocError::NotHeld(pfn)),
+                }
                 let at = pfn.address(A::PAGE_SHIFT);
                 let found = self.layout.phys_to_virt(at).and_then(|virt| tables.translate(virt));
-                let held = found.ok_or(VmallocError::NotMemory(pfn))?.mapping;
-                if held != wanted {
+                if let Some(held) = found.map(|found| found.mapping).filter(|&held| held != wanted) {
                     return Err(VmallocError::DirectMap { at, held, wanted });
                 }
             }
