@@ -191,6 +191,9 @@ pub(crate) struct TestArgs {
     /// Instead of all that, the libraries' tests under Miri, which finds undefined behaviour (nightly)
     #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "shard", "jobs"])]
     pub(crate) miri: bool,
+    /// Instead of all that, the stress body under the thread sanitizer, which finds data races (nightly)
+    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "shard", "jobs", "miri"])]
+    pub(crate) tsan: bool,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
@@ -333,6 +336,7 @@ mod tests {
             ("test --host --kernel", "--kernel"),
             ("test --miri --config a", "--config"),
             ("test --shard 4/4", "K below N"),
+            ("test --tsan --miri", "--miri"),
             ("fly", "fly"),
         ] {
             let words = std::iter::once("xtask").chain(line.split(' '));

@@ -16,10 +16,11 @@ fn required() -> Vec<Need> {
 }
 
 /// What single verbs need.
-const OPTIONAL: [(Need, &str); 8] = [
+const OPTIONAL: [(Need, &str); 9] = [
     (Need::Rustfmt, "for ci"),
     (Need::Clippy, "for ci"),
     (Need::Miri, "for test --miri"),
+    (Need::NightlySources, "for test --tsan"),
     (Need::Apt, "for oracle record"),
     (Need::DpkgDeb, "for oracle record"),
     (Need::DebianKeys, "for oracle record"),

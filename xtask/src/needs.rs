@@ -7,7 +7,7 @@ use crate::arch::Arch;
 use crate::missing::{Missing, Remedy};
 use crate::workspace;
 
-/// The toolchain of Miri and of nothing else.
+/// The toolchain of Miri, fuzzing and sanitizers, and of nothing else.
 const NIGHTLY: &str = "nightly";
 
 /// One thing that must be there.
@@ -37,6 +37,8 @@ pub(crate) enum Need {
     Miri,
     /// A nightly toolchain, for what cargo-fuzz builds.
     Nightly,
+    /// A nightly toolchain and the sources of its standard library, which a sanitizer wants built anew.
+    NightlySources,
     /// `cargo fuzz`.
     CargoFuzz,
     /// `cargo mutants`.
@@ -74,6 +76,7 @@ impl Need {
             Self::Clippy => "clippy".into(),
             Self::Miri => "Miri on the nightly toolchain".into(),
             Self::Nightly => "the nightly toolchain".into(),
+            Self::NightlySources => "the sources of the nightly toolchain's standard library".into(),
             Self::CargoFuzz => "cargo-fuzz".into(),
             Self::CargoMutants => "cargo-mutants".into(),
         }
@@ -106,16 +109,11 @@ impl Need {
             Self::Rustfmt => first_line(workspace::cargo().args(["fmt", "--version"])),
             Self::Clippy => first_line(workspace::cargo().args(["clippy", "--version"])),
             Self::Miri => {
-                let rustup = || workspace::find_program("rustup").map(Command::new);
-                let sources = first_line(rustup()?.args(["run", NIGHTLY, "rustc", "--print", "sysroot"]))?;
-                let sources = PathBuf::from(sources).join("lib/rustlib/src/rust/library/Cargo.lock");
-                sources.is_file().then_some(())?;
-                first_line(rustup()?.args(["run", NIGHTLY, "cargo", "miri", "--version"]))
+                nightly_sources()?;
+                nightly(&["cargo", "miri", "--version"])
             }
-            Self::Nightly => {
-                let rustup = workspace::find_program("rustup")?;
-                first_line(Command::new(rustup).args(["run", NIGHTLY, "rustc", "--version"]))
-            }
+            Self::Nightly => nightly(&["rustc", "--version"]),
+            Self::NightlySources => nightly_sources(),
             Self::CargoFuzz => first_line(workspace::cargo().args(["fuzz", "--version"])),
             Self::CargoMutants => first_line(workspace::cargo().args(["mutants", "--version"])),
         }
@@ -141,10 +139,25 @@ impl Need {
                 "toolchain install nightly --profile minimal --component miri --component rust-src",
             ),
             Self::Nightly => Remedy::Rustup("the toolchain", "toolchain install nightly --profile minimal"),
+            Self::NightlySources => {
+                Remedy::Rustup("the toolchain", "toolchain install nightly --profile minimal --component rust-src")
+            }
             Self::CargoFuzz => Remedy::Cargo("cargo-fuzz"),
             Self::CargoMutants => Remedy::Cargo("cargo-mutants"),
         }
     }
+}
+
+/// The first line that a program of the nightly toolchain prints.
+pub(crate) fn nightly(arguments: &[&str]) -> Option<String> {
+    let rustup = workspace::find_program("rustup")?;
+    first_line(Command::new(rustup).args(["run", NIGHTLY]).args(arguments))
+}
+
+/// Where the sources of its standard library lie.
+fn nightly_sources() -> Option<String> {
+    let sources = PathBuf::from(nightly(&["rustc", "--print", "sysroot"])?).join("lib/rustlib/src/rust/library");
+    sources.join("Cargo.lock").is_file().then(|| sources.display().to_string())
 }
 
 fn rustc() -> Command {
@@ -172,7 +185,7 @@ mod tests {
         let per_arch = Arch::ALL.into_iter().flat_map(|arch| [Need::RustTarget(arch), Need::Qemu(arch)]);
         let fixed =
             [Need::Rustup, Need::Toolchain, Need::Linker, Need::Rustfmt, Need::Clippy, Need::Miri, Need::Nightly];
-        let fixed = fixed.into_iter().chain([Need::CargoFuzz, Need::CargoMutants]);
+        let fixed = fixed.into_iter().chain([Need::NightlySources, Need::CargoFuzz, Need::CargoMutants]);
         for need in per_arch.chain(fixed).chain(Need::of_debian()) {
             let missing = Missing { what: need.name(), remedy: need.remedy() };
             let line = missing.to_string();

@@ -103,6 +103,20 @@ impl Contents {
         unsafe { self.compare(at, |offset| self.word(offset)) }
     }
 
+    /// As [`Contents::check`], of the first `end` bytes alone.
+    ///
+    /// # Safety
+    /// As [`Contents::check`], but `at` need lead to these only.
+    pub(super) unsafe fn check_up_to(&self, at: impl Fn(u64) -> *mut u8, end: u64) -> Result<(), Mismatch> {
+        self.try_for_each_word(|offset, bytes| {
+            if offset + bytes > end {
+                return Ok(());
+            }
+            // SAFETY: the caller says so of the first `end` bytes.
+            unsafe { self.compare_word(&at, offset, bytes, self.word(offset)) }
+        })
+    }
+
     /// Looks whether the block is zero, as far as [`Contents::fill`] will write it.
     ///
     /// # Safety
@@ -115,15 +129,25 @@ impl Contents {
     /// # Safety
     /// As [`Contents::fill`]; the words that count were written before.
     unsafe fn compare(&self, at: impl Fn(u64) -> *mut u8, word: impl Fn(u64) -> u64) -> Result<(), Mismatch> {
-        self.try_for_each_word(|offset, bytes| {
-            let first = at(offset);
-            let mut found = [0; 8];
-            // SAFETY: the bytes lie inside the block, as the caller says, and there are at most 8.
-            unsafe { first.copy_to_nonoverlapping(found.as_mut_ptr(), bytes as usize) };
-            let found = u64::from_le_bytes(found);
-            let expected = word(offset) & u64::MAX >> (64 - bytes * 8);
-            if found == expected { Ok(()) } else { Err(Mismatch { offset, expected, found }) }
-        })
+        // SAFETY: the caller says the same.
+        self.try_for_each_word(|offset, bytes| unsafe { self.compare_word(&at, offset, bytes, word(offset)) })
+    }
+
+    /// # Safety
+    /// `at` leads to the word at `offset`, of which `bytes` bytes, at most 8, were written before.
+    unsafe fn compare_word(
+        &self,
+        at: &impl Fn(u64) -> *mut u8,
+        offset: u64,
+        bytes: u64,
+        word: u64,
+    ) -> Result<(), Mismatch> {
+        let mut found = [0; 8];
+        // SAFETY: the caller says that they are there.
+        unsafe { at(offset).copy_to_nonoverlapping(found.as_mut_ptr(), bytes as usize) };
+        let found = u64::from_le_bytes(found);
+        let expected = word & u64::MAX >> (64 - bytes * 8);
+        if found == expected { Ok(()) } else { Err(Mismatch { offset, expected, found }) }
     }
 }
 

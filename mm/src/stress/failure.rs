@@ -8,6 +8,7 @@ use crate::addr::Order;
 use crate::mm::Fault;
 use crate::page_alloc::{AllocError, FreeError, PageInfo};
 use crate::slab::{KfreeError, SlabError};
+use crate::vmalloc::{VfreeError, VmallocError};
 use crate::zone::ZoneIndex;
 use core::fmt;
 
@@ -43,9 +44,9 @@ impl fmt::Display for Place {
 /// What is counted at the start and at the end.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Count {
-    /// Free frames of a zone, untouched ones too.
+    /// Frames of a zone that are free, untouched, page tables, or of kernel virtual ranges.
     FreeOfZone(ZoneIndex),
-    /// Free frames, untouched ones too.
+    /// The same of all zones.
     Free,
     /// Frames handed out.
     Allocated,
@@ -53,8 +54,6 @@ pub enum Count {
     Slab,
     /// Frames of large `kmalloc` blocks.
     Large,
-    /// Frames of page tables.
-    Tables,
     /// Frames reserved before there was an allocator.
     Reserved,
     /// Frames of memmap, future ones too.
@@ -63,6 +62,10 @@ pub enum Count {
     Objects,
     /// Slabs.
     Slabs,
+    /// Kernel virtual ranges.
+    Areas,
+    /// Pages that they have.
+    AreaPages,
 }
 
 impl fmt::Display for Count {
@@ -73,11 +76,12 @@ impl fmt::Display for Count {
             Self::Allocated => "frames handed out",
             Self::Slab => "frames of slabs",
             Self::Large => "frames of large blocks",
-            Self::Tables => "frames of page tables",
             Self::Reserved => "reserved frames",
             Self::Memmap => "frames of memmap",
             Self::Objects => "objects handed out",
             Self::Slabs => "slabs",
+            Self::Areas => "kernel virtual ranges",
+            Self::AreaPages => "pages of kernel virtual ranges",
         })
     }
 }
@@ -110,7 +114,8 @@ pub enum Problem {
         /// What the allocator says of its first frame.
         found: PageInfo,
     },
-    /// An object that was handed out is none, or is not aligned as it was asked for.
+    /// An object that was handed out is none, or is not aligned as it was asked for; a kernel virtual range is none, or
+    /// too small.
     NotAnObject,
     /// What nobody can have was handed out.
     Granted,
@@ -125,6 +130,10 @@ pub enum Problem {
     },
     /// Objects were refused for another reason than can be.
     Objects(SlabError),
+    /// A kernel virtual range was refused for another reason than can be.
+    Areas(VmallocError),
+    /// A kernel virtual range that somebody holds was not taken back.
+    Vfree(VfreeError),
     /// Pages that somebody holds were not taken back.
     Free(FreeError),
     /// An object that somebody holds was not taken back.
@@ -177,13 +186,15 @@ impl fmt::Display for Failure {
             Problem::Misplaced { order, found } => {
                 write!(f, "handed out for a request of order {order} that it does not fit: {found}")
             }
-            Problem::NotAnObject => f.write_str("handed out, but no object, or misaligned"),
+            Problem::NotAnObject => f.write_str("handed out, but no object or range, or misaligned"),
             Problem::Granted => f.write_str("what nobody can have was handed out"),
             Problem::Pages(error) => write!(f, "pages refused: {error}"),
             Problem::Withheld { order, zone } => {
                 write!(f, "order {order} refused, although zone {} can spare it", zone.as_u16())
             }
             Problem::Objects(error) => write!(f, "object refused: {error}"),
+            Problem::Areas(error) => write!(f, "range refused: {error}"),
+            Problem::Vfree(error) => write!(f, "range not taken back: {error}"),
             Problem::Free(error) => write!(f, "pages not taken back: {error}"),
             Problem::Kfree(error) => write!(f, "object not taken back: {error}"),
             Problem::WrongFree => f.write_str("a free that cannot be right was not refused by its name"),

@@ -5,8 +5,8 @@
 //! it likes, and at last [`Stress::finish`].
 //!
 //! Each CPU does its steps, chosen by seeded random numbers: it takes pages of all orders from all nodes and zones,
-//! objects of `kmalloc` and of caches of the run's own, fills them with contents of their own, looks at them again and
-//! gives them back. Blocks wander: a CPU puts one into a shared place and takes out what another put there, to look at it
+//! objects of `kmalloc` and of caches of the run's own, kernel virtual ranges, fills them with contents of their own,
+//! looks at them again and gives them back. Blocks wander: a CPU puts one into a shared place and takes out what another put there, to look at it
 //! and mostly to free it. Now and then it asks for what nobody can have, frees what cannot be freed, has a request
 //! refused on purpose in the middle of an allocation, gives all empty slabs back, or takes nearly all memory of a
 //! zonelist and holds it for some steps. Every answer is checked against what the allocator says of the
@@ -14,7 +14,8 @@
 //!
 //! At the end everything is given back, every structure is walked, and the counts are those of the start. What may
 //! differ, and is checked to the frame: memmap of granules that were carved takes the place of the memmap that they
-//! were going to need. The run's own caches stay, empty.
+//! were going to need; page tables and pages of records, which stay, take the place of free frames. The run's own caches
+//! stay, empty.
 //!
 //! The first thing that is wrong stops all CPUs and is one [`Failure`], which prints as one line. After a failure
 //! nothing is given back: memory stays as it was found.
@@ -27,7 +28,8 @@
 //! | `random` | seeded numbers |
 //! | `contents` | what a block is filled with |
 //! | `ticket` | who holds which block, and how blocks go from CPU to CPU |
-//! | `request` | what is asked for, and whether the answer can be right |
+//! | `request` | what is asked for, and the way to it |
+//! | `answer` | whether an answer can be right |
 //! | `worker` | the steps of one CPU |
 //! | `squeeze` | taking nearly everything |
 //! | `conserve` | counts at the start and at the end |
@@ -35,6 +37,7 @@
 //!
 //! Linux: `lib/test_vmalloc.c`, `lib/slub_kunit.c`, `mm/kfence`; none of them does all of this at once.
 
+mod answer;
 mod conserve;
 mod contents;
 mod failure;
@@ -54,7 +57,7 @@ use crate::model::{MemoryModel, Vmemmap};
 use crate::page_alloc::NodeWish;
 use crate::slab::CacheId;
 use crate::sync::IrqLock;
-use conserve::Before;
+use conserve::{Before, Grown};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use failure::Found;
@@ -257,8 +260,8 @@ impl<'m, A: Arch, M: MemoryModel<A>> Stress<'m, A, M> {
         let (seed, cpus) = (self.config.seed, self.config.cpus);
         let compared = self.table.give_back(&self.mm.pages).and_then(|()| self.before.compare(self.mm));
         let failed = |problem| Failure { problem, address: 0, place: Place::End, seed };
-        let (verified, described) = compared.map_err(failed)?;
-        Ok(Summary { cpus, tally, interrupts, described, verified })
+        let Grown { verified, described, kept } = compared.map_err(failed)?;
+        Ok(Summary { cpus, tally, interrupts, described, kept, verified })
     }
 
     /// A wish for a node: none, a preference, or this one only.

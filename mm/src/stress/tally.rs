@@ -16,7 +16,11 @@ pub struct Tally {
     pub pages: u64,
     /// Objects handed out.
     pub objects: u64,
-    /// Blocks and objects given back.
+    /// Kernel virtual ranges handed out.
+    pub areas: u64,
+    /// Pages looked at through a kernel virtual range that was made for that.
+    pub mapped: u64,
+    /// Blocks, objects and ranges given back.
     pub freed: u64,
     /// Of these, those that another CPU or an interrupt had taken.
     pub freed_for_others: u64,
@@ -48,6 +52,8 @@ impl AddAssign for Tally {
         self.operations += other.operations;
         self.pages += other.pages;
         self.objects += other.objects;
+        self.areas += other.areas;
+        self.mapped += other.mapped;
         self.freed += other.freed;
         self.freed_for_others += other.freed_for_others;
         self.refused += other.refused;
@@ -64,11 +70,12 @@ impl fmt::Display for Tally {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} operations: {} blocks, {} objects, {} freed ({} for others), {} checked; refused {} for lack, {} on \
+            "{} operations: {} blocks, {} objects, {} ranges, {} freed ({} for others), {} checked; refused {} for lack, {} on \
              purpose, {} wrong; {} squeezes of {} blocks; digest {:016x}",
             self.operations,
             self.pages,
             self.objects,
+            self.areas,
             self.freed,
             self.freed_for_others,
             self.checked,
@@ -93,12 +100,18 @@ pub struct Summary {
     pub interrupts: u64,
     /// Frames of memmap made for granules that were untouched before.
     pub described: u64,
+    /// Frames that page tables and the records of kernel virtual ranges have taken for good.
+    pub kept: u64,
     /// Where everything is now.
     pub verified: Verified,
 }
 
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} CPUs, {}; {} interrupts", self.cpus, self.tally, self.interrupts)
+        write!(
+            f,
+            "{} CPUs, {}; {} interrupts, {} frames kept for tables",
+            self.cpus, self.tally, self.interrupts, self.kept
+        )
     }
 }

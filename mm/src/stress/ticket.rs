@@ -7,7 +7,8 @@
 //! block's contents with the ticket, its `Acquire` half receives them.
 //!
 //! The table of it all is one block of the page allocator that is shaken; the CPUs' records come first in it, then the
-//! tickets, then the places, then what each zone had free. It is taken at the start and given back at the end. Where
+//! tickets, then the places, then what each zone
+//! had. It is taken at the start and given back at the end. Where
 //! memory is short, hands get smaller.
 //!
 //! Cost: 36 bytes for each block that can be held.
@@ -76,6 +77,8 @@ pub(super) enum Kind {
     Kmalloc,
     /// An object of this one of the run's own caches.
     Object(u8),
+    /// A kernel virtual range.
+    Area,
 }
 
 impl Kind {
@@ -84,6 +87,7 @@ impl Kind {
             Self::Pages(order) => 1 | (order.as_u8() as u64) << 8,
             Self::Kmalloc => 2,
             Self::Object(cache) => 3 | (cache as u64) << 8,
+            Self::Area => 4,
         }
     }
 
@@ -93,6 +97,7 @@ impl Kind {
             1 => Order::new(detail).map(Self::Pages),
             2 => Some(Self::Kmalloc),
             3 => Some(Self::Object(detail)),
+            4 => Some(Self::Area),
             _ => None,
         }
     }
@@ -102,7 +107,7 @@ impl Kind {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) struct Block {
     pub(super) kind: Kind,
-    /// The physical address of its first byte.
+    /// The address of its first byte: a virtual one of an area, a physical one of all else.
     pub(super) address: u64,
     pub(super) bytes: u64,
     pub(super) origin: Origin,
@@ -319,7 +324,7 @@ impl Table {
         unsafe { core::slice::from_raw_parts(self.lanes.as_ptr(), self.sizes.cpus) }
     }
 
-    /// What each zone had free at the start.
+    /// What each zone had at the start.
     pub(super) fn zones(&self) -> &[AtomicU64] {
         // SAFETY: as in `lanes`.
         unsafe { core::slice::from_raw_parts(self.zones.as_ptr(), self.sizes.zones) }
@@ -368,7 +373,7 @@ mod tests {
         let ticket = Ticket::default();
         assert_eq!(ticket.block(), None);
         let order = Order::new(10).unwrap();
-        for kind in [Kind::Pages(order), Kind::Pages(Order::default()), Kind::Kmalloc, Kind::Object(3)] {
+        for kind in [Kind::Pages(order), Kind::Pages(Order::default()), Kind::Kmalloc, Kind::Object(3), Kind::Area] {
             for origin in [Origin::Step { cpu: 4095, step: 1 << 39 }, Origin::Interrupt(1 << 50)] {
                 let block = Block { kind, address: 1 << 51, bytes: 4 << 20, origin };
                 ticket.set(Some(block));

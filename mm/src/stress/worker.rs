@@ -10,29 +10,36 @@ use super::squeeze::Squeeze;
 use super::tally::Tally;
 use super::ticket::{Block, Kind, Origin, Slot, Ticket};
 use super::{CACHES, Stress};
-use crate::addr::{NodeId, Order, Pfn, PhysAddr};
+use crate::addr::{NodeId, Order, Pfn, PhysAddr, VirtAddr};
 use crate::arch::Arch;
 use crate::model::MemoryModel;
 use crate::page_alloc::{AllocError, FreeError, Gfp, NodeWish};
 use crate::slab::{KfreeError, SlabError};
+use crate::vmalloc::{AreaKind, VfreeError, VmallocError, VmallocOptions};
 use crate::zone::ZoneKind;
 use core::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Steps of a wave.
-const WAVE: u64 = 512;
+const WAVE: u64 = 1024;
+/// Places that a step looks at for one that it wants.
+const LOOKED_AT: usize = 8;
 /// Of so many steps, one begins a squeeze, which lasts so many steps.
 const BETWEEN_SQUEEZES: u64 = 8192;
 const SQUEEZE: u64 = 64;
 /// Of so many steps, one gives all empty slabs back.
 const BETWEEN_SHRINKS: u64 = 1024;
+/// Pages of a block that are mapped once more at most.
+const MAPPED: usize = 4;
 /// A refusal on purpose comes after fewer requests for pages than this.
-const BEFORE_REFUSAL: u64 = 3;
+const BEFORE_REFUSAL: u64 = 6;
 
 /// What a step does.
 #[derive(Clone, Copy, Debug)]
 enum Action {
-    /// Takes a block or gives it back, as the wave has it.
-    Turn,
+    /// Takes a block.
+    Take,
+    /// Gives one back.
+    Give,
     /// Swaps a block with what another CPU left.
     Exchange,
     /// Looks at a block.
@@ -105,44 +112,43 @@ impl<'s, 'm, A: Arch, M: MemoryModel<A>> Worker<'s, 'm, A, M> {
     }
 
     fn act(&mut self) -> Result<(), Found> {
-        let action = match self.random.below(100) {
-            0..70 => Action::Turn,
+        let action = self.action();
+        let start = self.random.below(self.hand.len() as u64) as usize;
+        let places = self.hand.iter().cycle().skip(start);
+        let tickets = places.filter_map(|place| Some((place, self.stress.table.ticket(place.number())?)));
+        // The first one that suits, or any.
+        let wants_block = !matches!(action, Action::Take | Action::Refuse);
+        let mut near = tickets.take(LOOKED_AT);
+        let Some(mut chosen) = near.next() else { return Ok(()) };
+        if chosen.1.block().is_some() != wants_block {
+            chosen = near.find(|(_, ticket)| ticket.block().is_some() == wants_block).unwrap_or(chosen);
+        }
+        let (place, ticket) = chosen;
+        let held = ticket.block();
+        self.tally.digest(action as u64 ^ held.map_or(0, |block| block.address));
+        match (action, held) {
+            (Action::Exchange, held) => self.exchange(place, held),
+            (Action::Wrong, Some(block)) if self.random.once_in(2) => self.free_wrongly(&block),
+            (Action::Wrong, _) => self.ask_in_vain(),
+            (Action::Refuse, None) => self.take_while_refused(ticket),
+            (_, None) => self.take(ticket),
+            (Action::Look, Some(block)) => self.look(&block),
+            (_, Some(block)) => self.free(ticket, &block),
+        }
+    }
+
+    fn action(&mut self) -> Action {
+        let grows = (self.step / WAVE).is_multiple_of(2);
+        match self.random.below(100) {
+            0..50 if grows => Action::Take,
+            0..50 => Action::Give,
+            50..60 => Action::Take,
+            60..70 => Action::Give,
             70..85 => Action::Exchange,
             85..90 => Action::Look,
             90..95 => Action::Refuse,
             _ => Action::Wrong,
-        };
-        let Some(place) = self.hand.get(self.random.below(self.hand.len() as u64) as usize) else { return Ok(()) };
-        let Some(ticket) = self.stress.table.ticket(place.number()) else { return Ok(()) };
-        let held = ticket.block();
-        self.tally.digest(action as u64 ^ held.map_or(0, |block| block.address));
-        match (action, held) {
-            (Action::Turn, None) => {
-                if self.grows() || self.random.once_in(4) {
-                    self.take(ticket)?;
-                }
-            }
-            (Action::Turn, Some(block)) => {
-                if self.grows() && !self.random.once_in(4) {
-                    self.stress.check(&block, &mut self.tally)?;
-                } else {
-                    self.free(ticket, &block)?;
-                }
-            }
-            (Action::Exchange, held) => self.exchange(place, held)?,
-            (Action::Look, Some(block)) => self.stress.check(&block, &mut self.tally)?,
-            (Action::Look, None) => self.take(ticket)?,
-            (Action::Refuse, Some(block)) => self.free(ticket, &block)?,
-            (Action::Refuse, None) => self.take_while_refused(ticket)?,
-            (Action::Wrong, Some(block)) => self.free_wrongly(&block)?,
-            (Action::Wrong, None) => self.ask_in_vain()?,
         }
-        Ok(())
-    }
-
-    /// Whether this wave takes more than it gives back.
-    fn grows(&self) -> bool {
-        (self.step / WAVE).is_multiple_of(2)
     }
 
     fn origin(&self) -> Origin {
@@ -207,6 +213,36 @@ impl<'s, 'm, A: Arch, M: MemoryModel<A>> Worker<'s, 'm, A, M> {
         self.stress.give_back(block, &mut self.tally)
     }
 
+    /// Looks at a block, sometimes also through a kernel virtual range that is made for that.
+    fn look(&mut self, block: &Block) -> Result<(), Found> {
+        self.stress.check(block, &mut self.tally)?;
+        let Kind::Pages(order) = block.kind else { return Ok(()) };
+        let first = Pfn::containing(PhysAddr::new(block.address), A::PAGE_SHIFT);
+        // Upside down, so that what lies side by side is apart there.
+        let mut frames = [first; MAPPED];
+        let count = (order.frames() as usize).min(MAPPED);
+        let (frames, _) = frames.split_at_mut(count);
+        frames.iter_mut().zip((0..count as u64).rev()).for_each(|(frame, at)| *frame = first.saturating_add(at));
+        let area = self.stress.mm.vmalloc.map_pages(frames, "stress");
+        let bytes = (count as u64) << A::PAGE_SHIFT;
+        let Ok(start) = self.stress.expect_area(area, bytes, NodeWish::Any)? else { return Ok(()) };
+        let access = self.stress.mm.pages.access();
+        let at = |offset: u64| {
+            let page = offset >> A::PAGE_SHIFT;
+            let inside = offset & (A::PAGE_SIZE - 1);
+            let there = (count as u64 - 1 - page) << A::PAGE_SHIFT | inside;
+            access.virt_ptr(VirtAddr::new(start + there))
+        };
+        let contents = self.stress.contents(block);
+        // SAFETY: the block is this CPU's and was filled; of a block of more pages, no word behind these is looked at.
+        let checked = unsafe { contents.check_up_to(at, bytes) };
+        checked.map_err(|mismatch| Found::contents(mismatch, start, block.origin))?;
+        self.tally.mapped += count as u64;
+        // SAFETY: the range was made right above, and nobody else knows it.
+        let freed = unsafe { self.stress.mm.vmalloc.unmap_pages(VirtAddr::new(start)) };
+        freed.map_err(|error| Problem::Vfree(error).at(start))
+    }
+
     /// Leaves the ticket at `place`, with its block or without, where another CPU may find it, and takes what is there.
     fn exchange(&mut self, place: &Slot, held: Option<Block>) -> Result<(), Found> {
         let shared = self.stress.table.shared();
@@ -231,7 +267,8 @@ impl<'s, 'm, A: Arch, M: MemoryModel<A>> Worker<'s, 'm, A, M> {
         let nowhere = NodeId::new(mm.pages.nodes().id_limit() as u16);
         let (own, _) = self.stress.own_cache(self.random.below(CACHES.len() as u64) as u8);
         let objects = |size: usize, gfp| mm.slab.kmalloc_with(size, 8, gfp).map(|_| ());
-        let right = match self.random.below(6) {
+        let area = |bytes, align| mm.vmalloc.alloc(bytes, "stress", VmallocOptions::RAW.aligned(align)).map(|_| ());
+        let right = match self.random.below(9) {
             0 => {
                 let asked = mm.pages.alloc(Order::default(), Gfp::KERNEL.on(NodeWish::Only(nowhere)));
                 asked == Err(AllocError::NoNode)
@@ -242,7 +279,10 @@ impl<'s, 'm, A: Arch, M: MemoryModel<A>> Worker<'s, 'm, A, M> {
             }
             2 => objects(64, Gfp::MOVABLE) == Err(SlabError::Zone(ZoneKind::Movable)),
             3 => mm.slab.alloc_with(own, Gfp::DMA).map(|_| ()) == Err(SlabError::Zone(ZoneKind::Dma)),
-            4 => objects(20_000, Gfp::KERNEL.on(NodeWish::Only(nowhere))) == Err(SlabError::Pages(AllocError::NoNode)),
+            4 => area(0, 1) == Err(VmallocError::Empty),
+            5 => area(1, 3) == Err(VmallocError::Alignment(3)),
+            6 => matches!(area(mm.vmalloc.space().size(), 1), Err(VmallocError::NoSpace { .. })),
+            7 => objects(20_000, Gfp::KERNEL.on(NodeWish::Only(nowhere))) == Err(SlabError::Pages(AllocError::NoNode)),
             _ => match self.stress.memoryless_node() {
                 Some(node) => {
                     let order = Order::default();
@@ -281,6 +321,14 @@ impl<'s, 'm, A: Arch, M: MemoryModel<A>> Worker<'s, 'm, A, M> {
                 Kind::Object(cache) => {
                     let other = if cache == 0 { 1 } else { 0 };
                     mm.slab.free(self.stress.own_cache(other).0, at(0)) == Err(KfreeError::WrongCache)
+                }
+                Kind::Area => {
+                    let start = VirtAddr::new(block.address);
+                    let inside = start.saturating_add(block.bytes - A::PAGE_SIZE);
+                    match inside == start {
+                        true => mm.vmalloc.unmap_pages(start) == Err(VfreeError::Kind(AreaKind::Pages)),
+                        false => mm.vmalloc.free(inside) == Err(VfreeError::NotStart { start }),
+                    }
                 }
             }
         };

@@ -31,7 +31,8 @@ fn a_run_does_everything_that_it_says() {
     for (what, count) in [
         ("pages", tally.pages),
         ("objects", tally.objects),
-        ("frees for others", tally.freed_for_others),
+        ("ranges", tally.areas),
+        ("pages mapped once more", tally.mapped),
         ("refusals", tally.refused),
         ("refusals on purpose", tally.refused_on_purpose),
         ("wrong requests", tally.wrong),
@@ -41,17 +42,19 @@ fn a_run_does_everything_that_it_says() {
     ] {
         assert!(count > 0, "no {what}: {summary}");
     }
-    assert_eq!(tally.freed, tally.pages + tally.objects, "{summary}");
+    assert_eq!(tally.freed, tally.pages + tally.objects + tally.areas, "{summary}");
     assert!(tally.checked >= tally.freed);
 }
 
 #[test]
-fn a_second_run_uses_the_caches_of_the_first() {
+fn a_second_run_uses_what_the_first_has_made() {
     let machine = Machine::<12>::builder().ram(0, 3 * MIB, 0).finish();
     let mm = up(&machine, &[]);
     let config = Config { seed: 5, operations: 200, cpus: 1 };
     let (first, second) = (shake::<OfVmemmap, 12>(&mm, config), shake::<OfVmemmap, 12>(&mm, config));
-    assert_eq!(first, second);
+    // The second one's blocks lie elsewhere; caches, page tables and pages of records are those of the first.
+    assert_eq!((first.verified, second.kept), (second.verified, 0));
+    assert!(first.kept > 0, "{first}");
 }
 
 #[test]

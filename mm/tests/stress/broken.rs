@@ -9,7 +9,7 @@ use mm::model::PageState;
 use mm::page_alloc::{Gfp, PageInfo};
 use mm::stress::{Config, Count, Failure, Place, Problem};
 use mm_testkit::Machine;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 const MIB: u64 = 1 << 20;
 
@@ -80,20 +80,52 @@ fn a_page_that_somebody_frees_who_does_not_hold_it() {
     assert!(failure.is_err());
 }
 
+/// Fills a page with one word, whoever has it.
+fn scribble(machine: &Machine<12>, pfn: Pfn, word: u64) {
+    let words = machine.handle().phys_ptr(pfn.address(12)).cast::<u64>();
+    for at in 0..512 {
+        // SAFETY: not safe at all, which is the point: the page may be anybody's. It is RAM of a machine that runs on
+        // this thread alone, and nobody makes a reference to it.
+        unsafe { words.add(at).write(word) };
+    }
+}
+
 #[test]
 fn a_page_that_somebody_writes_to_who_has_freed_it() {
     let machine = machine();
+    let freed = AtomicU64::new(0);
     let failure = shaken(&machine, &|mm| {
-        // What is freed last is handed out first.
-        let pfn = one_page(mm);
-        give_back(&mm.pages, pfn, Order::default()).unwrap();
-        let words = machine.handle().phys_ptr(pfn.address(12)).cast::<u64>();
-        for word in 0..512 {
-            // SAFETY: not safe at all, which is the point: the page may be anybody's. It is RAM of a machine that runs
-            // on this thread alone, and nobody makes a reference to it.
-            unsafe { words.add(word).write(0xdead_beef) };
+        if freed.load(Relaxed) == 0 {
+            let pfn = one_page(mm);
+            give_back(&mm.pages, pfn, Order::default()).unwrap();
+            freed.store(pfn.as_u64(), Relaxed);
         }
+        scribble(&machine, Pfn::new(freed.load(Relaxed)), 0xdead_beef);
         false
     });
-    drop(failure);
+    let failure = failure.unwrap_err();
+    let text = failure.to_string();
+    assert!(matches!(failure.place, Place::Step { .. }), "{text}");
+    assert!(text.contains("0x00000000deadbeef") || text.contains("a link was overwritten"), "{text}");
+    assert!(text.starts_with("seed 0x15, CPU 0, step "), "{text}");
+    assert_eq!(text.lines().count(), 1);
+}
+
+#[test]
+fn an_object_that_somebody_writes_to_who_has_freed_it() {
+    let machine = machine();
+    let freed = AtomicUsize::new(0);
+    let failure = shaken(&machine, &|mm| {
+        if freed.load(Relaxed) == 0 {
+            let object = mm.slab.kmalloc(64, 8).unwrap();
+            freed.store(object.as_ptr().expose_provenance(), Relaxed);
+            // SAFETY: not quite: it will be written to later. See `scribble`.
+            unsafe { mm.slab.kfree(object.as_ptr()) }.unwrap();
+        }
+        let object = core::ptr::with_exposed_provenance_mut::<u64>(freed.load(Relaxed));
+        // SAFETY: as in `scribble`.
+        unsafe { object.write(0xdead_beef) };
+        false
+    });
+    assert!(failure.is_err());
 }

@@ -24,6 +24,8 @@ pub(crate) fn shake_while<K: Kind, const SHIFT: u32>(
             let chance = chances.replace(chances.get() + 1);
             if chance % BETWEEN_INTERRUPTS == 0 && !inside.replace(true) {
                 stress.interrupt();
+                // Where there are fewer cores than CPUs, blocks should meet other CPUs all the same.
+                thread::yield_now();
                 meanwhile(chance / BETWEEN_INTERRUPTS);
                 inside.set(false);
             }

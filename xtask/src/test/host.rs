@@ -1,4 +1,4 @@
-//! The host tests: `cargo test`, and the same under Miri, read line by line.
+//! The host tests: `cargo test`, the same under Miri, and the stress body under the thread sanitizer, read line by line.
 //!
 //! The machines are left out here ([`machines`] boots them, with a bar and in parallel with
 //! nothing else): their tests are the only ones whose name holds a `machines/`.
@@ -11,6 +11,7 @@ use std::thread;
 use anyhow::{Context as _, Result, anyhow};
 
 use super::{Case, Outcome, Results, machines};
+use crate::needs;
 use crate::progress::Progress;
 use crate::workspace;
 
@@ -55,10 +56,25 @@ pub(super) fn miri() -> Result<Results> {
     Ok(results)
 }
 
+/// Runs the stress body under the thread sanitizer, with a standard library that is built for it. A race that it finds
+/// ends the test program with a status of its own, after all tests have passed.
+pub(super) fn tsan() -> Result<Results> {
+    let host = needs::nightly(&["rustc", "--print", "host-tuple"]).context("the nightly compiler names no host")?;
+    let mut command = nightly(&["cargo", "test", "-Zbuild-std", "--target", &host, "--no-fail-fast"]);
+    command.args(["--package", LIBRARIES[0], "--test", "stress"]);
+    command.env("RUSTFLAGS", "-Zsanitizer=thread").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    run(command, "thread sanitizer", "tsan.log", &Progress::spinner())
+}
+
 fn miri_of(libraries: &[&str]) -> Command {
-    let mut command = Command::new("rustup");
-    command.args(["run", "nightly", "cargo", "miri", "test", "--no-fail-fast"]);
+    let mut command = nightly(&["cargo", "miri", "test", "--no-fail-fast"]);
     command.args(libraries.iter().flat_map(|library| ["--package", library]));
+    command
+}
+
+fn nightly(arguments: &[&str]) -> Command {
+    let mut command = Command::new("rustup");
+    command.args(["run", "nightly"]).args(arguments);
     // The libraries of the stable toolchain, which cargo put there for this program.
     command.current_dir(workspace::root()).env_remove("LD_LIBRARY_PATH").env_remove("CARGO").env_remove("RUSTC");
     command

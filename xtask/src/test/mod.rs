@@ -78,7 +78,8 @@ impl Results {
 
 /// Runs what the options choose.
 pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
-    let mut machines = if args.host || args.miri { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
+    let mut machines =
+        if args.host || args.miri || args.tsan { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
     if let Some(shard) = args.shard {
         machines = shard.keep(machines);
         if machines.is_empty() {
@@ -94,6 +95,12 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     if args.miri {
         missing::require(&[Need::Linker, Need::Miri], args.consent())?;
         let results = host::miri()?;
+        write_junit(args.junit.as_deref(), &results)?;
+        return Ok(results.close());
+    }
+    if args.tsan {
+        missing::require(&[Need::Linker, Need::NightlySources], args.consent())?;
+        let results = host::tsan()?;
         write_junit(args.junit.as_deref(), &results)?;
         return Ok(results.close());
     }
