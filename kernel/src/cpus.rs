@@ -2,8 +2,8 @@
 //!
 //! [`bring_up`] runs on the boot CPU when memory management and the interrupt controller stand. It makes a slot for each
 //! CPU that the firmware lists, by which CPUs talk to each other ([`mm::smp`]), and starts the others: stacks on the CPU's
-//! own node, with a guard page below each, then the architecture's way to start it. When all are kicked, it waits up to
-//! [`ARRIVAL_LIMIT`] for each to say that it is there. A CPU that does not come is one warning; its stacks stay, for it
+//! own node, with a guard page below each, then the architecture's way to start it. When all are kicked, it waits for them to say that they are
+//! there, until none has for [`ARRIVAL_LIMIT`]. A CPU that does not come is one warning; its stacks stay, for it
 //! may come late, find that it was given up, and park. CPUs that can be plugged in are not there yet and are left alone.
 //!
 //! Costs: a slot of a cache line or two and its stacks for each CPU. Linux: `smp_init`, `bringup_nonboot_cpus`,
@@ -28,8 +28,9 @@ use mm::smp::{CpuState, Cpus, Slot};
 use mm::vmalloc::VmallocError;
 use platform::handover::BootInfo;
 
-/// How long a CPU may take from the kick to its first words. Linux: 1 s (arm64), 10 s (x86).
-const ARRIVAL_LIMIT: Duration = Duration::from_secs(1);
+/// How long nobody may arrive before those that have not are given up. One that is there takes some milliseconds, even
+/// under an emulator. Linux: 5 s (arm64), 10 s (x86) for each.
+const ARRIVAL_LIMIT: Duration = Duration::from_secs(2);
 
 static CPUS: spin::Once<Cpus<'static>> = spin::Once::new();
 
@@ -95,6 +96,7 @@ pub(crate) fn prepare(mm: &'static Mm) {
 
 /// Why a CPU does not run.
 enum Missing {
+    Twice(CpuId),
     OutOfReach,
     NoStack(VmallocError),
     NotStarted(cpu::StartError),
@@ -104,6 +106,7 @@ enum Missing {
 impl Display for Missing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Twice(other) => write!(f, "it is CPU {other}, listed once more"),
             Self::OutOfReach => f.write_str("it could not be interrupted"),
             Self::NoStack(error) => write!(f, "no stack: {error}"),
             Self::NotStarted(error) => write!(f, "it cannot be started: {error}"),
@@ -122,19 +125,28 @@ pub(crate) fn bring_up(mm: &'static Mm, facts: &cpu::StartFacts, interrupts: Int
         let CpuInfo { id, hardware_id, source, .. } = info;
         warn!("smp: CPU {id} ({source}, hardware id {hardware_id:#x}) does not come up: {missing}");
     };
+    // Two of one number are one CPU: it would be started while it runs.
+    let earlier = |info: &CpuInfo| {
+        let mut before = mm.pages.nodes().cpus().iter().take(info.id.index());
+        before.find(|other| other.hardware_id == info.hardware_id)
+    };
     // All are kicked before the first is waited for, so that they begin side by side.
     for info in there.clone() {
-        let started = match interrupts {
-            Interrupts::Ready => start(mm, facts, cpus, info),
-            Interrupts::Never => Err(Missing::OutOfReach),
+        let started = match (earlier(info), interrupts) {
+            (Some(other), _) => Err(Missing::Twice(other.id)),
+            (None, Interrupts::Ready) => start(mm, facts, cpus, info),
+            (None, Interrupts::Never) => Err(Missing::OutOfReach),
         };
         if let Err(reason) = started {
             missing(info, reason);
         }
     }
+    let mut last = timer::uptime();
     for info in there.filter(|info| cpus.state(info.id) == CpuState::Starting) {
-        if cpus.await_arrival(&Native.pin(), info.id, Native, ARRIVAL_LIMIT).is_err() {
-            missing(info, Missing::NotArrived(ARRIVAL_LIMIT));
+        let rest = ARRIVAL_LIMIT.saturating_sub(timer::uptime().saturating_sub(last));
+        match cpus.await_arrival(&Native.pin(), info.id, Native, rest) {
+            Ok(()) => last = timer::uptime(),
+            Err(_) => missing(info, Missing::NotArrived(ARRIVAL_LIMIT)),
         }
     }
     let (nodes, online) = (mm.pages.nodes().node_count(), cpus.online().count());

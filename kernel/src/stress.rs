@@ -1,8 +1,8 @@
 //! The monitor's `stress`: [`mm::stress`] on all CPUs at once, or on some.
 //!
 //! Each CPU gets its share as one piece of work in its queue; the boot CPU's lies in the queue of the CPU that waits, so
-//! it runs like the others'. Where more than one CPU takes part, a timer interrupts each of them some thousand times a
-//! second, wherever it is in the allocators, and asks for memory too. With one CPU there is none, so that the same seed
+//! it runs like the others'. Where more than one CPU takes part, timers interrupt them some thousand times a second,
+//! wherever they are in the allocators, and ask for memory too. With one CPU there is none, so that the same seed
 //! gives the same run. Another timer tells how far all of them are, and ends the machine with a report when nothing has
 //! moved for [`STANDSTILL`].
 
@@ -26,7 +26,7 @@ type Run = Stress<'static, Native, Model>;
 const OPERATIONS: u64 = 100_000;
 /// Where nobody says a seed.
 const SEED: u64 = 1;
-/// Time between two interrupts of a CPU that takes part.
+/// Time between two interrupts, of all CPUs that take part.
 const INTERVAL: Duration = Duration::from_micros(250);
 /// Time between two looks at how far the CPUs are.
 const LOOK: Duration = Duration::from_millis(100);
@@ -145,7 +145,7 @@ fn take_part(member: usize) {
     let pinned = Native.pin();
     if run.config().cpus > 1 {
         INTERRUPTED.get(&pinned).store(true, Ordering::Relaxed);
-        set(INTERVAL, interrupt);
+        set(INTERVAL.saturating_mul(run.config().cpus), interrupt);
     }
     // What goes wrong, the run keeps.
     let _ = u32::try_from(member).map(|member| run.run(member));
@@ -166,7 +166,7 @@ fn interrupt(_: usize) {
     }
     if let Some(run) = current() {
         run.interrupt();
-        set(INTERVAL, interrupt);
+        set(INTERVAL.saturating_mul(run.config().cpus), interrupt);
     }
 }
 
