@@ -56,6 +56,8 @@ pub(crate) struct Machine {
     /// Instructions from entry to prompt that are not to be exceeded; the clock counts them then.
     pub(crate) max_instructions: Option<u64>,
     pub(crate) timeout: Duration,
+    /// Linux is not asked about it.
+    pub(crate) not_asked: bool,
     /// The right end is a failure with one sentence, the last that is expected.
     pub(crate) stops: bool,
     expect: Vec<Expectation>,
@@ -116,6 +118,8 @@ struct Entry {
     exec: Option<String>,
     #[serde(default, rename = "no-test-device")]
     no_test_device: bool,
+    #[serde(default, rename = "not-asked")]
+    not_asked: bool,
     #[serde(rename = "max-instructions")]
     max_instructions: Option<u64>,
     timeout: Option<u64>,
@@ -208,6 +212,7 @@ impl Machine {
             exec: entry.exec.unwrap_or_else(|| defaults.exec.clone()),
             test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
             max_instructions: entry.max_instructions,
+            not_asked: entry.not_asked,
             timeout: Duration::from_secs(entry.timeout.unwrap_or(defaults.timeout)),
             stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
