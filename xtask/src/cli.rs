@@ -183,6 +183,12 @@ pub(crate) struct TestArgs {
     /// Instead of all that, the libraries' tests under Miri, which finds undefined behaviour (nightly)
     #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "jobs"])]
     pub(crate) miri: bool,
+    /// Instead of all that, the protocols between CPUs in every order (loom)
+    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "jobs", "miri"])]
+    pub(crate) loom: bool,
+    /// Preemptions that an order may have [default: 2; three take minutes]
+    #[arg(long, value_name = "N", requires = "loom", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) preemptions: Option<u8>,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
@@ -324,6 +330,8 @@ mod tests {
             ("run --arch riscv64", "x86_64"),
             ("test --host --kernel", "--kernel"),
             ("test --miri --config a", "--config"),
+            ("test --loom --miri", "--loom"),
+            ("test --preemptions 3", "--loom"),
             ("fly", "fly"),
         ] {
             let words = std::iter::once("xtask").chain(line.split(' '));

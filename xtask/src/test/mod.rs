@@ -71,7 +71,8 @@ impl Results {
 
 /// Runs what the options choose.
 pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
-    let machines = if args.host || args.miri { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
+    let machines =
+        if args.host || args.miri || args.loom { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
     if args.list {
         for machine in &machines {
             println!("{}", machine.describe());
@@ -81,6 +82,12 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     if args.miri {
         missing::require(&[Need::Linker, Need::Miri], args.consent())?;
         let results = host::miri()?;
+        write_junit(args.junit.as_deref(), &results)?;
+        return Ok(results.close());
+    }
+    if args.loom {
+        missing::require(&[Need::Linker], args.consent())?;
+        let results = host::loom(args.preemptions)?;
         write_junit(args.junit.as_deref(), &results)?;
         return Ok(results.close());
     }
@@ -96,12 +103,13 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     Ok(results.close())
 }
 
-/// Everything: the host tests and the machines of one arch or both.
+/// Everything: the host tests, the models under loom, and the machines of one arch or both.
 ///
 /// # Errors
 /// When a test program cannot be started.
 pub(crate) fn everything(machines: &[Machine]) -> Result<Results> {
     let mut results = host::native()?;
+    results.add(host::loom(None)?);
     results.add(machines::run(machines, jobs(None))?);
     Ok(results)
 }
