@@ -137,3 +137,28 @@ fn generations_that_were_missed() {
         other.join().unwrap();
     });
 }
+
+/// A request is replaced while another CPU reads its range: it must not flush half of the one and half of the other.
+/// Nobody waits; an answer to the second request stands for both.
+#[test]
+fn a_range_that_is_replaced_while_it_is_read() {
+    model(|| {
+        let machine = Machine::all_online(2);
+        let other = machine.spawn(1, |here| {
+            for _ in 0..2 {
+                here.cpus().answer_flush(here.id(), here);
+            }
+            here.touch(0);
+            here.touch(1);
+        });
+        let boot = machine.cpu(0);
+        boot.unmap(0);
+        boot.unmap(1);
+        let _ = boot.cpus().flush(&boot.pinned(), boot, page(0), Duration::ZERO);
+        if boot.cpus().flush(&boot.pinned(), boot, page(1), Duration::ZERO).is_ok() {
+            boot.reuse(0);
+            boot.reuse(1);
+        }
+        other.join().unwrap();
+    });
+}
