@@ -9,3 +9,4 @@ mod records;
 mod slab;
 mod up;
 mod views;
+mod vmalloc;
