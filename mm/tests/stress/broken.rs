@@ -41,6 +41,7 @@ fn one_page(mm: &Managed<'_, OfVmemmap, 12>) -> Pfn {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_page_that_is_lost() {
     let machine = machine();
     let failure = shaken(&machine, &|mm| {
@@ -55,6 +56,7 @@ fn a_page_that_is_lost() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn an_object_that_is_lost() {
     let machine = machine();
     let failure = shaken(&machine, &|mm| {
@@ -65,6 +67,7 @@ fn an_object_that_is_lost() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_page_that_somebody_frees_who_does_not_hold_it() {
     let machine = machine();
     let failure = shaken(&machine, &|mm| {
@@ -112,6 +115,7 @@ fn a_page_that_somebody_writes_to_who_has_freed_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn an_object_that_somebody_writes_to_who_has_freed_it() {
     let machine = machine();
     let freed = AtomicUsize::new(0);

@@ -78,8 +78,11 @@ impl Results {
 
 /// Runs what the options choose.
 pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
-    let instead = args.miri || args.tsan || args.loom;
-    let mut machines = if args.host || instead { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
+    if let Some(results) = instead(args)? {
+        write_junit(args.junit.as_deref(), &results)?;
+        return Ok(results.close());
+    }
+    let mut machines = if args.host { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
     if let Some(shard) = args.shard {
         machines = shard.keep(machines);
         if machines.is_empty() {
@@ -92,24 +95,6 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
         }
         return Ok(Exit::Right);
     }
-    if args.miri {
-        missing::require(&[Need::Linker, Need::Miri], args.consent())?;
-        let results = host::miri()?;
-        write_junit(args.junit.as_deref(), &results)?;
-        return Ok(results.close());
-    }
-    if args.tsan {
-        missing::require(&[Need::Linker, Need::NightlySources], args.consent())?;
-        let results = host::tsan()?;
-        write_junit(args.junit.as_deref(), &results)?;
-        return Ok(results.close());
-    }
-    if args.loom {
-        missing::require(&[Need::Linker], args.consent())?;
-        let results = host::loom(args.preemptions)?;
-        write_junit(args.junit.as_deref(), &results)?;
-        return Ok(results.close());
-    }
     missing::require(&needs(&machines), args.consent())?;
     let mut results = Results::default();
     if !args.kernel && args.config.is_none() && args.shard.is_none() {
@@ -120,6 +105,23 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     }
     write_junit(args.junit.as_deref(), &results)?;
     Ok(results.close())
+}
+
+/// What takes the place of all that, where the options ask for it: tests under a tool that looks for one kind of fault.
+fn instead(args: &TestArgs) -> Result<Option<Results>> {
+    let require = |need| missing::require(&[Need::Linker, need], args.consent());
+    Ok(Some(if args.miri {
+        require(Need::Miri)?;
+        host::miri()?
+    } else if args.tsan {
+        require(Need::NightlySources)?;
+        host::tsan()?
+    } else if args.loom {
+        missing::require(&[Need::Linker], args.consent())?;
+        host::loom(args.preemptions)?
+    } else {
+        return Ok(None);
+    }))
 }
 
 /// Everything: the host tests, the models under loom, and the machines of one arch or both.
