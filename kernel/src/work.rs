@@ -143,13 +143,12 @@ pub(crate) fn after(delay: Duration, work: Work) -> Result<TimerId, Full> {
     Ok(id)
 }
 
-/// Takes a timer of this CPU back. `false` when it was due already.
-pub(crate) fn cancel(id: TimerId) -> bool {
+/// Takes a timer of this CPU back, unless it was due already.
+fn cancel(id: TimerId) {
     let pinned = Native.pin();
     let mut timers = TIMERS.get(&pinned).lock(Native);
-    let found = timers.cancel(id).is_some();
+    timers.cancel(id);
     arm(&timers);
-    found
 }
 
 /// Sets this CPU's alarm to the first of its timers.
@@ -199,30 +198,41 @@ fn run_due() {
 }
 
 /// Runs the oldest work of this CPU's queue; when there is none, halts until an interrupt has come.
-pub(crate) fn run_or_halt() {
-    // Off while it looks: work that comes from here on signals this CPU, and that ends the halt.
-    let state = Native.irq_save();
-    match QUEUE.get(&Native.pin()).pop() {
-        Some(work) => {
-            DONE.get(&Native.pin()).work.fetch_add(1, Ordering::Relaxed);
-            Native.irq_restore(state);
-            work.run();
-        }
-        None => {
-            arch::cpu::wait_for_interrupt();
-            Native.irq_restore(state);
-        }
+fn run_or_halt() {
+    if let Some(work) = take(None) {
+        work.run();
     }
 }
 
-/// As [`run_or_halt`], but for no longer than about `limit`.
+/// Runs the oldest work of this CPU's queue; when there is none, halts until an interrupt has come, or for `limit`.
 pub(crate) fn run_or_doze(limit: Duration) {
-    fn wake(_: usize) {}
-    let alarm = after(limit, Work { function: wake, argument: 0 });
-    if let Ok(alarm) = alarm {
-        run_or_halt();
-        cancel(alarm);
+    if let Some(work) = take(Some(limit)) {
+        work.run();
     }
+}
+
+/// The oldest work of this CPU's queue; when there is none, the CPU halts for a while.
+fn take(limit: Option<Duration>) -> Option<Work> {
+    fn wake(_: usize) {}
+    // Off from before it looks, and before its alarm is set, until it halts: work that comes from here on signals this
+    // CPU, and neither that nor the alarm can pass before the halt, which they end.
+    let state = Native.irq_save();
+    let work = QUEUE.get(&Native.pin()).pop();
+    if work.is_some() {
+        DONE.get(&Native.pin()).work.fetch_add(1, Ordering::Relaxed);
+    } else {
+        match limit.map(|limit| after(limit, Work { function: wake, argument: 0 })) {
+            None => arch::cpu::wait_for_interrupt(),
+            Some(Ok(alarm)) => {
+                arch::cpu::wait_for_interrupt();
+                cancel(alarm);
+            }
+            // Nothing would end the halt.
+            Some(Err(Full)) => core::hint::spin_loop(),
+        }
+    }
+    Native.irq_restore(state);
+    work
 }
 
 /// What a CPU does for good.
