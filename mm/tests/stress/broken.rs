@@ -8,6 +8,7 @@ use mm::arch::PhysMap;
 use mm::model::PageState;
 use mm::page_alloc::{Gfp, PageInfo};
 use mm::stress::{Config, Count, Failure, Place, Problem};
+use mm::vmalloc::VmallocOptions;
 use mm_testkit::Machine;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -64,6 +65,15 @@ fn an_object_that_is_lost() {
         true
     });
     assert!(matches!(failure, Err(Failure { problem: Problem::Lost { .. }, place: Place::End, .. })), "{failure:?}");
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "too slow")]
+fn a_range_that_is_lost() {
+    let machine = machine();
+    let failure = shaken(&machine, &|mm| mm.vmalloc.alloc(4096, "lost", VmallocOptions::RAW).is_ok());
+    let lost = Problem::Lost { what: Count::Areas, before: 0, after: 1 };
+    assert_eq!(failure, Err(Failure { problem: lost, address: 0, place: Place::End, seed: 21 }));
 }
 
 #[test]
