@@ -1,6 +1,6 @@
 //! The first chunk: what Linux printed on real boots, and memory of CPUs on machines with holes, with nodes without
 //! memory and nodes without CPUs.
-#![expect(clippy::unwrap_used, reason = "helpers of tests may fail like tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
 #[path = "../facts/mod.rs"]
 mod facts;
