@@ -12,6 +12,7 @@ use crate::missing::Consent;
 use crate::mutants::MutantsArgs;
 use crate::numa::{Distances, Numa};
 use crate::oracle::OracleArgs;
+use crate::shard::Shard;
 
 #[derive(Parser)]
 #[command(
@@ -155,12 +156,16 @@ pub(crate) struct BuildArgs {
 
 /// Options of `test`.
 #[derive(Args)]
-#[command(after_help = "Each machine's serial log is kept as target/machines/NAME.log. `cargo test` runs the same \
-                        machines, as tests named machines/NAME.\n\n\
+#[command(
+    after_help = "Each machine's serial log is kept as target/machines/NAME.log. A machine that fails is booted \
+                        once more (NAME.again.log); if it passes then, it counts as passed and \
+                        is named as flaky. `cargo test` runs the same machines, as tests named machines/NAME.\n\n\
                         Examples:\n  \
                         cargo xtask test --yes\n  \
                         cargo xtask test --config 'virt-*' --jobs 2\n  \
-                        cargo xtask test --junit target/junit.xml")]
+                        cargo xtask test --kernel --shard 0/4\n  \
+                        cargo xtask test --junit target/junit.xml"
+)]
 pub(crate) struct TestArgs {
     /// Machines of this arch only
     #[arg(long)]
@@ -177,14 +182,17 @@ pub(crate) struct TestArgs {
     /// List the machines and run nothing
     #[arg(long)]
     pub(crate) list: bool,
+    /// Only part K of N of the machines, counted from 0, and no host tests
+    #[arg(long, value_name = "K/N", conflicts_with = "host")]
+    pub(crate) shard: Option<Shard>,
     /// How many machines run at once [default: the number of CPUs]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) jobs: Option<u16>,
     /// Instead of all that, the libraries' tests under Miri, which finds undefined behaviour (nightly)
-    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "jobs"])]
+    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "shard", "jobs"])]
     pub(crate) miri: bool,
     /// Instead of all that, the protocols between CPUs in every order (loom)
-    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "jobs", "miri"])]
+    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "shard", "jobs", "miri"])]
     pub(crate) loom: bool,
     /// Preemptions that an order may have [default: 2; three take minutes]
     #[arg(long, value_name = "N", requires = "loom", value_parser = clap::value_parser!(u8).range(1..))]
@@ -332,6 +340,7 @@ mod tests {
             ("test --miri --config a", "--config"),
             ("test --loom --miri", "--loom"),
             ("test --preemptions 3", "--loom"),
+            ("test --shard 4/4", "K below N"),
             ("fly", "fly"),
         ] {
             let words = std::iter::once("xtask").chain(line.split(' '));

@@ -35,6 +35,7 @@ mod progress;
 mod qemu;
 mod run;
 mod serial;
+mod shard;
 mod simulate;
 mod symbols;
 mod test;

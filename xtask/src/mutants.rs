@@ -8,7 +8,6 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::str::FromStr;
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
@@ -18,6 +17,7 @@ use crate::cli::Installing;
 use crate::exit::{Exit, usage};
 use crate::missing;
 use crate::needs::Need;
+use crate::shard::Shard;
 use crate::workspace;
 
 /// How many of a hundred viable changes may survive.
@@ -46,25 +46,6 @@ pub(crate) struct MutantsArgs {
     jobs: u16,
     #[command(flatten)]
     installing: Installing,
-}
-
-/// A part of the work.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Shard {
-    part: u32,
-    of: u32,
-}
-
-impl FromStr for Shard {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let numbers = text.split_once('/').and_then(|(part, of)| Some((part.parse().ok()?, of.parse().ok()?)));
-        match numbers {
-            Some((part, of)) if part < of => Ok(Self { part, of }),
-            _ => Err("write K/N with K below N, as 0/8".to_owned()),
-        }
-    }
 }
 
 #[derive(Deserialize)]
@@ -150,13 +131,13 @@ fn run(name: &str, module: &Module, args: &MutantsArgs) -> Result<Outcomes> {
     command.arg("--output").arg(&output);
     command.args(module.files.iter().flat_map(|glob| ["--file", glob]));
     if let Some(shard) = &args.shard {
-        command.arg("--shard").arg(format!("{}/{}", shard.part, shard.of));
+        command.arg("--shard").arg(shard.to_string());
     }
-    command.arg("--");
     if !module.tests.is_empty() {
-        command.arg("--lib").args(module.tests.iter().flat_map(|test| ["--test", test]));
+        // For building too: what stands behind `--` chooses only what is run.
+        command.arg("--cargo-arg=--lib").args(module.tests.iter().map(|test| format!("--cargo-arg=--test={test}")));
     }
-    command.arg("--").args(module.skip.iter().flat_map(|word| ["--skip", word]));
+    command.args(["--", "--"]).args(module.skip.iter().flat_map(|word| ["--skip", word]));
     let status = command.stdin(Stdio::null()).status().context("cargo mutants cannot be started")?;
     // 2: some were missed; 3: some ran into the time limit.
     if !matches!(status.code(), Some(0 | 2 | 3)) {
@@ -199,14 +180,6 @@ mod tests {
         }
         for (change, reason) in &file.equivalent {
             assert!(!reason.trim().is_empty(), "{change}");
-        }
-    }
-
-    #[test]
-    fn a_part_lies_below_the_number_of_parts() {
-        assert_eq!("0/8".parse(), Ok(Shard { part: 0, of: 8 }));
-        for wrong in ["", "x", "9/8", "8/8", "0/0", "1", "1/2/3"] {
-            assert!(wrong.parse::<Shard>().is_err(), "{wrong}");
         }
     }
 

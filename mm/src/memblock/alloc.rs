@@ -128,6 +128,28 @@ impl<A: PhysMap> Memblock<A> {
         self.take(request, from, Contents::Raw)
     }
 
+    /// Finds free memory as [`Memblock::alloc`] does, but from the end `from` and clear of `avoid`, and reserves it so
+    /// that [`Memblock::free`] takes it back: what is kept for somebody who need not use it. Never at address 0, which
+    /// means 'nowhere' to too many. `None` where nothing fits. O(regions). Linux: `memblock_find_in_range` and
+    /// `memblock_reserve`.
+    ///
+    /// # Errors
+    /// [`MemblockError::Full`] when it cannot be booked.
+    #[track_caller]
+    pub fn keep(
+        &mut self,
+        request: Request,
+        from: Direction,
+        avoid: PhysRange,
+    ) -> Result<Option<PhysRange>, MemblockError> {
+        let above_zero = PhysRange::new(PhysAddr::new(1), PhysRange::ALL.end());
+        let within = request.within.intersection(above_zero);
+        let conflict = |place: PhysRange| place.overlaps(avoid).then_some(avoid);
+        let Ok(range) = self.find(Request { within, ..request }, from, &conflict) else { return Ok(None) };
+        self.reserve(range, request.owner)?;
+        Ok(Some(range))
+    }
+
     #[track_caller]
     pub(super) fn take(
         &mut self,
@@ -139,8 +161,10 @@ impl<A: PhysMap> Memblock<A> {
         self.tell(PhysRange::ALL, Event::Alloc { request, from, contents, caller });
         let above =
             Request { within: PhysRange::new(from, PhysRange::ALL.end()).intersection(request.within), ..request };
-        let range = match self.find(above, &|_| None) {
-            Err(OutOfMemory::NoRange { .. }) if above.within != request.within => self.find(request, &|_| None)?,
+        let range = match self.find(above, self.direction, &|_| None) {
+            Err(OutOfMemory::NoRange { .. }) if above.within != request.within => {
+                self.find(request, self.direction, &|_| None)?
+            }
             found => found?,
         };
         let conflict = move |other: PhysRange| other.overlaps(range).then_some(range);
@@ -149,7 +173,12 @@ impl<A: PhysMap> Memblock<A> {
     }
 
     /// A free place for the request that `conflict` does not object to. Reserves nothing.
-    pub(super) fn find(&mut self, request: Request, conflict: Conflict<'_>) -> Result<PhysRange, OutOfMemory> {
+    pub(super) fn find(
+        &mut self,
+        request: Request,
+        from: Direction,
+        conflict: Conflict<'_>,
+    ) -> Result<PhysRange, OutOfMemory> {
         let Request { size, align, within, node, .. } = request;
         if size == 0 {
             return Err(OutOfMemory::Empty);
@@ -163,38 +192,42 @@ impl<A: PhysMap> Memblock<A> {
         }
         if self.memory().iter().any(|region| region.flags().contains(RegionFlags::MIRROR)) {
             let mirrored = Choice { with: RegionFlags::MIRROR, ..usable };
-            if let Some(place) = self.find_near(&request, mirrored, conflict) {
+            if let Some(place) = self.find_near(&request, mirrored, from, conflict) {
                 return Ok(place);
             }
             self.tell_mirror_exhausted(size);
         }
-        self.find_near(&request, usable, conflict).ok_or(OutOfMemory::NoRange { size, align, within, node })
+        self.find_near(&request, usable, from, conflict).ok_or(OutOfMemory::NoRange { size, align, within, node })
     }
 
     /// A place on the node that is wished for, or where the wish allows another.
-    fn find_near(&self, request: &Request, choice: Choice, conflict: Conflict<'_>) -> Option<PhysRange> {
+    fn find_near(
+        &self,
+        request: &Request,
+        choice: Choice,
+        from: Direction,
+        conflict: Conflict<'_>,
+    ) -> Option<PhysRange> {
+        let search = |choice| self.search(request, choice, from, conflict);
         let on = |node| Choice { node: Some(node), ..choice };
         match request.node {
-            NodeWish::Any => self.search(request, choice, conflict),
-            NodeWish::Only(node) => self.search(request, on(node), conflict),
-            NodeWish::Prefer(node) => {
-                let near = self.search(request, on(node), conflict);
-                near.or_else(|| self.search(request, choice, conflict))
-            }
+            NodeWish::Any => search(choice),
+            NodeWish::Only(node) => search(on(node)),
+            NodeWish::Prefer(node) => search(on(node)).or_else(|| search(choice)),
         }
     }
 
-    fn search(&self, request: &Request, choice: Choice, conflict: Conflict<'_>) -> Option<PhysRange> {
+    fn search(&self, request: &Request, choice: Choice, from: Direction, conflict: Conflict<'_>) -> Option<PhysRange> {
         let mut ranges = self.chosen_ranges(request.within, choice);
         loop {
-            let free = match self.direction {
+            let free = match from {
                 Direction::TopDown => ranges.next_back()?,
                 Direction::BottomUp => ranges.next()?,
             };
             let mut rest = free.range;
-            while let Some(place) = self.fit(rest, request) {
+            while let Some(place) = fit(rest, request, from) {
                 let Some(obstacle) = conflict(place) else { return Some(place) };
-                let shorter = match self.direction {
+                let shorter = match from {
                     Direction::TopDown => PhysRange::new(rest.start(), obstacle.start().max(rest.start())),
                     Direction::BottomUp => PhysRange::new(obstacle.end().min(rest.end()), rest.end()),
                 };
@@ -205,19 +238,6 @@ impl<A: PhysMap> Memblock<A> {
                 rest = shorter;
             }
         }
-    }
-
-    /// The place for the request at the end of `free` from which memory is taken.
-    fn fit(&self, free: PhysRange, request: &Request) -> Option<PhysRange> {
-        let start = match self.direction {
-            Direction::TopDown => {
-                let highest = free.size().checked_sub(request.size)?;
-                free.start().checked_add(highest)?.align_down(request.align)
-            }
-            Direction::BottomUp => free.start().checked_align_up(request.align)?,
-        };
-        let place = PhysRange::from_size(start, request.size)?;
-        (place.size() == request.size && free.contains_range(place)).then_some(place)
     }
 
     /// Reserves what is not reserved yet of `range`, and takes over what is only for a while, unless this is so too.
@@ -246,4 +266,17 @@ impl<A: PhysMap> Memblock<A> {
         self.reserved.cover(range, traits);
         Ok(())
     }
+}
+
+/// The place for the request at the end of `free` from which memory is taken.
+fn fit(free: PhysRange, request: &Request, from: Direction) -> Option<PhysRange> {
+    let start = match from {
+        Direction::TopDown => {
+            let highest = free.size().checked_sub(request.size)?;
+            free.start().checked_add(highest)?.align_down(request.align)
+        }
+        Direction::BottomUp => free.start().checked_align_up(request.align)?,
+    };
+    let place = PhysRange::from_size(start, request.size)?;
+    (place.size() == request.size && free.contains_range(place)).then_some(place)
 }

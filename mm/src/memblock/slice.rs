@@ -248,7 +248,7 @@ impl<A: PhysMap> Memblock<A> {
         let (size, align) = layout::<T>(len)?.ok_or(OutOfMemory::Empty)?;
         let owner = Owner::default();
         let request = Request { size, align, within: self.mapped, node: NodeWish::Any, owner };
-        let range = self.find(request, conflict)?;
+        let range = self.find(request, self.direction, conflict)?;
         let pointer = self.pointer_to::<T>(range)?;
         // SAFETY: as `pointer_to` says, `len` items fit there.
         unsafe { fill(pointer, len, unused) };

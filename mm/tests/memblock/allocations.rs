@@ -166,3 +166,36 @@ fn slices_can_be_had_as_they_are_filled_or_cleared() {
     assert!(memblock.alloc_raw::<u32>(0, NodeWish::Any, owner).unwrap().is_empty());
     assert!(memblock.alloc_raw::<u32>(0x1000, NodeWish::Any, owner).is_err());
 }
+
+/// What is kept for others: every place that a slow search allows, from both ends, and clear of what is avoided.
+#[test]
+fn what_is_kept_stays_clear_of_a_range_and_of_address_0() {
+    let ram = Ram::new(0, 4096);
+    for direction in [Direction::TopDown, Direction::BottomUp] {
+        for (first, end) in (0_u64..9).flat_map(|first| (first..9).map(move |end| (first, end))) {
+            for size in 1_u64..5 {
+                let mut memblock = Memblock::new(ram.access());
+                memblock.add(range(0, 8 << 12)).unwrap();
+                let avoid = range(first << 12, end << 12);
+                let ask = request(size << 12, 4096);
+                let kept = memblock.keep(ask, direction, avoid).unwrap();
+                let fits = |start: &u64| {
+                    let place = range(start << 12, (start + size) << 12);
+                    *start > 0 && start + size <= 8 && !place.overlaps(avoid)
+                };
+                let wanted = match direction {
+                    Direction::TopDown => (0..8).rev().find(fits),
+                    Direction::BottomUp => (0..8).find(fits),
+                };
+                assert_eq!(kept.map(|kept| kept.start().as_u64() >> 12), wanted, "{avoid} {size} {direction:?}");
+                if let Some(kept) = kept {
+                    memblock.free(kept).unwrap();
+                    assert_eq!(memblock.free_ranges().map(|free| free.range).collect::<Vec<_>>(), [range(0, 8 << 12)]);
+                }
+            }
+        }
+    }
+    let mut memblock = Memblock::new(ram.access());
+    memblock.add(range(0, 8 << 12)).unwrap();
+    assert_eq!(memblock.keep(request(0, 4096), Direction::TopDown, PhysRange::EMPTY), Ok(None));
+}

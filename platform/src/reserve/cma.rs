@@ -9,25 +9,24 @@
 //! The page allocator does not lend these areas out yet: they stay reserved. Linux: `cma_declare_contiguous_nid` in
 //! mm/cma.c, `dma_contiguous_reserve` and `dma_pernuma_cma_reserve` in kernel/dma/contiguous.c.
 
-use super::place::{Places, Search};
 use crate::options::{CmaArea, CmaOption, CmaPlace};
 use core::fmt::{self, Write};
 use mm::addr::{NodeId, PhysAddr, PhysRange};
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{Owner, Rules};
-use mm::memblock::{Direction, MemblockError};
+use mm::memblock::{Direction, Memblock, MemblockError, NodeWish, Request};
 
 const MIB: u64 = 1 << 20;
 const FOUR_GIB: PhysAddr = PhysAddr::new(1 << 32);
 
 /// The areas of a machine.
-pub(super) struct Areas<'a, 'm, A> {
-    pub(super) places: &'a mut Places<'m, A>,
+pub(super) struct Areas<'a, A> {
+    pub(super) memblock: &'a mut Memblock<A>,
     pub(super) text: &'a mut dyn fmt::Write,
 }
 
 /// An area that is asked for.
-struct Request<'n> {
+struct Wanted<'n> {
     name: fmt::Arguments<'n>,
     size: u64,
     place: CmaPlace,
@@ -51,7 +50,7 @@ const fn default_size(rules: Rules) -> u64 {
     }
 }
 
-impl<A: PhysMap + PageFormat> Areas<'_, '_, A> {
+impl<A: PhysMap + PageFormat> Areas<'_, A> {
     /// Reserves the area for all devices below `limit`. Returns its bytes.
     ///
     /// # Errors
@@ -62,7 +61,7 @@ impl<A: PhysMap + PageFormat> Areas<'_, '_, A> {
         if size == 0 {
             return Ok(0);
         }
-        self.reserve(&Request { name: format_args!("reserved"), size, place, limit, node: None })
+        self.reserve(&Wanted { name: format_args!("reserved"), size, place, limit, node: None })
     }
 
     /// Reserves the area of `node`. Returns its bytes.
@@ -75,11 +74,11 @@ impl<A: PhysMap + PageFormat> Areas<'_, '_, A> {
             return Ok(0);
         }
         let name = format_args!("pernuma{node}");
-        self.reserve(&Request { name, size, place: CmaPlace::Anywhere, limit, node: Some(node) })
+        self.reserve(&Wanted { name, size, place: CmaPlace::Anywhere, limit, node: Some(node) })
     }
 
     /// Reserves an area, says so or why not, and returns its bytes.
-    fn reserve(&mut self, request: &Request<'_>) -> Result<u64, MemblockError> {
+    fn reserve(&mut self, request: &Wanted<'_>) -> Result<u64, MemblockError> {
         let size = request.size.checked_next_multiple_of(granularity::<A>());
         let found = match size {
             Some(size) => self.place(request, size)?,
@@ -93,9 +92,9 @@ impl<A: PhysMap + PageFormat> Areas<'_, '_, A> {
         Ok(found.map_or(0, PhysRange::size))
     }
 
-    fn place(&mut self, request: &Request<'_>, size: u64) -> Result<Option<PhysRange>, MemblockError> {
+    fn place(&mut self, request: &Wanted<'_>, size: u64) -> Result<Option<PhysRange>, MemblockError> {
         let align = granularity::<A>();
-        let memory_end = self.places.memblock.memory().span().end();
+        let memory_end = self.memblock.memory().span().end();
         let (base, limit) = match request.place {
             CmaPlace::Anywhere => (PhysAddr::new(0), request.limit),
             CmaPlace::At(start) => (start, request.limit),
@@ -116,8 +115,10 @@ impl<A: PhysMap + PageFormat> Areas<'_, '_, A> {
         let mut owner = arrayvec::ArrayString::<32>::new();
         let _ = write!(owner, "CMA {}", request.name);
         let owner = Owner::new(&owner);
+        let node = request.node.map_or(NodeWish::Any, NodeWish::Only);
+        let window = self.memblock.mapped();
         let mut take =
-            |within: PhysRange, from| self.places.take(Search { size, align, within, node: request.node, from }, owner);
+            |within: PhysRange, from| self.memblock.keep(Request { size, align, within, node, owner }, from, window);
         if exact {
             let place = PhysRange::new(base, base.saturating_add(size));
             return take(place, Direction::TopDown);

@@ -12,13 +12,12 @@
 //! A place that the command line names is taken or not, never moved. Linux: `reserve_crashkernel` in
 //! arch/x86/kernel/setup.c and arch/arm64/mm/init.c, `reserve_crashkernel_low`.
 
-use super::place::{Places, Search};
 use crate::options::{CrashKernel, CrashOption};
 use core::fmt;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{Owner, Rules};
-use mm::memblock::{Direction, MemblockError};
+use mm::memblock::{Direction, Memblock, MemblockError, NodeWish, Request};
 
 const MIB: u64 = 1 << 20;
 const FOUR_GIB: PhysAddr = PhysAddr::new(1 << 32);
@@ -38,8 +37,8 @@ pub struct CrashRanges {
 }
 
 /// One reservation under way.
-pub(super) struct Crash<'a, 'm, A> {
-    pub(super) places: &'a mut Places<'m, A>,
+pub(super) struct Crash<'a, A> {
+    pub(super) memblock: &'a mut Memblock<A>,
     pub(super) text: &'a mut dyn fmt::Write,
 }
 
@@ -57,7 +56,7 @@ enum Height {
     High,
 }
 
-impl<A: PhysMap + PageFormat> Crash<'_, '_, A> {
+impl<A: PhysMap + PageFormat> Crash<'_, A> {
     /// Reserves what `option` asks for; all devices reach below `dma_end`.
     ///
     /// # Errors
@@ -68,7 +67,7 @@ impl<A: PhysMap + PageFormat> Crash<'_, '_, A> {
         rules: Rules,
         dma_end: PhysAddr,
     ) -> Result<CrashRanges, MemblockError> {
-        let ram = self.places.memblock.memory_size();
+        let ram = self.memblock.memory_size();
         let Some(wanted) = wanted(option, rules, ram) else { return Ok(CrashRanges::default()) };
         match rules {
             Rules::X86 => self.x86(wanted, option.low, ram),
@@ -165,8 +164,8 @@ impl<A: PhysMap + PageFormat> Crash<'_, '_, A> {
     }
 
     fn take(&mut self, size: u64, align: u64, within: PhysRange) -> Result<Option<PhysRange>, MemblockError> {
-        let search = Search { size, align, within, node: None, from: Direction::TopDown };
-        self.places.take(search, Owner::new("Crash kernel"))
+        let request = Request { size, align, within, node: NodeWish::Any, owner: Owner::new("Crash kernel") };
+        self.memblock.keep(request, Direction::TopDown, self.memblock.mapped())
     }
 
     fn exactly(&mut self, at: PhysAddr, size: u64) -> Result<Option<PhysRange>, MemblockError> {
@@ -178,7 +177,7 @@ impl<A: PhysMap + PageFormat> Crash<'_, '_, A> {
 
     /// Without low memory a high range is of no use.
     fn give_back(&mut self, main: PhysRange) -> Result<CrashRanges, MemblockError> {
-        self.places.memblock.free(main)?;
+        self.memblock.free(main)?;
         Ok(CrashRanges::default())
     }
 }

@@ -8,7 +8,6 @@
 //! everything needs, and a thirty-second of all memory. Linux: `hugetlb_hstate_alloc_pages`, `report_hugepages` in
 //! mm/hugetlb.c.
 
-use super::place::{Places, Search};
 use crate::options::{HugeRequest, Options};
 use crate::plan::Listener;
 use arrayvec::ArrayVec;
@@ -16,7 +15,7 @@ use core::fmt;
 use mm::addr::{NodeId, PhysRange};
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{Owner, Problem, Rules, Source, Table, Warning};
-use mm::memblock::{Direction, MemblockError};
+use mm::memblock::{Direction, MemblockError, NodeWish, Request};
 use mm::paging::Level;
 use mm::zone::Zones;
 
@@ -188,8 +187,9 @@ impl<A: PhysMap + PageFormat> Ground<'_, A> {
     }
 
     fn take(&mut self, size: u64, node: Option<NodeId>) -> Result<Option<PhysRange>, MemblockError> {
-        let search = Search { size, align: size, within: PhysRange::ALL, node, from: Direction::TopDown };
-        Places::everywhere(self.zones.memblock_mut(), self.options).take(search, Owner::new("HugeTLB"))
+        let node = node.map_or(NodeWish::Any, NodeWish::Only);
+        let request = Request { size, align: size, within: PhysRange::ALL, node, owner: Owner::new("HugeTLB") };
+        self.zones.memblock_mut().keep(request, Direction::TopDown, PhysRange::EMPTY)
     }
 
     /// The next node with memory, round and round.

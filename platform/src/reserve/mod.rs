@@ -7,16 +7,17 @@
 //! | `cma` | contiguous memory for devices |
 //! | `crash` | memory for a crash kernel |
 //! | `huge` | large pages |
-//! | `place` | where a range can go |
 //!
 //! [`bring_up`](crate::bring_up) calls them in Linux's order: wishes before nodes are known, contiguous memory and the
 //! crash kernel once they are, and before any table of this kernel, so that they lie where Linux has them; large pages
 //! last. Each says in Linux's words what it has kept. Nothing of it reaches the page allocator.
+//!
+//! All but large pages, which come once the final tables stand, must stay out of the one window that is mapped before:
+//! memblock's own arrays grow there, and the first page tables come from it.
 
 mod cma;
 mod crash;
 mod huge;
-mod place;
 mod usable;
 mod wishes;
 
@@ -37,7 +38,6 @@ use mm::memblock::{Memblock, MemblockError};
 use mm::numa::Nodes;
 use mm::view::SetAside;
 use mm::zone::Zones;
-use place::Places;
 
 /// What was kept.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
@@ -68,7 +68,7 @@ pub(crate) fn grant_wishes<A: PhysMap + PageFormat>(
     memblock: &mut Memblock<A>,
     listener: &mut Listener<'_>,
 ) -> Result<Pools, MemblockError> {
-    wishes::grant(plan, &mut Places::outside_window(memblock, plan.options), listener)
+    wishes::grant(plan, memblock, listener)
 }
 
 /// Keeps contiguous memory and memory for a crash kernel; all devices reach below `dma_end`.
@@ -87,14 +87,14 @@ pub(crate) fn early<A: PhysMap + PageFormat>(
     for number in (0..nodes.id_limit()).filter_map(|index| u16::try_from(index).ok()) {
         // Only arm64 has areas of nodes.
         let Some(node) = nodes.node(NodeId::new(number)).filter(|_| rules == Rules::Arm64) else { continue };
-        let places = &mut Places::outside_window(nodes.memblock_mut(), options);
-        reserved.cma_bytes += Areas { places, text: listener.text }.of_node(&options.cma, node.id)?;
+        let memblock = nodes.memblock_mut();
+        reserved.cma_bytes += Areas { memblock, text: listener.text }.of_node(&options.cma, node.id)?;
     }
-    let places = &mut Places::outside_window(nodes.memblock_mut(), options);
+    let memblock = nodes.memblock_mut();
     if pools.default == DefaultPool::Absent {
-        reserved.cma_bytes += Areas { places, text: listener.text }.for_all(&options.cma, rules, dma_end)?;
+        reserved.cma_bytes += Areas { memblock, text: listener.text }.for_all(&options.cma, rules, dma_end)?;
     }
-    reserved.crash = Crash { places, text: listener.text }.reserve(&options.crash, rules, dma_end)?;
+    reserved.crash = Crash { memblock, text: listener.text }.reserve(&options.crash, rules, dma_end)?;
     Ok(reserved)
 }
 

@@ -7,12 +7,11 @@
 //! in drivers/of/of_reserved_mem.c, `rmem_cma_setup` in kernel/dma/contiguous.c.
 
 use super::cma::granularity;
-use super::place::{Places, Search};
 use crate::plan::{Listener, Plan};
 use mm::addr::PhysRange;
 use mm::arch::{PageFormat, PhysMap};
 use mm::machine::{MachineMemory, Owner, Problem, Purpose, Reservation, Source, Warning, Wish};
-use mm::memblock::{Direction, MemblockError, RegionFlags};
+use mm::memblock::{Direction, Memblock, MemblockError, NodeWish, RegionFlags, Request};
 
 /// Where no alignment is asked for: a cache line.
 const LEAST_ALIGN: u64 = 64;
@@ -42,7 +41,7 @@ pub enum DefaultPool {
 /// [`MemblockError`]: a range cannot be booked.
 pub(crate) fn grant<A: PhysMap + PageFormat>(
     plan: &Plan<'_>,
-    places: &mut Places<'_, A>,
+    memblock: &mut Memblock<A>,
     listener: &mut Listener<'_>,
 ) -> Result<Pools, MemblockError> {
     let machine = plan.machine;
@@ -56,7 +55,7 @@ pub(crate) fn grant<A: PhysMap + PageFormat>(
             && !may_be_pool::<A>(plan, wish.owner, wish.source, &[wish.size], listener)
         {
             settled = Some(wish.group);
-        } else if let Some(range) = place(places, &wish)? {
+        } else if let Some(range) = place(memblock, &wish)? {
             settled = Some(wish.group);
             if wish.purpose == Purpose::Contiguous {
                 pools.add(range, wish.owner, wish.source, machine, listener);
@@ -71,7 +70,7 @@ pub(crate) fn grant<A: PhysMap + PageFormat>(
         if may_be_pool::<A>(plan, held.owner, held.source, &multiples, listener) {
             pools.add(held.range, held.owner, held.source, machine, listener);
         } else {
-            release(places, machine, &held);
+            release(memblock, machine, &held);
         }
     }
     Ok(pools)
@@ -97,23 +96,23 @@ fn may_be_pool<A: PageFormat>(
     is_whole
 }
 
-fn place<A: PhysMap + PageFormat>(places: &mut Places<'_, A>, wish: &Wish) -> Result<Option<PhysRange>, MemblockError> {
+fn place<A: PhysMap + PageFormat>(memblock: &mut Memblock<A>, wish: &Wish) -> Result<Option<PhysRange>, MemblockError> {
     let least = if wish.purpose == Purpose::Contiguous { granularity::<A>() } else { LEAST_ALIGN };
     let (size, align) = (wish.size, wish.align.max(least));
-    let search = Search { size, align, within: wish.within, node: None, from: Direction::TopDown };
-    let found = places.take(search, wish.owner)?;
+    let request = Request { size, align, within: wish.within, node: NodeWish::Any, owner: wish.owner };
+    let found = memblock.keep(request, Direction::TopDown, memblock.mapped())?;
     if let Some(range) = found.filter(|_| wish.purpose == Purpose::NoMap) {
-        places.memblock.mark(range.expand_to(A::PAGE_SIZE), RegionFlags::NOMAP)?;
+        memblock.mark(range.expand_to(A::PAGE_SIZE), RegionFlags::NOMAP)?;
     }
     Ok(found)
 }
 
 /// Lets go of memory that is held for nothing, unless somebody else holds a part of it too.
-fn release<A: PhysMap>(places: &mut Places<'_, A>, machine: &MachineMemory<'_>, held: &Reservation) {
+fn release<A: PhysMap>(memblock: &mut Memblock<A>, machine: &MachineMemory<'_>, held: &Reservation) {
     let mut others = machine.reservations.iter().filter(|other| other.source != held.source);
     if !others.any(|other| other.range.overlaps(held.range)) {
         // Where it is in use after all, or cannot be cut out, it just stays.
-        let _ = places.memblock.free(held.range);
+        let _ = memblock.free(held.range);
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 use std::sync::{Mutex, PoisonError};
 
+use super::Outcome;
 use super::machines::{self, SUITE};
 use crate::arch::Arch;
 use crate::image::{self, Report};
@@ -46,7 +47,14 @@ impl MachineTest {
             return Err(missing);
         }
         built(self.machine.kernel())?;
-        machines::boot(&self.machine).map_err(|error| format!("{error:#}"))
+        match machines::test(&self.machine) {
+            Outcome::Failed(reason) => Err(reason),
+            Outcome::Flaky(reason) => {
+                eprintln!("FLAKY {}, passed when tried again: {reason}", self.machine.name);
+                Ok(())
+            }
+            Outcome::Passed | Outcome::Ignored => Ok(()),
+        }
     }
 }
 

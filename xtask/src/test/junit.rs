@@ -39,11 +39,14 @@ fn element(case: &Case) -> String {
     match &case.outcome {
         Outcome::Passed => format!("{open}/>\n"),
         Outcome::Ignored => format!("{open}><skipped/></testcase>\n"),
-        Outcome::Failed(reason) => {
-            let first = escaped(reason.lines().next().unwrap_or_default());
-            format!("{open}><failure message=\"{first}\">{}</failure></testcase>\n", escaped(reason))
-        }
+        Outcome::Failed(reason) => with_reason(&open, "failure", reason),
+        Outcome::Flaky(reason) => with_reason(&open, "flakyFailure", reason),
     }
+}
+
+fn with_reason(open: &str, element: &str, reason: &str) -> String {
+    let first = escaped(reason.lines().next().unwrap_or_default());
+    format!("{open}><{element} message=\"{first}\">{}</{element}></testcase>\n", escaped(reason))
 }
 
 /// XML has no way to write most control characters, so they are replaced.
@@ -80,16 +83,18 @@ mod tests {
         results.push(case("mm", "a<b>", Outcome::Passed));
         results.push(case("machines", "pc-1g", Outcome::Failed("no \"line\" & more\nlast\u{1b}[0m".into())));
         results.push(case("mm", "c", Outcome::Ignored));
-        assert_eq!((results.passed, results.failed), (1, 1));
+        results.push(case("machines", "q35-1g", Outcome::Flaky("late".into())));
+        assert_eq!((results.passed, results.failed), (2, 1));
         let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites>
   <testsuite name="mm" tests="2" failures="0" skipped="1">
     <testcase classname="mm" name="a&lt;b&gt;" time="1.500"/>
     <testcase classname="mm" name="c" time="1.500"><skipped/></testcase>
   </testsuite>
-  <testsuite name="machines" tests="1" failures="1" skipped="0">
+  <testsuite name="machines" tests="2" failures="1" skipped="0">
     <testcase classname="machines" name="pc-1g" time="1.500"><failure message="no &quot;line&quot; &amp; more">no &quot;line&quot; &amp; more
 last�[0m</failure></testcase>
+    <testcase classname="machines" name="q35-1g" time="1.500"><flakyFailure message="late">late</flakyFailure></testcase>
   </testsuite>
 </testsuites>
 "#;

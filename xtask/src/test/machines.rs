@@ -52,13 +52,14 @@ pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     let work = |machine: &&Machine| {
         progress.note(&machine.name);
         let start = Instant::now();
-        let outcome = boot(machine).map_or_else(|error| Outcome::Failed(format!("{error:#}")), |()| Outcome::Passed);
+        let outcome = test(machine);
         Case { suite: SUITE.into(), name: machine.name.clone(), time: Some(start.elapsed()), outcome }
     };
     in_parallel(&bootable, jobs, work, |_, case| {
         let seconds = case.time.unwrap_or_default().as_secs_f64();
         match &case.outcome {
             Outcome::Failed(reason) => progress.line(&format!("FAILED {} ({seconds:.1} s): {reason}", case.name)),
+            Outcome::Flaky(reason) => progress.line(&format!("FLAKY  {} ({seconds:.1} s): {reason}", case.name)),
             _ => progress.line(&format!("ok     {} ({seconds:.1} s)", case.name)),
         }
         progress.step();
@@ -68,10 +69,24 @@ pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     Ok(results)
 }
 
-/// Boots one machine whose kernel is built. The log is kept; of a failure the error says all that is needed.
-pub(super) fn boot(machine: &Machine) -> Result<()> {
+/// Boots one machine whose kernel is built, and once more if that fails. Each boot's log is kept.
+pub(super) fn test(machine: &Machine) -> Outcome {
+    twice(|log| boot(machine, &format!("{}.{log}", machine.name)))
+}
+
+/// Tries once, and once more if that fails. Only who fails twice has failed; who fails once is not forgotten.
+fn twice(attempt: impl Fn(&str) -> Result<()>) -> Outcome {
+    let Err(first) = attempt("log") else { return Outcome::Passed };
+    match attempt("again.log") {
+        Ok(()) => Outcome::Flaky(format!("{first:#}")),
+        Err(error) => Outcome::Failed(format!("{error:#}")),
+    }
+}
+
+/// Boots one machine. Of a failure the error says all that is needed.
+fn boot(machine: &Machine, log: &str) -> Result<()> {
     let qemu = run::of_matrix(machine)?;
-    let path = workspace::machine_logs()?.join(format!("{}.log", machine.name));
+    let path = workspace::machine_logs()?.join(log);
     let mut log = File::create(&path).with_context(|| path.display().to_string())?;
     writeln!(log, "$ {}", qemu.shell_line())?;
     let boot = run::boot(&qemu, Some(machine.timeout), &mut log)?;
@@ -120,4 +135,18 @@ fn describe(reason: &str, lines: &[String], log: &Path, machine: &Machine) -> St
          cargo xtask run --config {name}",
         log.display()
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use anyhow::anyhow;
+
+    #[test]
+    fn one_failure_is_told_and_two_are_a_failure() {
+        assert_eq!(twice(|_| Ok(())), Outcome::Passed);
+        let late = |log: &str| if log == "log" { Err(anyhow!("late")) } else { Ok(()) };
+        assert_eq!(twice(late), Outcome::Flaky("late".into()));
+        assert_eq!(twice(|log| Err(anyhow!("{log}"))), Outcome::Failed("again.log".into()));
+    }
 }

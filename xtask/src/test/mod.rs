@@ -21,6 +21,8 @@ mod machines;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
     Passed,
+    /// Failed, for this reason, and passed when it was tried once more.
+    Flaky(String),
     /// The reason, of one line or more.
     Failed(String),
     Ignored,
@@ -55,15 +57,20 @@ impl Results {
     /// Adds a test and counts it.
     pub(crate) fn push(&mut self, case: Case) {
         match case.outcome {
-            Outcome::Passed => self.passed += 1,
+            Outcome::Passed | Outcome::Flaky(_) => self.passed += 1,
             Outcome::Failed(_) => self.failed += 1,
             Outcome::Ignored => {}
         }
         self.cases.push(case);
     }
 
-    /// Prints the closing line. Nothing passed is nothing proved, and counts as wrong.
+    /// Names what was flaky and prints the closing line. Nothing passed is nothing proved, and counts as wrong.
     pub(crate) fn close(&self) -> Exit {
+        let flaky = self.cases.iter().filter(|case| matches!(case.outcome, Outcome::Flaky(_)));
+        let flaky: Vec<&str> = flaky.map(|case| case.name.as_str()).collect();
+        if !flaky.is_empty() {
+            println!("flaky, passed when tried again: {}", flaky.join(", "));
+        }
         println!("{} passed, {} failed", self.passed, self.failed);
         if self.failed == 0 && self.passed > 0 { Exit::Right } else { Exit::Wrong }
     }
@@ -71,8 +78,14 @@ impl Results {
 
 /// Runs what the options choose.
 pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
-    let machines =
-        if args.host || args.miri || args.loom { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
+    let no_machine = args.host || args.miri || args.loom;
+    let mut machines = if no_machine { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
+    if let Some(shard) = args.shard {
+        machines = shard.keep(machines);
+        if machines.is_empty() {
+            return Err(usage(format!("no machine is in part {shard}: there are fewer machines than parts")));
+        }
+    }
     if args.list {
         for machine in &machines {
             println!("{}", machine.describe());
@@ -93,7 +106,7 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     }
     missing::require(&needs(&machines), args.consent())?;
     let mut results = Results::default();
-    if !args.kernel && args.config.is_none() {
+    if !args.kernel && args.config.is_none() && args.shard.is_none() {
         results.add(host::native()?);
     }
     if !machines.is_empty() {
