@@ -194,6 +194,12 @@ pub(crate) struct TestArgs {
     /// Instead of all that, the stress body under the thread sanitizer, which finds data races (nightly)
     #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "shard", "jobs", "miri"])]
     pub(crate) tsan: bool,
+    /// Instead of all that, the protocols between CPUs in every order (loom)
+    #[arg(long, conflicts_with_all = ["arch", "config", "host", "kernel", "shard", "jobs", "miri", "tsan"])]
+    pub(crate) loom: bool,
+    /// Preemptions that an order may have [default: 2; three take minutes]
+    #[arg(long, value_name = "N", requires = "loom", value_parser = clap::value_parser!(u8).range(1..))]
+    pub(crate) preemptions: Option<u8>,
     /// Write the results as JUnit XML
     #[arg(long, value_name = "FILE")]
     pub(crate) junit: Option<PathBuf>,
@@ -335,6 +341,8 @@ mod tests {
             ("run --arch riscv64", "x86_64"),
             ("test --host --kernel", "--kernel"),
             ("test --miri --config a", "--config"),
+            ("test --loom --miri", "--loom"),
+            ("test --preemptions 3", "--loom"),
             ("test --shard 4/4", "K below N"),
             ("test --tsan --miri", "--miri"),
             ("fly", "fly"),

@@ -1,5 +1,5 @@
-//! The atomics of the protocols between CPUs: those of the hardware, or loom's, which try every order in which CPUs may
-//! see them (`--cfg loom`). What is written with these runs under loom as it is.
+//! The atomics of the protocols between CPUs: those of the hardware, or under `--cfg loom` those of models, which try
+//! the orders in which CPUs may see them. What is written with these runs under loom as it is.
 
 #[cfg(not(loom))]
 pub(crate) use core::sync::atomic::{
@@ -7,9 +7,11 @@ pub(crate) use core::sync::atomic::{
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence,
 };
+
+#[cfg(loom)]
+pub(crate) use super::modelled::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize};
 #[cfg(loom)]
 pub(crate) use loom::sync::atomic::{
-    AtomicBool, AtomicPtr, AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
     fence,
 };

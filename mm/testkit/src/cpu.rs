@@ -5,7 +5,7 @@ use crate::translate::Tlb;
 use mm::addr::CpuId;
 use std::cell::Cell;
 use std::sync::Mutex;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 thread_local! {
     static CURRENT: Cell<CpuId> = const { Cell::new(CpuId::BOOT) };
@@ -17,6 +17,10 @@ thread_local! {
 pub(crate) struct CpuState {
     /// Whether interrupts are on.
     pub(crate) interrupts: AtomicBool,
+    /// Another CPU has signalled it, and it has not taken the interrupt.
+    pub(crate) signalled: AtomicBool,
+    /// How many interrupts it has taken.
+    pub(crate) interrupts_taken: AtomicU64,
     /// Translations that it remembers.
     pub(crate) tlb: Mutex<Tlb>,
     /// Its per-CPU variables.
@@ -25,7 +29,13 @@ pub(crate) struct CpuState {
 
 impl CpuState {
     pub(crate) fn new() -> Self {
-        Self { interrupts: AtomicBool::new(true), tlb: Mutex::default(), percpu: Area::default() }
+        Self {
+            interrupts: AtomicBool::new(true),
+            signalled: AtomicBool::new(false),
+            interrupts_taken: AtomicU64::new(0),
+            tlb: Mutex::default(),
+            percpu: Area::default(),
+        }
     }
 }
 

@@ -74,8 +74,8 @@ unsafe impl<const SHIFT: u32> PhysMap for Emulated<'_, SHIFT> {
     }
 }
 
-// SAFETY: interrupts are delivered only from inside these two functions, while they are off for everybody else, and a
-// thread stays the CPU that it is.
+// SAFETY: an interrupt is taken by the CPU's own thread only, from inside these two functions, where interrupts were on;
+// and a thread stays the CPU that it is.
 unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
     fn current(self) -> CpuId {
         current_cpu()
@@ -97,9 +97,11 @@ unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
             interrupt();
             flag.store(true, Ordering::Release);
         }
+        self.machine.take_interrupt(self);
     }
 
     fn relax(self) {
+        self.machine.cpus().answer_flush(current_cpu(), self);
         std::thread::yield_now();
     }
 
@@ -113,7 +115,7 @@ unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
 }
 
 // SAFETY: `decode` inverts `leaf` and `table` (see the tests), zero is absent, and flushing removes the translations
-// from the TLBs of all CPUs.
+// from the TLBs of all CPUs, or of all that are online, which each empty their own.
 unsafe impl<const SHIFT: u32> PageFormat for Emulated<'_, SHIFT> {
     const PAGE_SHIFT: u32 = SHIFT;
     const SECTION_SHIFT: u32 = format::section_shift(SHIFT);
@@ -137,15 +139,17 @@ unsafe impl<const SHIFT: u32> PageFormat for Emulated<'_, SHIFT> {
     }
 
     fn flush(self, range: VirtRange) {
-        if range.size() >> SHIFT > FLUSH_PAGES {
+        let pages = range.size().div_ceil(1 << SHIFT);
+        if pages > FLUSH_PAGES {
             self.machine.full_flushes.fetch_add(1, Ordering::Relaxed);
-            return self.machine.forget_all();
+        } else {
+            self.machine.page_flushes.fetch_add(pages, Ordering::Relaxed);
         }
-        let mut at = range.start();
-        while at < range.end() {
-            self.machine.page_flushes.fetch_add(1, Ordering::Relaxed);
-            self.machine.forget_page(at);
-            at = at.saturating_add(1 << SHIFT);
+        if self.machine.flushes_per_cpu() {
+            return self.machine.shoot_down(self, range);
+        }
+        for cpu in &self.machine.cpus {
+            self.machine.forget(cpu, range);
         }
     }
 

@@ -11,7 +11,8 @@
 //! - the use of a translation that the TLB still holds but the tables no longer say, and of an absent one;
 //! - a live leaf that turns into leaves of another size without being absent and flushed in between;
 //! - a table entry that nobody has written, a leaf of a size that this CPU lacks, a misaligned leaf;
-//! - interrupts that are restored while they are on.
+//! - interrupts that are restored while they are on;
+//! - after [`Machine::per_cpu_flush`], a CPU that does not answer a flush.
 //!
 //! RAM is allocated from the host range by range, zeroed lazily: a machine of 4 GiB costs what is touched. Pointers
 //! derive from these allocations, so tests run under Miri, which checks what the machine cannot.
@@ -28,6 +29,7 @@ mod emulated;
 mod format;
 mod machine;
 mod percpu;
+mod smp;
 mod survey;
 mod told;
 mod translate;

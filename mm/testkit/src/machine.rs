@@ -3,11 +3,13 @@
 use crate::cpu::CpuState;
 use crate::emulated::Emulated;
 use crate::survey::Leaves;
-use mm::addr::{PhysAddr, PhysRange};
+use mm::addr::{CpuId, PhysAddr, PhysRange};
 use mm::paging::Level;
+use mm::smp::Slot;
 use std::alloc::{Layout, alloc_zeroed, dealloc, handle_alloc_error};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
 /// Blocks up to this size are aligned on the host as they are in physical memory, so that a test can see the alignment
 /// in the pointer.
@@ -56,6 +58,10 @@ impl Drop for Ram {
 pub struct Machine<const SHIFT: u32> {
     pub(crate) ram: Vec<Ram>,
     pub(crate) cpus: Vec<CpuState>,
+    /// What the CPUs know of each other.
+    pub(crate) slots: Vec<Slot>,
+    pub(crate) per_cpu_flush: AtomicBool,
+    pub(crate) built: Instant,
     pub(crate) largest_leaf: Level,
     root: AtomicU64,
     require_mapped: AtomicBool,
@@ -121,6 +127,9 @@ impl<const SHIFT: u32> Builder<SHIFT> {
         Machine {
             ram: self.ram.into_iter().map(|(range, domain)| Ram::new(range, domain)).collect(),
             cpus: (0..self.cpus).map(|_| CpuState::new()).collect(),
+            slots: (0..self.cpus).map(|id| Slot::new(CpuId::new(id))).collect(),
+            per_cpu_flush: AtomicBool::new(false),
+            built: Instant::now(),
             largest_leaf: self.largest_leaf,
             root: AtomicU64::new(NO_ROOT),
             require_mapped: AtomicBool::new(false),

@@ -8,6 +8,8 @@ use crate::emulated::Emulated;
 use crate::format;
 use crate::machine::Machine;
 use mm::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
+use mm::layout::VirtRange;
+use mm::paging::change::FLUSH_PAGES;
 use mm::paging::{Entry, Level, RawMapping};
 use std::collections::HashMap;
 use std::fmt;
@@ -96,18 +98,29 @@ impl<const SHIFT: u32> Machine<SHIFT> {
         cpu.tlb.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Makes all CPUs forget everything.
     pub(crate) fn forget_all(&self) {
         for cpu in &self.cpus {
-            Self::tlb(cpu).0.clear();
+            self.forget_all_of(cpu);
         }
     }
 
-    pub(crate) fn forget_page(&self, address: VirtAddr) {
-        for cpu in &self.cpus {
-            let mut tlb = Self::tlb(cpu);
+    pub(crate) fn forget_all_of(&self, cpu: &CpuState) {
+        Self::tlb(cpu).0.clear();
+    }
+
+    /// Makes one CPU forget its translations of `range`: page by page where it is small, else all.
+    pub(crate) fn forget(&self, cpu: &CpuState, range: VirtRange) {
+        if range.size() >> SHIFT > FLUSH_PAGES {
+            return self.forget_all_of(cpu);
+        }
+        let mut tlb = Self::tlb(cpu);
+        let mut at = range.start();
+        while at < range.end() {
             for level in 0..Self::LEVELS {
-                tlb.0.remove(&Self::key(level, address));
+                tlb.0.remove(&Self::key(level, at));
             }
+            at = at.saturating_add(1 << SHIFT);
         }
     }
 
@@ -172,6 +185,7 @@ impl<const SHIFT: u32> Machine<SHIFT> {
     }
 
     fn look_up(&self, address: VirtAddr) -> Result<Cached, Fault> {
+        self.take_interrupt(self.handle());
         let root = self.root().ok_or(Fault::NoRoot)?;
         let now = self.walk(root, address);
         let mut tlb = Self::tlb(self.this_cpu());

@@ -1,7 +1,7 @@
 //! Calls.
 
 use crate::machine::{Here, Machine, PATIENCE};
-use crate::model;
+use crate::{large_model, model};
 use loom::cell::UnsafeCell;
 use mm::smp::CallError;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ fn call_and_answer() {
 /// Two CPUs call each other, and nothing interrupts either.
 #[test]
 fn two_calls_cross() {
-    model(|| {
+    large_model(|| {
         let machine = Machine::all_online(2);
         let (at_boot, at_other) = (Count::new(), Count::new());
         let other = machine.spawn(1, {
@@ -85,26 +85,28 @@ fn two_calls_cross() {
     });
 }
 
-/// Two CPUs want one mailbox; the functions run one after the other, each as often as its caller was told. Three that
-/// wait for each other would be run in unfair orders for ever, so nobody waits here.
+/// Two CPUs want one mailbox; the functions run one after the other, each as often as its caller was told, and with its
+/// caller's argument. Three that wait for each other would be run in unfair orders for ever, so nobody waits here.
 #[test]
 fn two_callers_of_one_cpu() {
     model(|| {
         let machine = Machine::all_online(3);
-        let count = Count::new();
-        let ask = |here: Here<'_>, count: &Arc<Count>| {
-            matches!(call(here, 0, count, Duration::ZERO), Ok(()) | Err(CallError::Unfinished(_)))
-        };
         let callers = [1, 2].map(|id| {
-            let count = Arc::clone(&count);
-            machine.spawn(id, move |here| u32::from(ask(here, &count)))
+            let count = Count::new();
+            let told = Arc::clone(&count);
+            let caller = machine.spawn(id, move |here| {
+                matches!(call(here, 0, &told, Duration::ZERO), Ok(()) | Err(CallError::Unfinished(_)))
+            });
+            (caller, count)
         });
         let boot = machine.cpu(0);
         for _ in 0..2 {
             boot.cpus().answer(boot.id(), boot);
         }
-        let begun: u32 = callers.into_iter().map(|caller| caller.join().unwrap()).sum();
-        assert_eq!(count.get(), begun);
+        for (caller, count) in callers {
+            let begun = caller.join().unwrap();
+            assert_eq!(count.get(), u32::from(begun));
+        }
     });
 }
 

@@ -1,7 +1,7 @@
 //! Flushes: memory is used again only when no CPU reaches it.
 
 use crate::machine::{Here, Machine, page};
-use crate::model;
+use crate::{large_model, model};
 use mm::smp::CpuState;
 use std::time::Duration;
 
@@ -48,7 +48,7 @@ fn flush_against_arrival() {
 /// Two CPUs flush at once, each a page of its own that the other has used; each answers while it waits.
 #[test]
 fn two_flushes_cross() {
-    model(|| {
+    large_model(|| {
         let machine = Machine::all_online(2);
         let ours = |here: Here<'_>, mine: usize| {
             here.touch(1 - mine);
@@ -69,7 +69,7 @@ fn two_flushes_cross() {
 /// alone.
 #[test]
 fn a_third_cpu_forgets_what_both_asked() {
-    model(|| {
+    large_model(|| {
         let machine = Machine::all_online(3);
         let ask = |here: Here<'_>, mine: usize| {
             here.unmap(mine);
@@ -79,11 +79,8 @@ fn a_third_cpu_forgets_what_both_asked() {
         };
         let second = machine.spawn(1, move |here| ask(here, 1));
         let third = machine.spawn(2, |here| {
-            for _ in 0..2 {
-                here.touch(0);
-                here.touch(1);
-                here.cpus().answer_flush(here.id(), here);
-            }
+            here.cpus().answer_flush(here.id(), here);
+            here.cpus().answer_flush(here.id(), here);
             here.touch(0);
             here.touch(1);
         });
@@ -134,6 +131,31 @@ fn generations_that_were_missed() {
             boot.reuse(page);
         }
         boot.serve(2);
+        other.join().unwrap();
+    });
+}
+
+/// A request is replaced while another CPU reads its range: it must not flush half of the one and half of the other.
+/// Nobody waits; an answer to the second request stands for both.
+#[test]
+fn a_range_that_is_replaced_while_it_is_read() {
+    model(|| {
+        let machine = Machine::all_online(2);
+        let other = machine.spawn(1, |here| {
+            for _ in 0..2 {
+                here.cpus().answer_flush(here.id(), here);
+            }
+            here.touch(0);
+            here.touch(1);
+        });
+        let boot = machine.cpu(0);
+        boot.unmap(0);
+        boot.unmap(1);
+        let _ = boot.cpus().flush(&boot.pinned(), boot, page(0), Duration::ZERO);
+        if boot.cpus().flush(&boot.pinned(), boot, page(1), Duration::ZERO).is_ok() {
+            boot.reuse(0);
+            boot.reuse(1);
+        }
         other.join().unwrap();
     });
 }

@@ -1,4 +1,5 @@
-//! The host tests: `cargo test`, the same under Miri, and the stress body under the thread sanitizer, read line by line.
+//! The host tests: `cargo test`, the same under Miri, the stress body under the thread sanitizer, and the models under
+//! loom, read line by line.
 //!
 //! The machines are left out here ([`machines`] boots them, with a bar and in parallel with
 //! nothing else): their tests are the only ones whose name holds a `machines/`.
@@ -32,6 +33,21 @@ pub(super) fn native() -> Result<Results> {
     command.args(LIBRARIES.iter().chain(OTHERS).flat_map(|name| ["--package", name]));
     command.args(["--", "--skip", &format!("{}/", machines::SUITE)]);
     run(command, "host tests", "host-tests.log", &Progress::spinner())
+}
+
+/// Runs the models of the protocols between CPUs, in every order with so many preemptions, or as many as they choose
+/// themselves. They are built apart from all else, with loom's atomics in place of the hardware's.
+pub(super) fn loom(preemptions: Option<u8>) -> Result<Results> {
+    let mut command = workspace::cargo();
+    command.args(["test", "--no-fail-fast", "--package", "tessera-mm", "--profile", "loom", "--test", "loom"]);
+    command.arg("--target-dir").arg(workspace::target_dir()?.join("loom"));
+    command.env("RUSTFLAGS", "--cfg loom").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // What one run of a model does is told by its failure.
+    command.env_remove("LOOM_LOG");
+    if let Some(preemptions) = preemptions {
+        command.env("LOOM_MAX_PREEMPTIONS", preemptions.to_string());
+    }
+    run(command, "models under loom", "loom.log", &Progress::spinner())
 }
 
 /// Runs the tests of the library crates under Miri. It runs one test at a time, so half of the crates go beside the

@@ -78,8 +78,8 @@ impl Results {
 
 /// Runs what the options choose.
 pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
-    let mut machines =
-        if args.host || args.miri || args.tsan { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
+    let no_machine = args.host || args.miri || args.tsan || args.loom;
+    let mut machines = if no_machine { Vec::new() } else { chosen(args.arch, args.config.as_deref())? };
     if let Some(shard) = args.shard {
         machines = shard.keep(machines);
         if machines.is_empty() {
@@ -104,6 +104,12 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
         write_junit(args.junit.as_deref(), &results)?;
         return Ok(results.close());
     }
+    if args.loom {
+        missing::require(&[Need::Linker], args.consent())?;
+        let results = host::loom(args.preemptions)?;
+        write_junit(args.junit.as_deref(), &results)?;
+        return Ok(results.close());
+    }
     missing::require(&needs(&machines), args.consent())?;
     let mut results = Results::default();
     if !args.kernel && args.config.is_none() && args.shard.is_none() {
@@ -116,12 +122,13 @@ pub(crate) fn test(args: &TestArgs) -> Result<Exit> {
     Ok(results.close())
 }
 
-/// Everything: the host tests and the machines of one arch or both.
+/// Everything: the host tests, the models under loom, and the machines of one arch or both.
 ///
 /// # Errors
 /// When a test program cannot be started.
 pub(crate) fn everything(machines: &[Machine]) -> Result<Results> {
     let mut results = host::native()?;
+    results.add(host::loom(None)?);
     results.add(machines::run(machines, jobs(None))?);
     Ok(results)
 }
