@@ -1,8 +1,8 @@
 //! The MP table: a PC's CPUs, where there is no ACPI to list them.
 //!
 //! Intel's MultiProcessor Specification 1.4. A floating pointer of 16 bytes stands at a multiple of 16 in the first KiB
-//! of the extended BIOS data area, in the last KiB of base memory, or in the BIOS area below 1 MiB, and leads to a table
-//! of up to 64 KiB; both have a checksum. The table gives the local APICs' address and a list of entries, of which only
+//! of the extended BIOS data area, in the last KiB of base memory, or in the BIOS area below 1 MiB, and leads to a
+//! table of up to 64 KiB; both have a checksum. The table gives the local APICs' address and a list of entries, of which only
 //! processors count here; buses and interrupts are passed over by their size, and an entry of a kind without a known
 //! size ends the list. How many entries the header counts is not believed, only the table's length; what follows the
 //! table (extended entries) is not looked at. A pointer may name a default configuration instead of a table: two CPUs,

@@ -152,7 +152,8 @@ impl BootInfo<'_> {
     }
 
     /// Hands every fact about memory to `sink`: the loader's own ranges, then what the memory map says, then what ACPI
-    /// says, or where that lists no CPUs, a PC's MP table. Call it twice, with a [`mm::machine::Count`] and with a [`mm::machine::Fill`].
+    /// says, or where that lists no CPUs, a PC's MP table. Call it twice, with a [`mm::machine::Count`] and with a
+    /// [`mm::machine::Fill`].
     pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
         for reservation in &self.reserved {
             sink.reservation(*reservation);

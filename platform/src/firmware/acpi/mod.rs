@@ -1,5 +1,5 @@
-//! ACPI tables: CPUs and their interrupt controller (MADT), domains (SRAT), distances (SLIT), what devices reach (IORT),
-//! the console (SPCR), timers (GTDT), and how to power off (FADT).
+//! ACPI tables: CPUs and their interrupt controller (MADT), domains (SRAT), distances (SLIT), what devices reach
+//! (IORT), the console (SPCR), timers (GTDT), and how to power off (FADT).
 //!
 //! The way in is the root pointer (RSDP), which leads to the XSDT, or to the RSDT where there is no sound XSDT, and
 //! these list all tables. A table is used when its header is readable, its length is at least a header's and at most

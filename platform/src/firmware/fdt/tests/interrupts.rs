@@ -184,9 +184,11 @@ fn registers_that_cannot_be_are_told() {
     let tree = controller(tree, "good", "arm,gic-400", 2, &small(0x1000_0000)).end().done();
     assert_eq!(said(&tree), (understood(0x1000_0000), vec![size(0x10)]));
     // Cells that cannot be.
-    let tree = Builder::root(2, 0);
-    let tree = controller(tree, "gic", "arm,gic-400", 1, &small(0x1000_0000)).end().done();
-    assert_eq!(said(&tree).0, None);
+    let lost = Problem::EntryIgnored("its registers are not where the CPU reaches them");
+    for (address, size) in [(2, 0), (0, 1), (5, 1), (1, 5)] {
+        let tree = controller(Builder::root(address, size), "gic", "arm,gic-400", 1, &small(0x1000_0000)).end();
+        assert_eq!(said(&tree.done()), (None, vec![lost]), "{address} and {size}");
+    }
     let wide = |high: u32, low: u32| {
         let reg = [high, low, 0, 0x2000, high, low, 0, 0x2000];
         said(&controller(Builder::root(2, 2), "gic", "arm,gic-400", 1, &reg).end().done()).0
