@@ -127,11 +127,12 @@ fn why(monitor: &mut Monitor<'_>, arguments: &str) -> Outcome {
         match found {
             Some(found) => {
                 writeln!(Output, "; it maps to {:#x}", found.address)?;
+                view::why_area(&mut Output, virt, system.mm)?;
                 found.address
             }
             None => {
                 writeln!(Output, "; nothing is mapped there")?;
-                return Ok(());
+                return Ok(view::why_area(&mut Output, virt, system.mm)?);
             }
         }
     } else {

@@ -2,7 +2,7 @@
 //!
 //! The pages are the allocator's own, since a slab would have to be reached from here, and it is a neighbour, not
 //! below. They are kept for good, as tables are: so a reference always leads to a node, in use or free, and there are
-//! as many as the most areas that there ever were at once needed. 36 areas a page with 4 KiB pages.
+//! as many as the most areas that there ever were at once needed. 30 areas a page with 4 KiB pages.
 //!
 //! The pages of an area need no record: each frame's own record has room for its holder, and holds the number of the
 //! next frame.
@@ -25,6 +25,8 @@ struct Node {
     links: Links<Ref>,
     area: Area,
 }
+
+const _: () = assert!(size_of::<Node>() == 136);
 
 /// The nodes of one allocator.
 pub(super) struct Records<A, M> {

@@ -3,7 +3,7 @@
 //! A page comes for the record, for each page of the contents, and for each table on the way. The space begins two
 //! pages below the end of a root entry, so an area of five pages needs two tables at each level.
 
-use super::{machine, mapped_in, small};
+use super::{mapped_in, small};
 use crate::up::up;
 use mm::addr::{NodeId, Order, PhysAddr, PhysRange};
 use mm::page_alloc::Gfp;
@@ -16,7 +16,8 @@ fn with_frames<const SHIFT: u32>(
     frames: usize,
     work: impl Fn(&Machine<SHIFT>, &Vmalloc<Emulated<'_, SHIFT>>) -> Result<(), VmallocError>,
 ) -> Result<(), VmallocError> {
-    let machine = machine::<SHIFT>();
+    let size = 12 << 20;
+    let machine = Machine::<SHIFT>::builder().ram(0x4000_0000, size, 0).ram(0x8000_0000, size, 1).cpus(2).finish();
     let mm = up(&machine, &[]);
     let root_pages = Level::top::<Emulated<'_, SHIFT>>().span::<Emulated<'_, SHIFT>>() >> SHIFT;
     let vmalloc = small(&mm, root_pages - 2, 2 * root_pages);
