@@ -14,6 +14,10 @@
 //! - the fixmap's page tables are in place and empty;
 //! - nothing is mapped in the lower half, and no walk goes there.
 //!
+//! The other CPUs come when somebody starts them ([`cpu::start`](crate::cpu::start)), to two more places of entry.s.
+//! They share the way from EL2 to EL1 and into the MMU, and take everything else from a record that was written for
+//! them. TPIDR_EL1 is 0 on the boot CPU, so that it uses the per-CPU templates themselves until there are areas.
+//!
 //! Cost: about 25 instructions for each page of the image and each of its two mappings. Linux:
 //! `arch/arm64/kernel/head.S`, `arch/arm64/include/asm/el2_setup.h`, `Documentation/arch/arm64/booting.rst`.
 

@@ -42,8 +42,8 @@ pub fn flush_here(range: VirtRange) {
     unsafe { asm!("dsb nsh", "isb", options(nostack, preserves_flags)) };
 }
 
-/// For each page of `range` what the instruction takes: address bits 55 to 12 in the low 44 bits; above stand fields that
-/// must be zero.
+/// For each page of `range` what the instruction takes: address bits 55 to 12 in the low 44 bits; above stand fields
+/// that must be zero.
 fn operands(range: VirtRange) -> impl Iterator<Item = u64> {
     let first = range.start().as_u64() >> 12;
     let pages = range.size().div_ceil(PAGE);

@@ -61,8 +61,8 @@ pub fn percpu_template() -> VirtRange {
     VirtRange::new(address(&raw const __percpu_start), address(&raw const __percpu_end))
 }
 
-/// Says where each CPU's area is, by the distance from [`percpu_template`], and moves this CPU, the boot CPU, to its own.
-/// Works once.
+/// Says where each CPU's area is, by the distance from [`percpu_template`], and moves this CPU, the boot CPU, to its
+/// own. Works once.
 ///
 /// # Safety
 /// At each offset lies a copy of the templates as they are now, in the direct map, that nobody else uses, for good. No

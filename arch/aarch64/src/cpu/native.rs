@@ -74,10 +74,10 @@ pub fn interrupts_enable() {
     unsafe { core::arch::asm!("msr daifclr, #3", options(nostack, preserves_flags)) };
 }
 
-/// Lets time pass until an interrupt has come. Who calls it with interrupts off gets those that have come meanwhile, one
-/// that came before too, and has them off again afterwards: so what was looked at with interrupts off cannot change
-/// unseen before the CPU stands still. As long as no interrupt can come, because there is no interrupt controller in use,
-/// this only tells the CPU that the caller polls.
+/// Lets time pass until an interrupt has come. Who calls it with interrupts off gets those that have come meanwhile,
+/// one that came before too, and has them off again afterwards: so what was looked at with interrupts off cannot change
+/// unseen before the CPU stands still. As long as no interrupt can come, because there is no interrupt controller in
+/// use, this only tells the CPU that the caller polls.
 pub fn wait_for_interrupt() {
     if !irqchip::is_ready() {
         return core::hint::spin_loop();

@@ -1,8 +1,8 @@
 //! What a CPU that starts has to know, as the entry code reads it.
 //!
 //! The CPU comes with its MMU off, and so past every cache: a record is written once, cleaned to memory, and then
-//! handed over or put into the list. Each CPU has one, in its own per-CPU area, and is started once; so a CPU that comes
-//! when nobody waits for it any more still finds what was written for it, and nothing else.
+//! handed over or put into the list. Each CPU has one, in its own per-CPU area, and is started once; so a CPU that
+//! comes when nobody waits for it any more still finds what was written for it, and nothing else.
 
 use core::sync::atomic::{AtomicU64, Ordering};
 

@@ -2,13 +2,13 @@
 //!
 //! The CPU comes to `secondary_start` or `secondary_start_listed` (entry.s) at EL2 or EL1, with its MMU off. There it
 //! takes the boot CPU's tables and control registers from its [`StartRecord`], and goes on in [`arch_start_secondary`]
-//! on its own stack, with its own per-CPU area. Everything that it reads before its MMU is on, it reads past the caches:
-//! the record, the head of the list and the word of a spin table are cleaned to memory, the entry code has been since
-//! the boot CPU began.
+//! on its own stack, with its own per-CPU area. Everything that it reads before its MMU is on, it reads past the
+//! caches: the record, the head of the list and the word of a spin table are cleaned to memory, the entry code has been
+//! since the boot CPU began.
 //!
-//! PSCI hands the CPU the address of its record. A spin table hands it nothing, and may be one word for many CPUs: there
-//! the CPU looks for its MPIDR in a list of records, and waits until it is in it. Linux: `arch/arm64/kernel/psci.c`,
-//! `smp_spin_table.c`, `secondary_entry` in `head.S`.
+//! PSCI hands the CPU the address of its record. A spin table hands it nothing, and may be one word for many CPUs:
+//! there the CPU looks for its MPIDR in a list of records, and waits until it is in it. Linux:
+//! `arch/arm64/kernel/psci.c`, `smp_spin_table.c`, `secondary_entry` in `head.S`.
 
 use super::area::{self, Stacks};
 use super::method::{StartError, StartFacts, Way};
@@ -52,8 +52,8 @@ pub fn prepare_start(_: &mut Memblock<Native>) -> Result<(), OutOfMemory> {
     Ok(())
 }
 
-/// Starts `cpu`, on `stacks`, and does not wait for it: it comes to the kernel's `start_secondary`, with interrupts off.
-/// Until it does, or for good if it never does, its stacks and its area are its own.
+/// Starts `cpu`, on `stacks`, and does not wait for it: it comes to the kernel's `start_secondary`, with interrupts
+/// off. Until it does, or for good if it never does, its stacks and its area are its own.
 ///
 /// # Errors
 /// [`StartError`]: it cannot be started, or the firmware refuses.
@@ -126,8 +126,8 @@ fn write_release(release: PhysAddr, entry: PhysAddr) -> Option<()> {
     let fixmap = paging::fixmap()?;
     let window = fixmap.lock(Native).early_ioremap(word, Mapping::DATA).ok()?;
     let address = window.address();
-    // SAFETY: the window maps these 8 aligned bytes, writable, until it is closed below. The firmware's tables name them
-    // as the word by which the CPU is started, so nobody keeps anything else there.
+    // SAFETY: the window maps these 8 aligned bytes, writable, until it is closed below. The firmware's tables name
+    // them as the word by which the CPU is started, so nobody keeps anything else there.
     unsafe { Native.virt_ptr(address).cast::<u64>().write_volatile(entry.as_u64()) };
     cache::clean(address, 8);
     fixmap.lock(Native).early_iounmap(window);

@@ -2,8 +2,8 @@
 //!
 //! Two interrupts are used, and both are banked, so that each CPU sees its own: the signal (SGI 0) and the timer (a
 //! PPI). Those of devices (SPIs) are turned off. Groups: where the GIC has the security extensions, this kernel is on
-//! the non-secure side, cannot see group 0, and finds what it may use in group 1; where it has none, all are in group 0.
-//! The control bits for "the group that I use" are the same on both sides, and group registers that are cleared mean
+//! the non-secure side, cannot see group 0, and finds what it may use in group 1; where it has none, all are in group
+//! 0. The control bits for "the group that I use" are the same on both sides, and group registers that are cleared mean
 //! the one or are ignored. At most eight CPUs, each known by its bit, which it learns from its own copy of
 //! `GICD_ITARGETSR0`. Linux: `drivers/irqchip/irq-gic.c`; Arm IHI 0048.
 

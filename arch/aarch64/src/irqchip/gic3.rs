@@ -1,9 +1,9 @@
 //! GICv3 (and v4): a distributor, a redistributor for each CPU, and a CPU interface in system registers.
 //!
 //! Two interrupts are used, and both are the redistributor's, so that each CPU has its own: the signal (SGI 0) and the
-//! timer (a PPI). Those of devices (SPIs) are turned off. All are in non-secure group 1; `GICD_CTLR` has the bits for it
-//! at different places with and without two security states, and what is set here means the same in both. A CPU finds
-//! its redistributor by the affinity that it states, in any of the ranges that the firmware names. Linux:
+//! timer (a PPI). Those of devices (SPIs) are turned off. All are in non-secure group 1; `GICD_CTLR` has the bits for
+//! it at different places with and without two security states, and what is set here means the same in both. A CPU
+//! finds its redistributor by the affinity that it states, in any of the ranges that the firmware names. Linux:
 //! `drivers/irqchip/irq-gic-v3.c`; Arm IHI 0069.
 
 use super::block::Block;

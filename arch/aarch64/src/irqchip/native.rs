@@ -163,7 +163,8 @@ pub(crate) fn take() {
             Interrupt::Other(number)
         }
     };
-    // Ended before it is dealt with: interrupts are off, so none comes in between, and the kernel's part may not return.
+    // Ended before it is dealt with: interrupts are off, so none comes in between, and the kernel's part may not
+    // return.
     chip.end(taken);
     kernel_interrupt(kind);
 }

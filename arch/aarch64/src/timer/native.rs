@@ -59,8 +59,8 @@ fn counter() -> u64 {
     CNTVCT_EL0.get()
 }
 
-/// Makes this CPU's timer interrupt once, as soon as [`uptime`] has reached `at`; at once when it has already. Takes the
-/// place of the alarm that was set before.
+/// Makes this CPU's timer interrupt once, as soon as [`uptime`] has reached `at`; at once when it has already. Takes
+/// the place of the alarm that was set before.
 pub fn set_alarm(at: Duration) {
     CNTV_CVAL_EL0.set(START.load(Ordering::Relaxed).wrapping_add(ticks_at(at, frequency())));
     CNTV_CTL_EL0.write(CNTV_CTL_EL0::ENABLE::SET);

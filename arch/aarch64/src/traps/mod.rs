@@ -2,8 +2,8 @@
 //!
 //! The vectors (vectors.s) save all registers in a [`TrapFrame`] on the interrupted stack, or on a stack of their own
 //! when that one cannot take a frame, and call `trap_taken`. A fault of one of the accesses in [`probe`] goes on behind
-//! it, an IRQ goes to the interrupt controller's driver and from there to the kernel as an [`Interrupt`]; everything else
-//! is the kernel's end, `kernel_trap`: an FIQ too, since nothing here is routed there.
+//! it, an IRQ goes to the interrupt controller's driver and from there to the kernel as an [`Interrupt`]; everything
+//! else is the kernel's end, `kernel_trap`: an FIQ too, since nothing here is routed there.
 //!
 //! Every CPU has an overflow stack of its own; the vectors find it by TPIDR_EL1. They use TPIDR_EL0 and TPIDRRO_EL0 as
 //! scratch registers, of which each CPU has its own too.

@@ -127,7 +127,8 @@ pub(crate) unsafe fn semihosting(operation: u64, parameter: &[u64; 2]) {
     let _ = unsafe { probe_semihosting(operation, parameter) };
 }
 
-/// Calls the firmware's function. Comes back when it does, with its result, or `None` when there is no firmware to call.
+/// Calls the firmware's function. Comes back when it does, with its result, or `None` when there is no firmware to
+/// call.
 ///
 /// # Safety
 /// The function follows Arm's calling convention, and the caller answers for what it does.

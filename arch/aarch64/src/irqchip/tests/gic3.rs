@@ -7,7 +7,8 @@ use arrayvec::ArrayVec;
 use std::cell::Cell;
 use std::vec::Vec;
 
-/// Registers that a firmware left behind; `writes pending` is seen for some reads after each write of a control register.
+/// Registers that a firmware left behind; `writes pending` is seen for some reads after each write of a control
+/// register.
 struct Frames {
     /// Bytes behind which nothing answers.
     end: u64,
