@@ -25,7 +25,7 @@
 //! | [`slab`] | objects, `kmalloc`, what `GlobalAlloc` calls | `slub.c`, `slab_common.c` |
 //! | [`vmalloc`] | ranges of virtual space with guard pages, stacks, `ioremap` | `vmalloc.c`, `ioremap.c` |
 //! | [`mod@mm`] | [`Mm`]: all of it in one value | |
-//! | [`stress`] | shakes all of it on many CPUs | `lib/test_vmalloc.c`, `mm/slub_kunit` |
+//! | [`stress`] | shakes all of it on many CPUs | `lib/test_vmalloc.c`, `lib/slub_kunit.c` |
 //! | [`view`] | boot lines, the formats of `/proc`, the life of an address | `vmstat.c` |
 //!
 //! # How to use it

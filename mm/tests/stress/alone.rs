@@ -17,6 +17,7 @@ fn run(seed: u64) -> Summary {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn the_same_seed_gives_the_same_run() {
     let (first, again, other) = (run(1), run(1), run(2));
     assert_eq!(first, again);
@@ -47,6 +48,7 @@ fn a_run_does_everything_that_it_says() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_second_run_uses_what_the_first_has_made() {
     let machine = Machine::<12>::builder().ram(0, 3 * MIB, 0).finish();
     let mm = up(&machine, &[]);
@@ -58,6 +60,7 @@ fn a_second_run_uses_what_the_first_has_made() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_cpu_runs_once_and_only_if_it_takes_part() {
     let machine = Machine::<12>::builder().ram(0, 3 * MIB, 0).finish();
     let mm = up(&machine, &[]);
@@ -72,6 +75,7 @@ fn a_cpu_runs_once_and_only_if_it_takes_part() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_machine_without_room_for_a_run_is_refused() {
     let machine = Machine::<12>::builder().ram(0, 3 * MIB, 0).finish();
     let mm = up(&machine, &[]);
@@ -82,8 +86,9 @@ fn a_machine_without_room_for_a_run_is_refused() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_run_on_little_memory_makes_do_with_less() {
     let machine = Machine::<12>::builder().ram(0, 3 * MIB, 0).cpus(16).finish();
     let mm = up(&machine, &[]);
-    shake::<OfVmemmap, 12>(&mm, Config { seed: 6, operations: if cfg!(miri) { 320 } else { 8000 }, cpus: 16 });
+    shake::<OfVmemmap, 12>(&mm, Config { seed: 6, operations: 8000, cpus: 16 });
 }

@@ -8,6 +8,7 @@ use mm::arch::PhysMap;
 use mm::model::PageState;
 use mm::page_alloc::{Gfp, PageInfo};
 use mm::stress::{Config, Count, Failure, Place, Problem};
+use mm::vmalloc::VmallocOptions;
 use mm_testkit::Machine;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
 
@@ -41,6 +42,7 @@ fn one_page(mm: &Managed<'_, OfVmemmap, 12>) -> Pfn {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_page_that_is_lost() {
     let machine = machine();
     let failure = shaken(&machine, &|mm| {
@@ -55,6 +57,7 @@ fn a_page_that_is_lost() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn an_object_that_is_lost() {
     let machine = machine();
     let failure = shaken(&machine, &|mm| {
@@ -65,6 +68,16 @@ fn an_object_that_is_lost() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
+fn a_range_that_is_lost() {
+    let machine = machine();
+    let failure = shaken(&machine, &|mm| mm.vmalloc.alloc(4096, "lost", VmallocOptions::RAW).is_ok());
+    let lost = Problem::Lost { what: Count::Areas, before: 0, after: 1 };
+    assert_eq!(failure, Err(Failure { problem: lost, address: 0, place: Place::End, seed: 21 }));
+}
+
+#[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_page_that_somebody_frees_who_does_not_hold_it() {
     let machine = machine();
     let failure = shaken(&machine, &|mm| {
@@ -112,6 +125,7 @@ fn a_page_that_somebody_writes_to_who_has_freed_it() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn an_object_that_somebody_writes_to_who_has_freed_it() {
     let machine = machine();
     let freed = AtomicUsize::new(0);

@@ -79,6 +79,8 @@ pub(super) fn tsan() -> Result<Results> {
     let mut command = nightly(&["cargo", "test", "-Zbuild-std", "--target", &host, "--no-fail-fast"]);
     command.args(["--package", LIBRARIES[0], "--test", "stress"]);
     command.env("RUSTFLAGS", "-Zsanitizer=thread").env_remove("CARGO_ENCODED_RUSTFLAGS");
+    // Each access calls the sanitizer: without optimisation there are several times as many.
+    command.env("CARGO_PROFILE_DEV_OPT_LEVEL", "2");
     run(command, "thread sanitizer", "tsan.log", &Progress::spinner())
 }
 
