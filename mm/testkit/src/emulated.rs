@@ -74,8 +74,13 @@ unsafe impl<const SHIFT: u32> PhysMap for Emulated<'_, SHIFT> {
     }
 }
 
+<<<<<<< HEAD
 // SAFETY: interrupts are taken by the CPU's own thread, where they are on or from inside these two functions while they
 // are off for everybody else, and a thread stays the CPU that it is.
+=======
+// SAFETY: an interrupt is taken by the CPU's own thread only, from inside these two functions, where interrupts were on;
+// and a thread stays the CPU that it is.
+>>>>>>> refs/heads/kernel
 unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
     fn current(self) -> CpuId {
         current_cpu()
@@ -96,7 +101,10 @@ unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
         if state == IrqState::Enabled {
             interrupt();
         }
+<<<<<<< HEAD
         flag.store(state == IrqState::Enabled, Ordering::Release);
+=======
+>>>>>>> refs/heads/kernel
         self.machine.take_interrupt(self);
     }
 
