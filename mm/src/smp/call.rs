@@ -110,7 +110,8 @@ impl Mailbox {
     /// Takes the call back, unless it was begun.
     fn withdraw(&self, Ticket(ticket): Ticket) -> bool {
         let asked = ticket << PHASE_BITS | ASKED;
-        self.word.compare_exchange(asked, ticket << PHASE_BITS | FREE, Release, Relaxed).is_ok()
+        // Relaxed: an exchange hands on what the store that it replaces released, and this CPU made that one.
+        self.word.compare_exchange(asked, ticket << PHASE_BITS | FREE, Relaxed, Relaxed).is_ok()
     }
 
     /// Whether this mailbox's CPU is inside a called function.

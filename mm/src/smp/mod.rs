@@ -13,7 +13,7 @@
 //!
 //! What this needs of the machine is a [`Signal`]: interrupt that CPU, flush here, the time. The interrupt handler of a
 //! CPU calls [`Cpus::answer`]; who waits with interrupts off, for a lock or for anything else, calls
-//! [`Cpus::answer_flush`] each time round ([`Cpu::relax`](crate::arch::Cpu::relax)).
+//! [`Cpus::answer_flush`] each time round ([`Cpu::relax`]).
 //!
 //! Invariants: everything may be called with interrupts off; no wait is without a time limit, and the error names the
 //! CPU that was waited for; who waits answers meanwhile, so two CPUs that wait for each other both get on. A signal is

@@ -6,7 +6,7 @@
 //! holder may wait for all CPUs. A guard stays on the CPU whose interrupts it turned off, so it cannot be sent
 //! to another thread. Linux: `spin_lock_irqsave`.
 //!
-//! Under `--cfg loom` the lock and the [`atomic`]s are loom's, so that models try what is here, not a copy of it.
+//! Under `--cfg loom` the lock and the atomics are loom's, so that models try what is here, not a copy of it.
 
 pub(crate) mod atomic;
 #[cfg(loom)]

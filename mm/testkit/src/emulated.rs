@@ -74,13 +74,8 @@ unsafe impl<const SHIFT: u32> PhysMap for Emulated<'_, SHIFT> {
     }
 }
 
-<<<<<<< HEAD
-// SAFETY: interrupts are taken by the CPU's own thread, where they are on or from inside these two functions while they
-// are off for everybody else, and a thread stays the CPU that it is.
-=======
 // SAFETY: an interrupt is taken by the CPU's own thread only, from inside these two functions, where interrupts were on;
 // and a thread stays the CPU that it is.
->>>>>>> refs/heads/kernel
 unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
     fn current(self) -> CpuId {
         current_cpu()
@@ -100,11 +95,8 @@ unsafe impl<const SHIFT: u32> Cpu for Emulated<'_, SHIFT> {
         assert!(!flag.load(Ordering::Acquire), "CPU {} restores interrupts while they are on", current_cpu());
         if state == IrqState::Enabled {
             interrupt();
+            flag.store(true, Ordering::Release);
         }
-<<<<<<< HEAD
-        flag.store(state == IrqState::Enabled, Ordering::Release);
-=======
->>>>>>> refs/heads/kernel
         self.machine.take_interrupt(self);
     }
 

@@ -6,7 +6,7 @@ use loom::thread;
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::{Cpu, IrqState, Pinned};
 use mm::layout::VirtRange;
-use mm::smp::{Cpus, Signal, Slot};
+use mm::smp::{Cpus, EVERYTHING, Signal, Slot};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -120,9 +120,13 @@ impl<'m> Here<'m> {
         let cached = &self.machine.tlb[self.id.index()][number];
         if cached.load(Relaxed) || self.machine.present[number].load(Relaxed) {
             cached.store(true, Relaxed);
-            // SAFETY: loom fails the model when somebody writes meanwhile.
-            self.machine.memory[number].with(|memory| unsafe { memory.read() });
+            self.read(number);
         }
+    }
+
+    fn read(self, number: usize) {
+        // SAFETY: loom fails the model when somebody writes meanwhile.
+        self.machine.memory[number].with(|memory| unsafe { memory.read() });
     }
 
     /// Takes page `number` out of the tables.
@@ -150,6 +154,10 @@ impl Signal for Here<'_> {
     fn flush_here(self, range: VirtRange) {
         for (number, cached) in self.machine.tlb[self.id.index()].iter().enumerate() {
             if range.contains_range(page(number)) {
+                // Up to the flush the CPU may use what it remembers; but who arrives uses nothing that may be gone.
+                if range != EVERYTHING && cached.load(Relaxed) {
+                    self.read(number);
+                }
                 cached.store(false, Relaxed);
             }
         }
