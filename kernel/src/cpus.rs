@@ -17,6 +17,7 @@ use arch::cpu::{self, MAIN_STACK_BYTES, Stacks, TRAP_STACK_BYTES, TRAP_STACKS};
 use arch::paging::EarlyMap;
 use arch::{Native, discover, irqchip, timer};
 use core::fmt::{self, Display};
+use core::sync::atomic::{AtomicBool, Ordering};
 use core::time::Duration;
 use log::{info, warn};
 use mm::addr::{CpuId, VirtAddr};
@@ -50,6 +51,14 @@ pub(crate) fn is_online(cpu: CpuId) -> bool {
     cpu == CpuId::BOOT || all().is_some_and(|cpus| cpus.state(cpu) == CpuState::Online)
 }
 
+/// Whether interrupts come, so that a halt ends.
+static INTERRUPTS_COME: AtomicBool = AtomicBool::new(false);
+
+/// Whether the interrupt controller is in use. Without it the boot CPU is the only one, and polls.
+pub(crate) fn interrupts_come() -> bool {
+    INTERRUPTS_COME.load(Ordering::Relaxed)
+}
+
 /// Whether this CPU can be interrupted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Interrupts {
@@ -78,6 +87,7 @@ pub(crate) fn interrupts(mm: &Mm, boot: &BootInfo<'_>, early: &mut EarlyMap) -> 
     }
     irqchip::init_cpu();
     timer::init_cpu();
+    INTERRUPTS_COME.store(true, Ordering::Relaxed);
     info!("Interrupts: {}", irqchip::describe());
     Interrupts::Ready
 }

@@ -32,7 +32,7 @@ mm::percpu! {
     /// What it has to do later.
     static TIMERS: IrqLock<Timers> = IrqLock::new(Timers::new());
     /// What it has done so far.
-    static DONE: Counters = Counters::NONE;
+    static DONE: Counters = Counters::new();
 }
 
 /// What a CPU counts.
@@ -44,12 +44,10 @@ struct Counters {
 }
 
 impl Counters {
-    const NONE: Self = Self {
-        alarms: AtomicU64::new(0),
-        signals: AtomicU64::new(0),
-        other_interrupts: AtomicU64::new(0),
-        work: AtomicU64::new(0),
-    };
+    const fn new() -> Self {
+        let [alarms, signals, other_interrupts, work] = [const { AtomicU64::new(0) }; 4];
+        Self { alarms, signals, other_interrupts, work }
+    }
 }
 
 /// What CPU `cpu` has done, in words; nothing for one that has no area.
@@ -108,7 +106,11 @@ pub(crate) fn on(to: CpuId, function: &(dyn Fn() + Sync)) -> Result<(), CallErro
     }
     let argument = (&raw const function).expose_provenance();
     let Some(cpus) = cpus::all() else {
-        return if to == CpuId::BOOT { Ok(function()) } else { Err(CallError::NotOnline(to)) };
+        if to != CpuId::BOOT {
+            return Err(CallError::NotOnline(to));
+        }
+        function();
+        return Ok(());
     };
     match cpus.call(&Native.pin(), Native, to, run, argument, CALL_LIMIT) {
         Err(CallError::Unfinished(cpu)) => report::unanswered(cpu, "a call that it has begun", CALL_LIMIT, ""),
@@ -153,6 +155,9 @@ fn cancel(id: TimerId) {
 
 /// Sets this CPU's alarm to the first of its timers.
 fn arm(timers: &Timers) {
+    if !cpus::interrupts_come() {
+        return;
+    }
     match timers.next() {
         Some(at) => timer::set_alarm(at),
         None => timer::clear_alarm(),
@@ -220,6 +225,9 @@ fn take(limit: Option<Duration>) -> Option<Work> {
     let work = QUEUE.get(&Native.pin()).pop();
     if work.is_some() {
         DONE.get(&Native.pin()).work.fetch_add(1, Ordering::Relaxed);
+    } else if !cpus::interrupts_come() {
+        // Then there is this CPU alone, and it looks at its timers itself.
+        run_due();
     } else {
         match limit.map(|limit| after(limit, Work { function: wake, argument: 0 })) {
             None => arch::cpu::wait_for_interrupt(),
