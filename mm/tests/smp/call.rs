@@ -56,22 +56,22 @@ fn who_is_not_online_is_not_called() {
     assert_eq!((SUM.get(), log.signals()), (0, vec![]));
 }
 
-thread_local! {
-    static INSIDE: Cell<Option<Wires<'static>>> = const { Cell::new(None) };
-    static REFUSED: Cell<Option<CallError>> = const { Cell::new(None) };
-}
-
 #[test]
 fn a_called_function_flushes_but_does_not_call() {
-    let (slots, log): (&'static _, &'static Log) = (slots(3).leak(), Box::leak(Box::default()));
-    let wires = Wires::new(slots, log).all_online();
-    INSIDE.set(Some(wires.at(1)));
-    let function = |_: usize| {
-        let here = INSIDE.get().unwrap();
+    thread_local! {
+        static REFUSED: Cell<Option<CallError>> = const { Cell::new(None) };
+    }
+    let (slots, log) = (slots(3), Log::default());
+    let wires = Wires::new(&slots, &log).all_online();
+    let there = wires.at(1);
+    let function = |there: usize| {
+        // SAFETY: the caller waits, and what it lends lives until the test ends.
+        let here = *unsafe { &*std::ptr::with_exposed_provenance::<Wires<'_>>(there) };
         REFUSED.set(call(here, 2, 1).err());
         here.cpus.flush(&here.pinned(), here, crate::wires::pages(0, 1), LIMIT).unwrap();
     };
-    wires.cpus.call(&wires.pinned(), wires, CpuId::new(1), function, 0, LIMIT).unwrap();
+    let argument = (&raw const there).expose_provenance();
+    wires.cpus.call(&wires.pinned(), wires, CpuId::new(1), function, argument, LIMIT).unwrap();
     assert_eq!(REFUSED.get(), Some(CallError::Nested));
     assert_eq!(log.flushes().len(), 3);
     assert_eq!(SUM.get(), 0);

@@ -13,7 +13,11 @@ fn work(argument: usize) -> Work {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(if cfg!(miri) { 4 } else { 256 }))]
+    #![proptest_config(ProptestConfig {
+        cases: if cfg!(miri) { 4 } else { 256 },
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn a_queue_is_first_in_first_out_and_bounded(steps in proptest::collection::vec(any::<bool>(), 0..100)) {
