@@ -9,7 +9,7 @@
 //! | [`Cpu`] | the current CPU, its interrupts | `smp_processor_id`, `local_irq_save` |
 //! | [`PageFormat`] | table levels, entry bits, flush | `asm/pgtable.h`, `asm/sparsemem.h` |
 
-use crate::addr::{CpuId, PhysAddr, VirtAddr};
+use crate::addr::{CpuId, PhysAddr, PhysRange, VirtAddr};
 use crate::layout::VirtRange;
 use crate::paging::{Entry, Level, Mapping};
 use core::marker::PhantomData;
@@ -19,7 +19,7 @@ use core::marker::PhantomData;
 /// # Safety
 /// For each address of RAM that the kernel has mapped, `phys_ptr` returns a pointer through which that byte and those
 /// after it, up to the end of its RAM range, can be read and written as long as the handle lives; two calls
-/// with one address return the same pointer. `virt_ptr` does so for the addresses that the active tables map.
+/// with one address return the same pointer. `clear` writes a zero to each byte of its range. `virt_ptr` does so for the addresses that the active tables map.
 pub unsafe trait PhysMap: Copy {
     /// A pointer to the byte at `address`, by the direct map.
     fn phys_ptr(self, address: PhysAddr) -> *mut u8;
@@ -27,6 +27,16 @@ pub unsafe trait PhysMap: Copy {
     /// The physical address behind a pointer that came from [`PhysMap::phys_ptr`], or `None` for any other pointer
     /// that can be told apart.
     fn ptr_phys(self, pointer: *const u8) -> Option<PhysAddr>;
+
+    /// Writes zeroes to all of `range`. For whole pages; an architecture that has a faster way than stores says so here.
+    ///
+    /// # Safety
+    /// The range lies in one range of RAM that `phys_ptr` reaches, and nobody else uses it.
+    #[inline]
+    unsafe fn clear(self, range: PhysRange) {
+        // SAFETY: `phys_ptr` leads to the first byte, and those after it can be written, as the caller says.
+        unsafe { self.phys_ptr(range.start()).write_bytes(0, range.size() as usize) };
+    }
 
     /// A pointer to the byte at `address`, which the active tables map.
     fn virt_ptr(self, address: VirtAddr) -> *mut u8;

@@ -99,7 +99,7 @@ fn together<A: Arch>(sections: &impl Sections<A>, section: u64, entry: SectionEn
 pub(super) unsafe fn clear<A: Arch>(access: A, records: PhysRange) {
     if !records.is_empty() {
         // SAFETY: the caller gives RAM that nobody reads as records yet.
-        unsafe { access.phys_ptr(records.start()).write_bytes(0, records.size() as usize) };
+        unsafe { access.clear(records) };
     }
 }
 

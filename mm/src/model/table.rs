@@ -56,7 +56,7 @@ impl<A: Arch, W: Word> SectionTable<A, W> {
         };
         let page: PhysRange = memblock.alloc(request)?;
         // SAFETY: memblock just handed the page out, it lies in mapped RAM, and nobody else knows it.
-        unsafe { self.access.phys_ptr(page.start()).write_bytes(0, A::PAGE_SIZE as usize) };
+        unsafe { self.access.clear(page) };
         root.0 = page.start().as_u64() + 1;
         Ok(())
     }

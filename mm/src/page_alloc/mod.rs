@@ -47,7 +47,7 @@ pub use info::PageInfo;
 pub use take_over::TakeOverError;
 pub use verify::{PageCounts, PageFault, PageProblem};
 
-use crate::addr::{CpuId, NodeId, Order, Pfn, PhysAddr};
+use crate::addr::{CpuId, NodeId, Order, Pfn, PfnRange, PhysAddr};
 use crate::arch::Arch;
 use crate::memblock::BootSlice;
 use crate::model::page::PageState;
@@ -213,10 +213,10 @@ impl<A: Arch, M: MemoryModel<A>> PageAllocator<A, M> {
 
     fn prepare(&self, pfn: Pfn, order: Order, gfp: Gfp) {
         if gfp.contents == Contents::Zeroed {
-            let bytes = (order.frames() << A::PAGE_SHIFT) as usize;
+            let block = PfnRange::new(pfn, pfn.saturating_add(order.frames()));
             // SAFETY: the block was just taken off the free lists, so it is RAM of one range, mapped by the direct map,
             // that nobody else uses until it is handed out.
-            unsafe { self.access().phys_ptr(pfn.address(A::PAGE_SHIFT)).write_bytes(0, bytes) };
+            unsafe { self.access().clear(block.bytes(A::PAGE_SHIFT)) };
         }
     }
 

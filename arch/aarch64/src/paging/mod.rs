@@ -9,6 +9,8 @@
 //! `asm/pgtable-hwdef.h`, `arch/arm64/mm/mmu.c`.
 
 #[cfg(target_os = "none")]
+mod clear;
+#[cfg(target_os = "none")]
 mod early;
 #[cfg(target_os = "none")]
 mod fixmap;

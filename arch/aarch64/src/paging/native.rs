@@ -1,10 +1,11 @@
 //! This CPU's page tables as `mm` wants to see them: entries, flushes, and the pointers that the layout gives.
 
+use super::clear::clear;
 use super::format;
 use crate::layout::{DIRECT_START, LAYOUT};
 use crate::{Native, tlb};
 use aarch64_cpu::registers::{ID_AA64MMFR0_EL1, Readable};
-use mm::addr::{PhysAddr, VirtAddr};
+use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::arch::{PageFormat, PhysMap, Resize};
 use mm::layout::VirtRange;
 use mm::paging::{Entry, Level, Mapping};
@@ -23,7 +24,7 @@ pub fn physical_bits() -> u32 {
 }
 
 // SAFETY: every byte of mapped RAM lies at one offset in the direct map, `DIRECT_START`, so the same address always
-// gives the same pointer, and consecutive bytes are consecutive.
+// gives the same pointer, and consecutive bytes are consecutive. `clear` zeroes whole blocks of its range, all of them.
 unsafe impl PhysMap for Native {
     #[inline]
     fn phys_ptr(self, address: PhysAddr) -> *mut u8 {
@@ -35,6 +36,11 @@ unsafe impl PhysMap for Native {
     #[inline]
     fn ptr_phys(self, pointer: *const u8) -> Option<PhysAddr> {
         LAYOUT.virt_to_phys(VirtAddr::new(pointer.addr() as u64))
+    }
+
+    unsafe fn clear(self, range: PhysRange) {
+        // SAFETY: the direct map is ordinary memory; the rest the caller says.
+        unsafe { clear(self.phys_ptr(range.start()), range.size() as usize) };
     }
 
     #[inline]
