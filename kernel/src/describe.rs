@@ -13,7 +13,9 @@ use arch::{LAYOUT, Native, discover, entry, paging};
 use log::info;
 use mm::addr::{PfnRange, PhysAddr, PhysRange};
 use mm::arch::PageFormat;
-use mm::machine::{Count, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Source, Table};
+use mm::machine::{
+    Count, CpuEntry, Fact, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Source, StartMethod, Table,
+};
 use mm::machine::{carve, find_window};
 use mm::memblock::{NodeWish, OutOfMemory};
 use mm::model::MemoryModel;
@@ -79,7 +81,28 @@ fn describe(boot: &BootInfo<'_>, early: &mut EarlyMap, sink: &mut dyn MachineSin
     for section in entry::image() {
         sink.reservation(kernel_reservation(section.phys, section.owner()));
     }
-    discover::machine(boot, early, sink);
+    let mut noting = NotingBootCpu { sink, boot_cpu: arch::cpu::boot_hardware_id(), listed: false };
+    discover::machine(boot, early, &mut noting);
+    // It runs this, whatever the tables say.
+    if !noting.listed {
+        let source = Source::whole(Table::Kernel);
+        let hardware_id = noting.boot_cpu;
+        sink.cpu(CpuEntry { hardware_id, domain: None, start: StartMethod::Unstated, source });
+    }
+}
+
+/// Passes facts on, and keeps in mind whether the boot CPU was among them.
+struct NotingBootCpu<'s> {
+    sink: &'s mut dyn MachineSink,
+    boot_cpu: u64,
+    listed: bool,
+}
+
+impl MachineSink for NotingBootCpu<'_> {
+    fn fact(&mut self, fact: Fact) {
+        self.listed |= matches!(fact, Fact::Cpu(cpu) if cpu.hardware_id == self.boot_cpu);
+        self.sink.fact(fact);
+    }
 }
 
 fn kernel_reservation(range: PhysRange, owner: &str) -> Reservation {

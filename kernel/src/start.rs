@@ -18,6 +18,7 @@ use arch::{LAYOUT, Native, discover, timer, traps};
 use core::fmt::{Display, Write};
 use mm::arch::PhysMap as _;
 use mm::memblock::Memblock;
+use mm::zone::LowZones;
 use platform::bring_up;
 use platform::handover::BootInfo;
 use platform::options::Options;
@@ -55,7 +56,13 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     unsafe { memblock.set_mapped(window) };
     let options = Options::read(&boot.cmdline, &mut |item, why| warn!("command line: {item}: {why}"));
     memblock.set_listener(log::memblock_event, options.memblock.tell());
-    let plan = Plan { rules: discover::RULES, machine: &machine, options: &options, reach: describe::reach() };
+    let plan = Plan {
+        rules: discover::RULES,
+        low_zones: LowZones::all(),
+        machine: &machine,
+        options: &options,
+        reach: describe::reach(),
+    };
     let listener = &mut Listener { text: &mut BootText::default(), warn: &mut warning };
     let pools = or_stop(bring_up::memory(&plan, &mut memblock, listener));
     let mut nodes = or_stop(bring_up::nodes(&plan, memblock, listener));

@@ -15,7 +15,7 @@ use mm::memblock::{Memblock, MemblockError, RegionFlags};
 use mm::numa::{Nodes, NumaError, NumaPolicy};
 use mm::percpu::{FirstChunk, PerCpuError, text as percpu_text};
 use mm::view::boot;
-use mm::zone::{Amount, ZoneError, ZoneKind, ZoneLimits, Zones};
+use mm::zone::{Amount, ZoneError, ZoneLimits, Zones};
 
 /// Why bring-up cannot go on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -139,19 +139,20 @@ pub fn reserve<A: PhysMap + PageFormat>(
     Ok(reserve::early(plan, pools, nodes, dma_end, listener)?)
 }
 
-/// Where the DMA zone ends.
+/// Where the lowest zone ends: what the most limited devices reach.
 fn end_of_dma<A: PageFormat>(limits: ZoneLimits, memory: PhysRange) -> PhysAddr {
     let ranges = limits.resolve(PfnRange::inside(memory, A::PAGE_SHIFT), A::PAGE_SHIFT);
-    let dma = ranges.get(ZoneKind::Dma.index()).copied().unwrap_or_default();
-    dma.end().address(A::PAGE_SHIFT)
+    let lowest = limits.kinds().next().and_then(|kind| ranges.get(kind.index()));
+    lowest.copied().unwrap_or_default().end().address(A::PAGE_SHIFT)
 }
 
 /// Where kinds of zones end on a machine whose memory spans `memory`.
 fn zone_limits<A: PageFormat>(plan: &Plan<'_>, memory: PhysRange) -> ZoneLimits {
-    match plan.rules {
+    let limits = match plan.rules {
         Rules::X86 => ZoneLimits::x86(A::PAGE_SHIFT),
         Rules::Arm64 => ZoneLimits::arm64(memory, plan.machine.dma_limit.map(|limit| limit.end)),
-    }
+    };
+    limits.with(plan.low_zones)
 }
 
 /// Cuts nodes into zones.

@@ -5,12 +5,15 @@ use crate::options::Options;
 use core::fmt;
 use mm::addr::PhysRange;
 use mm::machine::{MachineMemory, Rules, Warning};
+use mm::zone::LowZones;
 
 /// What is known before the first stage.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'a> {
     /// Whose rules apply.
     pub rules: Rules,
+    /// The low zones that the kernel has: both in ours.
+    pub low_zones: LowZones,
     /// What the firmware said.
     pub machine: &'a MachineMemory<'a>,
     /// What the command line asks for.

@@ -3,7 +3,7 @@
 
 use mm::addr::{NodeId, PhysAddr, PhysRange};
 use mm::machine::{Affinity, Bank, MemoryKind, Owner, Plug, Purpose, RegionFlags, Reservation, Rules, Source, Table};
-use mm::zone::{MovableNode, Placement};
+use mm::zone::{LowZones, MovableNode, Placement};
 use mm_testkit::Told;
 use platform::Cmdline;
 use platform::options::Options;
@@ -56,7 +56,7 @@ fn asked<const N: usize>(
     let options = Options::read(&Cmdline::new(line), &mut |item, why| panic!("{item}: {why}"));
     let mut again = told.description.clone();
     let machine = again.lend();
-    let plan = Plan { rules, machine: &machine, options: &options, reach: REACH };
+    let plan = Plan { rules, low_zones: LowZones::all(), machine: &machine, options: &options, reach: REACH };
     let answers = told.bring_up(rules, &options, |zones| {
         let intake = Intake::new(&plan, zones);
         devices.map(|(start, size, domain)| {

@@ -27,6 +27,8 @@ fuzz_target!(|bytes: &[u8]| {
     acpi::describe(RSDP, &mut MemoryImage::new(&pieces), &mut facts);
     let read = &mut MemoryImage::new(&pieces);
     let _ = (acpi::power_off(RSDP, read), acpi::psci(RSDP, read), acpi::console(RSDP, read));
+    let _ = acpi::irq_controller(RSDP, read, &mut |warning| facts.warning(warning));
+    let _ = acpi::timer_interrupt(RSDP, read);
     let _ = acpi::print_tables(RSDP, read, &mut String::new());
     facts.bring_up(Rules::X86, &Options::default());
 });

@@ -3,7 +3,7 @@
 
 use bring_up::Facts;
 use libfuzzer_sys::fuzz_target;
-use mm::machine::Rules;
+use mm::machine::{MachineSink, Rules};
 use platform::firmware::fdt;
 use platform::options::Options;
 
@@ -13,5 +13,6 @@ fuzz_target!(|bytes: &[u8]| {
     let mut facts = Facts::default();
     blob.describe(&mut facts);
     let _ = (blob.power_off(), blob.stdout(), blob.model().map(str::len), blob.compatible().count());
+    let _ = (blob.irq_controller(&mut |warning| facts.warning(warning)), blob.timer_interrupt());
     facts.bring_up(Rules::Arm64, &Options::default());
 });

@@ -63,6 +63,10 @@ pub enum Table {
     Chosen,
     /// A `dma-ranges` of the device tree.
     DmaRanges,
+    /// The device tree's interrupt controller.
+    InterruptController,
+    /// The MP table of a PC without ACPI.
+    MpTable,
     /// ACPI's root pointer.
     Rsdp,
     /// ACPI's list of tables with 32-bit addresses.
@@ -79,6 +83,8 @@ pub enum Table {
     Fadt,
     /// ACPI's serial console.
     Spcr,
+    /// ACPI's timers of Arm CPUs.
+    Gtdt,
     /// ACPI's description of what lies between Arm devices and memory.
     Iort,
     /// Any other ACPI table.
@@ -111,6 +117,8 @@ impl Table {
             Self::DistanceMap => "device tree distance-map",
             Self::Chosen => "device tree chosen",
             Self::DmaRanges => "device tree dma-ranges",
+            Self::InterruptController => "device tree interrupt-controller",
+            Self::MpTable => "MP table",
             Self::Rsdp => "RSDP",
             Self::Rsdt => "RSDT",
             Self::Xsdt => "XSDT",
@@ -119,6 +127,7 @@ impl Table {
             Self::Slit => "SLIT",
             Self::Fadt => "FADT",
             Self::Spcr => "SPCR",
+            Self::Gtdt => "GTDT",
             Self::Iort => "IORT",
             Self::Acpi => "ACPI table",
             Self::MemorySlot => "memory slot",

@@ -162,9 +162,8 @@ impl<A: PhysMap> Memblock<A> {
         let above =
             Request { within: PhysRange::new(from, PhysRange::ALL.end()).intersection(request.within), ..request };
         let range = match self.find(above, self.direction, &|_| None) {
-            Err(OutOfMemory::NoRange { .. }) if above.within != request.within => {
-                self.find(request, self.direction, &|_| None)?
-            }
+            // Where both are the same, this fails as that did.
+            Err(OutOfMemory::NoRange { .. }) => self.find(request, self.direction, &|_| None)?,
             found => found?,
         };
         let conflict = move |other: PhysRange| other.overlaps(range).then_some(range);

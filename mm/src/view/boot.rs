@@ -8,7 +8,7 @@
 
 use crate::addr::{Pfn, PfnRange, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
-use crate::zone::{Mirroring, ZoneIndex, ZoneKind, ZoneTable, Zones};
+use crate::zone::{Mirroring, ZoneIndex, ZoneTable, Zones};
 use core::fmt::{Result, Write};
 
 /// Everything from 'Zone ranges:' to the unavailable pages.
@@ -57,7 +57,7 @@ pub fn mirroring<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write)
 /// Those of `out`.
 pub fn zone_ranges<A: PhysMap + PageFormat>(zones: &Zones<A>, out: &mut dyn Write) -> Result {
     writeln!(out, "Zone ranges:")?;
-    for kind in [ZoneKind::Dma, ZoneKind::Dma32, ZoneKind::Normal] {
+    for kind in zones.limited_kinds() {
         let range = zones.range(kind);
         if range.is_empty() {
             writeln!(out, "  {kind:<8} empty")?;

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 use crate::addr::{Pfn, PfnRange, PhysAddr, PhysRange};
+use bitflags::bitflags;
 use core::fmt;
 
 /// What a zone's memory can be used for. Ordered from the most wanted to the least.
@@ -54,16 +55,28 @@ impl fmt::Display for ZoneKind {
     }
 }
 
+bitflags! {
+    /// The zones for devices with few address bits that a kernel has. Ours has both; Linux can be built without one or
+    /// the other (`CONFIG_ZONE_DMA`, `CONFIG_ZONE_DMA32`), and was before it knew both on arm64.
+    #[derive(Clone, Copy, PartialEq, Eq, Debug)]
+    pub struct LowZones: u8 {
+        /// [`ZoneKind::Dma`].
+        const DMA = 1;
+        /// [`ZoneKind::Dma32`].
+        const DMA32 = 2;
+    }
+}
+
 /// Above this lies what 32 address bits do not reach.
 const FOUR_GIB: u64 = 1 << 32;
 
 /// Where kinds of zones end. Each begins where the one before ends, the first with memory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct ZoneLimits {
-    /// The ends of DMA, DMA32 and Normal.
-    ends: [PhysAddr; 3],
-    /// Whether reserved pages of the DMA zone are left out of the sum of pages, as x86 does.
-    pub(super) deducts_low_reservations: bool,
+    /// The ends of DMA, DMA32 and Normal; `None` for a kind that the kernel has not.
+    ends: [Option<PhysAddr>; 3],
+    /// Reserved pages below this are left out of the sum of pages: on x86 those that ISA devices reach.
+    pub(super) uncounted_below: PhysAddr,
 }
 
 impl ZoneLimits {
@@ -73,7 +86,7 @@ impl ZoneLimits {
         let page = 1 << page_shift;
         let dma = PhysAddr::new(16 << 20).align_down(page);
         let dma32 = PhysAddr::new(FOUR_GIB).align_down(page);
-        Self { ends: [dma, dma32, PhysAddr::new(u64::MAX)], deducts_low_reservations: true }
+        Self { ends: [Some(dma), Some(dma32), Some(PhysAddr::new(u64::MAX))], uncounted_below: dma }
     }
 
     /// arm64: DMA below `dma_limit` (what the firmware says of its most limited device; 4 GiB without a word), DMA32
@@ -84,7 +97,22 @@ impl ZoneLimits {
     pub fn arm64(ram: PhysRange, dma_limit: Option<PhysAddr>) -> Self {
         let bits = dma_limit.and_then(|end| end.as_u64().checked_next_power_of_two());
         let dma = arm64_end(ram, bits.map_or(FOUR_GIB, |end| end.min(FOUR_GIB)));
-        Self { ends: [dma, arm64_end(ram, FOUR_GIB), PhysAddr::new(u64::MAX)], deducts_low_reservations: false }
+        let ends = [dma, arm64_end(ram, FOUR_GIB), PhysAddr::new(u64::MAX)].map(Some);
+        Self { ends, uncounted_below: PhysAddr::new(0) }
+    }
+
+    /// The same for a kernel that has only these low zones: the memory of one that it has not is the next one's.
+    #[must_use]
+    pub fn with(self, zones: LowZones) -> Self {
+        let [dma, dma32, normal] = self.ends;
+        let dma = dma.filter(|_| zones.contains(LowZones::DMA));
+        let dma32 = dma32.filter(|_| zones.contains(LowZones::DMA32));
+        Self { ends: [dma, dma32, normal], ..self }
+    }
+
+    /// The kinds that have limits, from the lowest.
+    pub fn kinds(&self) -> impl Iterator<Item = ZoneKind> {
+        ZoneKind::ALL.into_iter().zip(self.ends).filter_map(|(kind, end)| end.map(|_| kind))
     }
 
     /// The frames of each kind on a machine whose memory begins and ends as `memory` does. Movable takes from the
@@ -94,9 +122,10 @@ impl ZoneLimits {
         let mut ranges = [PfnRange::EMPTY; ZoneKind::COUNT];
         let mut start = memory.start();
         for (range, end) in ranges.iter_mut().zip(self.ends) {
-            let end = match end.as_u64() {
-                u64::MAX => memory.end(),
-                _ => Pfn::containing(end, page_shift),
+            let end = match end.map(PhysAddr::as_u64) {
+                None => start,
+                Some(u64::MAX) => memory.end(),
+                Some(end) => Pfn::containing(PhysAddr::new(end), page_shift),
             };
             let end = end.min(memory.end()).max(start);
             *range = PfnRange::new(start, end);

@@ -35,12 +35,12 @@ pub mod watermark;
 
 pub use grow::{Added, GrowError, Placement};
 pub use holes::Unavailable;
-pub use limits::{ZoneKind, ZoneLimits};
+pub use limits::{LowZones, ZoneKind, ZoneLimits};
 pub use movable::{Amount, Mirroring, MovableRequest, Share};
 
 pub use crate::memblock::MovableNode;
 
-use crate::addr::{NodeId, Pfn, PfnRange, PhysRange};
+use crate::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
 use crate::arch::{PageFormat, PhysMap};
 use crate::machine::Owner;
 use crate::memblock::{BootSlice, Memblock, NodeWish, OutOfMemory, RegionFlags};
@@ -218,6 +218,11 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         }
     }
 
+    /// The kinds that have limits in this kernel, from the lowest.
+    pub fn limited_kinds(&self) -> impl Iterator<Item = ZoneKind> {
+        self.limits.kinds()
+    }
+
     /// Orders nodes and zones for every node.
     ///
     /// # Errors
@@ -228,27 +233,24 @@ impl<A: PhysMap + PageFormat> Zones<A> {
     }
 
     /// Pages that are there for use, as 'Total pages' counts them: present less what a memory map with
-    /// `page_struct_bytes` a page takes; on x86, less what is reserved of the DMA zone.
+    /// `page_struct_bytes` a page takes; on x86, less what is reserved of the memory below 16 MiB.
     #[must_use]
     pub fn total_pages(&self, page_struct_bytes: u64) -> u64 {
-        let low = self.low_reservations();
+        let (low, lowest) = (self.low_reservations(), self.limits.kinds().next());
         let of_zone = |zone: &ZoneSpan| {
             let map = totals::memmap_pages(zone.range.count(), zone.present, page_struct_bytes, A::PAGE_SHIFT);
-            totals::usable_pages(zone.present, map, if zone.kind == ZoneKind::Dma { low } else { 0 })
+            totals::usable_pages(zone.present, map, if Some(zone.kind) == lowest { low } else { 0 })
         };
         self.table.spans.iter().map(of_zone).sum()
     }
 
-    /// Pages of the DMA zone's memory that are reserved, where the architecture counts them.
+    /// Pages of the lowest memory that are reserved, where the architecture counts them: the lowest zone goes without.
     fn low_reservations(&self) -> u64 {
-        if !self.limits.deducts_low_reservations {
-            return 0;
-        }
-        let dma = self.table.range(ZoneKind::Dma).bytes(A::PAGE_SHIFT);
+        let low = PhysRange::new(PhysAddr::new(0), self.limits.uncounted_below);
         let memblock = self.nodes.memblock();
-        let pages = |range: PhysRange| PfnRange::inside(range.intersection(dma), A::PAGE_SHIFT).count();
-        let present: u64 = memblock.memory().overlapping(dma).iter().map(|region| pages(region.range())).sum();
-        let free: u64 = memblock.free_ranges_within(dma).map(|free| pages(free.range)).sum();
+        let pages = |range: PhysRange| PfnRange::inside(range.intersection(low), A::PAGE_SHIFT).count();
+        let present: u64 = memblock.memory().overlapping(low).iter().map(|region| pages(region.range())).sum();
+        let free: u64 = memblock.free_ranges_within(low).map(|free| pages(free.range)).sum();
         present - free
     }
 }

@@ -9,7 +9,7 @@ use mm::machine::{Count, Fact, MachineSink, Purpose, RegionFlags, Rules, Warning
 use mm::memblock::Memblock;
 use mm::numa::Nodes;
 use mm::percpu::FirstChunk;
-use mm::zone::{ZoneKind, Zones};
+use mm::zone::{LowZones, ZoneKind, Zones};
 use platform::bring_up::{self, BringUpError};
 use platform::options::Options;
 use platform::plan::{Listener, Plan};
@@ -104,7 +104,7 @@ impl Told {
         let window = find_window(size, 1 << 16, REACH, |sink| self.repeat(sink)).ok_or(Refused::NoWindow)?;
         let host = Machine::<12>::builder().ram(window.start().as_u64(), window.size(), 0).finish();
         let machine = self.description.lend();
-        let plan = Plan { rules, machine: &machine, options, reach: REACH };
+        let plan = Plan { rules, low_zones: LowZones::all(), machine: &machine, options, reach: REACH };
         let warnings = &mut self.warnings;
         let listener = &mut Listener { text: &mut self.text, warn: &mut |warning| warnings.push(warning) };
         let mut memblock = Memblock::new(host.handle());

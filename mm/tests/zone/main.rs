@@ -13,7 +13,7 @@ use mm::machine::Rules;
 use mm::memblock::Memblock;
 use mm::numa::{Nodes, NumaPolicy};
 use mm::view::boot;
-use mm::zone::{MovableRequest, Unavailable, ZoneKind, ZoneLimits, Zones};
+use mm::zone::{LowZones, MovableRequest, Unavailable, ZoneKind, ZoneLimits, Zones};
 use proptest::prelude::*;
 use ram::{Access, Ram};
 
@@ -157,6 +157,35 @@ fn arm64_draws_its_borders_where_linux_does() {
     // Memory starts at or above 4 GiB: DMA is all of it.
     assert_eq!(arm64(4 * GIB, 6 * GIB, None), [(4 * GIB, 6 * GIB), empty(6 * GIB), empty(6 * GIB)]);
     assert_eq!(arm64(1024 * GIB, 1026 * GIB, Some(GIB))[0], (1024 * GIB, 1026 * GIB));
+}
+
+#[test]
+fn a_zone_that_the_kernel_has_not_leaves_its_memory_to_the_next() {
+    const GIB: u64 = 1 << 30;
+    const MIB: u64 = 1 << 20;
+    let ranges = |limits: ZoneLimits, zones: LowZones, start: u64, end: u64| {
+        let ram = PhysRange::new(PhysAddr::new(start), PhysAddr::new(end));
+        let limits = limits.with(zones);
+        let ranges = limits.resolve(PfnRange::inside(ram, 12), 12);
+        let kinds: Vec<_> = limits.kinds().collect();
+        assert!(!kinds.contains(&ZoneKind::Movable));
+        ZoneKind::ALL.into_iter().zip(ranges).filter(|(_, range)| !range.is_empty()).for_each(|(kind, range)| {
+            assert!(kinds.contains(&kind), "{kind}: {range:?}");
+        });
+        [0, 1, 2].map(|kind: usize| (ranges[kind].start().as_u64() << 12, ranges[kind].end().as_u64() << 12))
+    };
+    let empty = |at| (at, at);
+    let pc = |zones| ranges(ZoneLimits::x86(12), zones, 0x1000, 8 * GIB);
+    let high = (4 * GIB, 8 * GIB);
+    assert_eq!(pc(LowZones::all()), [(0x1000, 16 * MIB), (16 * MIB, 4 * GIB), high]);
+    assert_eq!(pc(LowZones::DMA32), [empty(0x1000), (0x1000, 4 * GIB), high]);
+    assert_eq!(pc(LowZones::DMA), [(0x1000, 16 * MIB), empty(16 * MIB), (16 * MIB, 8 * GIB)]);
+    assert_eq!(pc(LowZones::empty()), [empty(0x1000), empty(0x1000), (0x1000, 8 * GIB)]);
+    let ram = PhysRange::new(PhysAddr::new(GIB), PhysAddr::new(8 * GIB));
+    let board = |zones| ranges(ZoneLimits::arm64(ram, Some(PhysAddr::new(2 * GIB))), zones, GIB, 8 * GIB);
+    assert_eq!(board(LowZones::DMA32), [empty(GIB), (GIB, 4 * GIB), high]);
+    assert_eq!(board(LowZones::DMA), [(GIB, 2 * GIB), empty(2 * GIB), (2 * GIB, 8 * GIB)]);
+    assert_eq!(board(LowZones::empty()), [empty(GIB), empty(GIB), (GIB, 8 * GIB)]);
 }
 
 /// Start, spanned and present pages of a zone.

@@ -8,8 +8,12 @@ pub mod acpi;
 pub mod e820;
 pub mod efi;
 pub mod fdt;
+pub mod interrupts;
+pub mod mp_table;
 pub mod mtrr;
 pub mod pat;
+
+pub use interrupts::{IrqController, Redistributors};
 
 #[cfg(test)]
 pub(crate) mod recorder;

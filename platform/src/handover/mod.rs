@@ -15,6 +15,8 @@ use crate::console::ConsoleSpec;
 use crate::firmware::acpi;
 use crate::firmware::e820::{E820, FirmwareMap, PcMap};
 use crate::firmware::fdt::{Blob, FdtError};
+use crate::firmware::interrupts::IrqController;
+use crate::firmware::mp_table;
 use crate::firmware::mtrr::Mtrr;
 use crate::power::{Conduit, PowerOff};
 use crate::read::{PhysRead, Unreadable};
@@ -22,7 +24,7 @@ use crate::slots::MemorySlots;
 use arrayvec::ArrayVec;
 use core::fmt;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{MachineSink, Owner, Problem, Purpose, Reservation, Source, Table, Warning};
+use mm::machine::{Fact, MachineSink, Owner, Problem, Purpose, Reservation, Source, Table, Warning};
 
 /// Why nothing can be learnt from the loader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -86,6 +88,19 @@ pub const MAX_RESERVED: usize = 16;
 /// Warnings that are kept.
 pub const MAX_WARNINGS: usize = 8;
 
+/// Passes facts on, and keeps in mind whether a CPU was among them.
+struct NotingCpus<'s> {
+    sink: &'s mut dyn MachineSink,
+    any: bool,
+}
+
+impl MachineSink for NotingCpus<'_> {
+    fn fact(&mut self, fact: Fact) {
+        self.any |= matches!(fact, Fact::Cpu(_));
+        self.sink.fact(fact);
+    }
+}
+
 /// What the boot loader left behind.
 #[derive(Clone, Debug)]
 pub struct BootInfo<'a> {
@@ -137,7 +152,8 @@ impl BootInfo<'_> {
     }
 
     /// Hands every fact about memory to `sink`: the loader's own ranges, then what the memory map says, then what ACPI
-    /// says. Call it twice, with a [`mm::machine::Count`] and with a [`mm::machine::Fill`].
+    /// says, or where that lists no CPUs, a PC's MP table. Call it twice, with a [`mm::machine::Count`] and with a
+    /// [`mm::machine::Fill`].
     pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
         for reservation in &self.reserved {
             sink.reservation(*reservation);
@@ -153,8 +169,13 @@ impl BootInfo<'_> {
             MemoryMapSource::E820(map) => self.pc_map(*map).describe(read, sink),
             MemoryMapSource::DeviceTree(blob) => blob.describe(sink),
         }
+        let mut noting = NotingCpus { sink, any: false };
         if let Some(rsdp) = self.rsdp {
-            acpi::describe(rsdp, read, sink);
+            acpi::describe(rsdp, read, &mut noting);
+        }
+        // Where ACPI lists no CPU, an older table of a PC may.
+        if !noting.any && !matches!(self.map, MemoryMapSource::DeviceTree(_)) {
+            mp_table::describe(read, sink);
         }
     }
 
@@ -187,6 +208,27 @@ impl BootInfo<'_> {
         })
     }
 
+    /// The interrupt controller of the CPUs, by ACPI, or else by the device tree or a PC's MP table. A PC always has
+    /// one. What of it cannot be used goes to `warn`.
+    pub fn irq_controller(&self, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqController> {
+        let by_acpi = self.rsdp.and_then(|rsdp| acpi::irq_controller(rsdp, read, warn));
+        by_acpi.or_else(|| match &self.map {
+            MemoryMapSource::DeviceTree(blob) => blob.irq_controller(warn),
+            MemoryMapSource::E820(_) | MemoryMapSource::None => {
+                Some(mp_table::irq_controller(read).unwrap_or(IrqController::USUAL))
+            }
+        })
+    }
+
+    /// The number of the interrupt of Arm CPUs' virtual timer, as their controller counts it (INTID): by ACPI, or else
+    /// by the device tree.
+    pub fn timer_interrupt(&self, read: &mut dyn PhysRead) -> Option<u32> {
+        self.rsdp.and_then(|rsdp| acpi::timer_interrupt(rsdp, read)).or_else(|| match &self.map {
+            MemoryMapSource::DeviceTree(blob) => blob.timer_interrupt(),
+            MemoryMapSource::E820(_) | MemoryMapSource::None => None,
+        })
+    }
+
     /// Where the registers of memory slots are. What cannot be used goes to `warn`.
     pub fn memory_slots(&self, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<MemorySlots> {
         self.rsdp.and_then(|rsdp| acpi::memory_slots(rsdp, read, warn))
@@ -215,3 +257,6 @@ impl BootInfo<'_> {
         self.rsdp.map_or(Ok(()), |rsdp| acpi::print_tables(rsdp, read, text))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use mm::machine::Rules;
+use mm::zone::LowZones;
 use platform::Cmdline;
 use platform::firmware::fdt;
 
@@ -84,6 +85,7 @@ fn tree(bytes: Vec<u8>) -> Result<Subject> {
     let held = initrd.map(|span| Held { span, owner: "initrd".into(), mapping: HeldMapping::Mapped });
     Ok(Subject {
         rules: Rules::Arm64,
+        low_zones: LowZones::all(),
         page_size: PageSize::K4,
         cmdline,
         map: Map::Tree(bytes),

@@ -12,7 +12,7 @@ use super::subject::{
     Change, E820Entry, EfiEntry, Held, HeldMapping, Map, NodeRange, PageSize, Span, SratMemory, Subject, e820_kind,
     efi_attributes, efi_kind,
 };
-use super::{MAP_OPTIONS, NODE_OPTIONS, dma_limit, without_items};
+use super::{MAP_OPTIONS, NODE_OPTIONS, dma_limit, low_zones, without_items};
 
 type Typed = (u64, u64, String);
 
@@ -94,8 +94,20 @@ pub(super) fn read(text: &str) -> Result<Subject> {
     let memoryless = file.expect.memoryless.clone();
     let zones = file.expect.zones.iter();
     let zones = zones.filter_map(|(zone, first, last)| Some((zone.as_str(), Span::new(*first, *last)?)));
-    let dma_limit = dma_limit(rules, zones);
-    Ok(Subject { rules, page_size, cmdline, map, memoryless, dma_limit, srat, srat_cpus: Vec::new(), held, notes })
+    let (low_zones, dma_limit) = (low_zones(rules, zones.clone()), dma_limit(rules, zones));
+    Ok(Subject {
+        rules,
+        low_zones,
+        page_size,
+        cmdline,
+        map,
+        memoryless,
+        dma_limit,
+        srat,
+        srat_cpus: Vec::new(),
+        held,
+        notes,
+    })
 }
 
 fn map(file: &File, notes: &mut Vec<String>) -> Result<Map> {

@@ -26,6 +26,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, Result};
 use mm::machine::Rules;
+use mm::zone::LowZones;
 use platform::Cmdline;
 use serde::Serialize;
 
@@ -193,6 +194,23 @@ fn dma_limit<'z>(rules: Rules, zones: impl Iterator<Item = (&'z str, Span)> + Cl
     zones.into_iter().any(|(_, zone)| dma.touches(zone)).then_some(end)
 }
 
+/// The low zones that a kernel had, by where its zones lie: it lacked one whose memory belongs to the next. Where that
+/// cannot be seen, it had both, as the kernel here has.
+fn low_zones<'z>(rules: Rules, zones: impl Iterator<Item = (&'z str, Span)> + Clone) -> LowZones {
+    let dma_end = match rules {
+        Rules::X86 => 16 << 20,
+        Rules::Arm64 => 1 << 32,
+    };
+    let lacks = |name: &str, end: u64, above: &[&str]| {
+        let mut named = zones.clone().filter(|(zone, _)| *zone == name);
+        named.next().is_none() && zones.clone().any(|(zone, span)| above.contains(&zone) && span.first() < end)
+    };
+    let mut had = LowZones::all();
+    had.set(LowZones::DMA, !lacks("DMA", dma_end, &["DMA32", "Normal"]));
+    had.set(LowZones::DMA32, !lacks("DMA32", 1 << 32, &["Normal"]));
+    had
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -254,6 +272,40 @@ mod tests {
         let one = value(&format!("xtask simulate --format json --append numa=off {path}"));
         let nodes = |value: &Value| value["initmem"].as_object().unwrap().len();
         assert_eq!((nodes(&two), nodes(&one)), (2, 1));
+    }
+
+    #[test]
+    fn a_zone_whose_memory_is_the_next_ones_was_not_there() {
+        const MIB: u64 = 1 << 20;
+        const GIB: u64 = 1 << 30;
+        let had = |rules, zones: &[(&'static str, u64, u64)]| {
+            let zones: Vec<_> =
+                zones.iter().map(|(zone, start, end)| (*zone, Span::until(*start, *end).unwrap())).collect();
+            low_zones(rules, zones.into_iter())
+        };
+        let both = LowZones::all();
+        for rules in [Rules::X86, Rules::Arm64] {
+            assert_eq!(had(rules, &[]), both, "nothing can be seen");
+            assert_eq!(had(rules, &[("Normal", 4 * GIB, 8 * GIB)]), both, "no memory that they could have");
+            assert_eq!(had(rules, &[("DMA32", 4096, 4 * GIB), ("Normal", 4 * GIB, 8 * GIB)]), LowZones::DMA32);
+            assert_eq!(had(rules, &[("Normal", 4096, 8 * GIB)]), LowZones::empty());
+            let split = [("DMA", 4096, 16 * MIB), ("DMA32", 16 * MIB, 2 * GIB)];
+            assert_eq!(had(rules, &split), both);
+            assert_eq!(had(rules, &[split[0], ("Normal", 16 * MIB, 8 * GIB)]), LowZones::DMA);
+        }
+        // The line of the DMA zone is lost.
+        assert_eq!(had(Rules::X86, &[("DMA32", 16 * MIB, 2 * GIB)]), both);
+        assert_eq!(had(Rules::X86, &[("DMA32", 16 * MIB - 4096, 2 * GIB)]), LowZones::DMA32);
+        assert_eq!(had(Rules::Arm64, &[("DMA", GIB, 4 * GIB), ("Normal", 4 * GIB, 8 * GIB)]), both);
+    }
+
+    #[test]
+    fn a_kernel_without_a_dma_zone_prints_none() {
+        let aya = value(&format!("xtask simulate --format json {}", map("x86-ayadevice-aya-neo-founder.toml")));
+        assert_eq!(aya["zone_ranges"].as_object().unwrap().keys().collect::<Vec<_>>(), ["DMA32", "Normal"]);
+        assert_eq!(aya["zone_ranges"]["DMA32"], serde_json::json!(["0x1000", "0xffffffff"]));
+        assert_eq!(aya["unavailable"][1], serde_json::json!([0, "DMA32", 96]));
+        assert_eq!(aya["zonelists"][1], serde_json::json!(["general", 0, "Normal", ["0:Normal", "0:DMA32"]]));
     }
 
     #[test]

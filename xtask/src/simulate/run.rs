@@ -124,7 +124,8 @@ fn with_pages<const SHIFT: u32>(
 
     let options =
         Options::read(&tables.cmdline, &mut |item, why| warnings.push(format!("command line: {item}: {why}")));
-    let plan = Plan { rules: subject.rules, machine: &machine, options: &options, reach };
+    let Subject { rules, low_zones, .. } = *subject;
+    let plan = Plan { rules, low_zones, machine: &machine, options: &options, reach };
     let mut memblock = Memblock::new(host.handle());
     // SAFETY: all of the window is RAM of the host's machine, for as long as memblock lives; the storage at its start
     // is reserved before anything is handed out.

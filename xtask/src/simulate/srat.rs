@@ -56,6 +56,7 @@ mod tests {
     use super::*;
     use crate::simulate::subject::{PageSize, Span, SratMemory};
     use mm::machine::{Plug, Rules};
+    use mm::zone::LowZones;
 
     fn subject(memory: &[(u16, u32)], cpus: &[(u16, u32)]) -> Subject {
         let span = Span::new(0, 0xfff).unwrap();
@@ -63,6 +64,7 @@ mod tests {
         let cpus = (0..).zip(cpus).map(|(hardware_id, &(node, domain))| SratCpu { node, domain, hardware_id });
         Subject {
             rules: Rules::X86,
+            low_zones: LowZones::all(),
             page_size: PageSize::K4,
             cmdline: String::new(),
             map: Map::NodeRanges(Vec::new()),

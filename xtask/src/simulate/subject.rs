@@ -6,6 +6,7 @@
 
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::Rules;
+use mm::zone::LowZones;
 use platform::firmware::efi::DescriptorType;
 
 /// A machine, as its file describes it.
@@ -13,6 +14,8 @@ use platform::firmware::efi::DescriptorType;
 pub(crate) struct Subject {
     /// Whose rules apply.
     pub(crate) rules: Rules,
+    /// The low zones that its kernel had.
+    pub(crate) low_zones: LowZones,
     /// Its page size.
     pub(crate) page_size: PageSize,
     /// The kernel command line, as far as the map does not show its effect already.

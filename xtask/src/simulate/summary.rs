@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use mm::addr::{PfnRange, PhysAddr};
 use mm::machine::MachineMemory;
-use mm::zone::{ZoneKind, Zones};
+use mm::zone::Zones;
 use mm_testkit::Emulated;
 use serde::Serialize;
 
@@ -63,7 +63,7 @@ impl Visitor for Summary {
             let [first, last] = bytes(PfnRange::inside(region.range(), SHIFT), SHIFT);
             self.node_ranges.push((region.node().unwrap_or_default().as_u16(), first, last));
         }
-        for kind in [ZoneKind::Dma, ZoneKind::Dma32, ZoneKind::Normal] {
+        for kind in zones.limited_kinds() {
             let range = zones.range(kind);
             self.zone_ranges.insert(kind.name(), (!range.is_empty()).then(|| bytes(range, SHIFT)));
         }

@@ -14,10 +14,12 @@ use mm::machine::{CpuEntry, MachineSink, Problem, Source, StartMethod};
 pub(super) const SIGNATURE: [u8; 4] = *b"APIC";
 
 /// Where entries begin: behind the local APIC's address and flags.
-const ENTRIES: u32 = 44;
+pub(super) const ENTRIES: u32 = 44;
 const LOCAL_APIC: u8 = 0;
 const LOCAL_X2APIC: u8 = 9;
-const GICC: u8 = 11;
+pub(super) const GICC: u8 = 11;
+/// Bytes that one has at least: up to the CPU's number.
+pub(super) const GICC_BYTES: usize = 76;
 
 /// The types without a CPU, and the bytes that one has at least: I/O APIC, interrupt override, NMI source, local APIC's
 /// NMI, its address, I/O SAPIC, local SAPIC, platform interrupts, x2APIC's NMI; GIC distributor, MSI frame,
@@ -38,7 +40,7 @@ const OTHERS: [(u8, usize); 13] = [
     (15, 20),
 ];
 
-const ENABLED: u32 = 1;
+pub(super) const ENABLED: u32 = 1;
 const ONLINE_CAPABLE: u32 = 1 << 1;
 /// The first revision in which x86 has [`ONLINE_CAPABLE`].
 const ONLINE_CAPABLE_REVISION: u8 = 5;
@@ -71,7 +73,7 @@ pub(super) fn describe(madt: &Table, read: &mut dyn PhysRead, sink: &mut dyn Mac
             LOCAL_X2APIC if entry.has(16, sink) => {
                 (Some(u32_at(entry.bytes, 4)).filter(|&id| id != u32::MAX), u32_at(entry.bytes, 8))
             }
-            GICC if entry.has(76, sink) => {
+            GICC if entry.has(GICC_BYTES, sink) => {
                 let Gicc { mpidr, source, start, .. } = gicc(&entry);
                 if let Some(start) = start {
                     sink.cpu(CpuEntry { hardware_id: mpidr, domain: None, start, source });
@@ -119,7 +121,7 @@ pub(super) fn giccs(madt: &Table, read: &mut dyn PhysRead, each: &mut dyn FnMut(
         return;
     }
     madt.entries(ENTRIES, read, &mut mm::machine::Count::default(), &mut |entry, _| {
-        if entry.kind == GICC && entry.bytes.len() >= 76 {
+        if entry.kind == GICC && entry.bytes.len() >= GICC_BYTES {
             let gicc = gicc(&entry);
             if gicc.start.is_some() {
                 each(gicc);

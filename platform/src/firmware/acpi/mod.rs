@@ -1,5 +1,5 @@
-//! ACPI tables: CPUs (MADT), domains (SRAT), distances (SLIT), what devices reach (IORT), the console (SPCR), and how
-//! to power off (FADT).
+//! ACPI tables: CPUs and their interrupt controller (MADT), domains (SRAT), distances (SLIT), what devices reach
+//! (IORT), the console (SPCR), timers (GTDT), and how to power off (FADT).
 //!
 //! The way in is the root pointer (RSDP), which leads to the XSDT, or to the RSDT where there is no sound XSDT, and
 //! these list all tables. A table is used when its header is readable, its length is at least a header's and at most
@@ -13,6 +13,7 @@
 
 mod aml;
 mod fadt;
+mod interrupts;
 mod iort;
 mod list;
 mod madt;
@@ -24,6 +25,7 @@ mod srat;
 mod table;
 
 use crate::console::ConsoleSpec;
+use crate::firmware::interrupts::IrqController;
 use crate::power::{Conduit, PowerOff};
 use crate::read::PhysRead;
 use crate::slots::MemorySlots;
@@ -34,6 +36,7 @@ use root::Root;
 use table::Table;
 
 pub use root::search_bios;
+pub(super) use table::verify;
 
 /// Hands to `sink` what the tables under the root pointer at `rsdp` say of memory, CPUs and domains.
 pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
@@ -74,6 +77,7 @@ pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineS
             fadt::SIGNATURE => fadt::describe(&table, read, sink),
             iort::SIGNATURE => iort::describe(&table, read, sink),
             spcr::SIGNATURE => spcr::describe(&table, read),
+            interrupts::TIMERS => interrupts::describe(&table, read),
             _ => Ok(()),
         };
         // What kept a table from being used.
@@ -113,6 +117,21 @@ pub fn psci(rsdp: PhysAddr, read: &mut dyn PhysRead) -> Option<Conduit> {
     fadt::psci(&fadt, read).ok().flatten()
 }
 
+/// The interrupt controller of the CPUs, according to the tables under the root pointer at `rsdp`. What of it cannot be
+/// used goes to `warn`.
+pub fn irq_controller(rsdp: PhysAddr, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqController> {
+    let silent = &mut mm::machine::Count::default();
+    let madt = Root::open(rsdp, read, silent)?.find(read, madt::SIGNATURE)?;
+    interrupts::controller(&madt, read, warn)
+}
+
+/// The number of the virtual timer's interrupt, according to the tables under the root pointer at `rsdp`.
+pub fn timer_interrupt(rsdp: PhysAddr, read: &mut dyn PhysRead) -> Option<u32> {
+    let silent = &mut mm::machine::Count::default();
+    let gtdt = Root::open(rsdp, read, silent)?.find(read, interrupts::TIMERS)?;
+    interrupts::timer(&gtdt, read).ok().flatten()
+}
+
 /// Where the registers of memory slots are, according to the DSDT or an SSDT under the root pointer at `rsdp`. What
 /// describes them and cannot be used goes to `warn`.
 pub fn memory_slots(rsdp: PhysAddr, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<MemorySlots> {
@@ -144,8 +163,15 @@ fn warn(sink: &mut dyn MachineSink, source: Source, problem: Problem) {
 #[derive(Default)]
 struct Seen([Option<PhysAddr>; KINDS.len()]);
 
-const KINDS: [[u8; 4]; 6] =
-    [madt::SIGNATURE, srat::SIGNATURE, slit::SIGNATURE, fadt::SIGNATURE, iort::SIGNATURE, spcr::SIGNATURE];
+const KINDS: [[u8; 4]; 7] = [
+    madt::SIGNATURE,
+    srat::SIGNATURE,
+    slit::SIGNATURE,
+    fadt::SIGNATURE,
+    iort::SIGNATURE,
+    spcr::SIGNATURE,
+    interrupts::TIMERS,
+];
 
 /// How a table stands to those before it.
 enum Meeting {

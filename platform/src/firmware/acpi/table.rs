@@ -134,6 +134,7 @@ const fn name(signature: [u8; 4]) -> Name {
         b"FACP" => Name::Fadt,
         b"SPCR" => Name::Spcr,
         b"IORT" => Name::Iort,
+        b"GTDT" => Name::Gtdt,
         b"XSDT" => Name::Xsdt,
         b"RSDT" => Name::Rsdt,
         _ => Name::Acpi,
@@ -162,7 +163,7 @@ impl Entry<'_> {
 }
 
 /// Whether the `length` bytes at `at` can be read and add up to zero.
-pub(super) fn verify(read: &mut dyn PhysRead, at: PhysAddr, length: u32) -> Result<(), Problem> {
+pub(in crate::firmware) fn verify(read: &mut dyn PhysRead, at: PhysAddr, length: u32) -> Result<(), Problem> {
     let mut block = [0; 256];
     let mut sum = 0u8;
     let mut done = 0;

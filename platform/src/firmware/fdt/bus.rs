@@ -9,11 +9,11 @@
 //! the CPU numbers it. That decides where ZONE_DMA ends. The search walks the tree only when the word occurs in it at
 //! all. Linux: `of_translate_address`, `of_dma_get_max_cpu_address` in drivers/of/address.c.
 
-use super::tree::{Cells, Path, is_okay, take, value};
+use super::tree::{Cells, Path, take, value};
 use super::{Blob, gate};
 use arrayvec::ArrayVec;
 use fdt::node::FdtNode;
-use mm::addr::PhysAddr;
+use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{DmaLimit, Fact, MachineSink, Source, Table};
 
 const DMA_RANGES: &str = "dma-ranges";
@@ -52,6 +52,21 @@ pub(super) fn address(nodes: &Path<'_, '_>) -> Option<PhysAddr> {
     }
     let (address, _) = take(value(node, "reg")?, bus.address)?;
     to_cpu(address, above, &cells, "ranges", Missing::Hidden)
+}
+
+/// Range number `index` of the last node's `reg`, as the CPU sees it.
+pub(super) fn registers(nodes: &Path<'_, '_>, index: usize) -> Option<PhysRange> {
+    let (&node, above) = nodes.split_last()?;
+    let cells = cells_of(above);
+    let bus = *cells.last()?;
+    if bus.address == 0 || bus.size == 0 {
+        return None;
+    }
+    let skipped = usize::try_from(bus.pair_bytes()).ok()?.checked_mul(index)?;
+    let (address, rest) = take(value(node, "reg")?.get(skipped..)?, bus.address)?;
+    let (size, _) = take(rest, bus.size)?;
+    let start = to_cpu(address, above, &cells, "ranges", Missing::Hidden)?;
+    PhysRange::from_size(start, u64::try_from(size).ok()?)
 }
 
 /// What `address`, on the bus that is the last of `buses`, is on the bus that is the first, the root's.
@@ -111,29 +126,15 @@ pub(super) fn dma_limit(blob: &Blob<'_>, sink: &mut dyn MachineSink) {
     if !gate::names_property(blob.bytes(), DMA_RANGES) {
         return;
     }
-    let Some(root) = blob.root() else { return };
-    let mut path = Path::new();
-    let mut least = None;
-    if path.try_push(root).is_ok() {
-        below(&mut path, &mut least);
-    }
+    let mut least: Option<PhysAddr> = None;
+    let _ = blob.find_path(&mut |path| {
+        if let Some(end) = reach(path) {
+            least = Some(least.map_or(end, |least| least.min(end)));
+        }
+        None::<()>
+    });
     if let Some(end) = least {
         sink.fact(Fact::DmaLimit(DmaLimit { end, source: Source::whole(Table::DmaRanges) }));
-    }
-}
-
-/// Lowers `least` to what the devices below the last node of `path` reach. As deep as a path can be.
-fn below(path: &mut Path<'_, '_>, least: &mut Option<PhysAddr>) {
-    let Some(&node) = path.last() else { return };
-    for child in node.children().filter(|&child| is_okay(child)) {
-        if path.try_push(child).is_err() {
-            return;
-        }
-        if let Some(end) = reach(path) {
-            *least = Some(least.map_or(end, |least| least.min(end)));
-        }
-        below(path, least);
-        path.pop();
     }
 }
 

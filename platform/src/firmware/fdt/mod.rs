@@ -17,6 +17,7 @@
 mod bus;
 mod chosen;
 mod gate;
+mod interrupts;
 mod memory;
 mod numa;
 mod reserved;

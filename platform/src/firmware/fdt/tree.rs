@@ -182,6 +182,14 @@ impl<'a> Blob<'a> {
         self.root()?.children().find(|node| node.name.split('@').next() == Some(name))
     }
 
+    /// What `each` makes of the first path that it takes, of all that lead to a node in use: parents before children,
+    /// and as deep as a path can be.
+    pub(super) fn find_path<'b, T>(&'b self, each: &mut dyn FnMut(&Path<'b, 'a>) -> Option<T>) -> Option<T> {
+        let mut path = Path::new();
+        path.try_push(self.root()?).ok()?;
+        find_below(&mut path, each)
+    }
+
     /// The nodes on the way to `path`, which begins with a slash or with an alias.
     pub(super) fn resolve(&self, path: &str) -> Option<Path<'_, 'a>> {
         let mut nodes = Path::new();
@@ -198,6 +206,23 @@ impl<'a> Blob<'a> {
         descend(&mut nodes, rest)?;
         Some(nodes)
     }
+}
+
+/// As [`Blob::find_path`], from the last node of `path` on.
+fn find_below<'b, 'a, T>(path: &mut Path<'b, 'a>, each: &mut dyn FnMut(&Path<'b, 'a>) -> Option<T>) -> Option<T> {
+    if let Some(found) = each(path) {
+        return Some(found);
+    }
+    let &node = path.last()?;
+    for child in node.children().filter(|&child| is_okay(child)) {
+        path.try_push(child).ok()?;
+        let found = find_below(path, each);
+        path.pop();
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }
 
 /// Follows `path` down from the last of `nodes`. A component without a unit address takes the first child of that name.

@@ -17,7 +17,7 @@ use anyhow::{Result, bail};
 use mm::machine::Rules;
 
 use super::subject::{Change, E820Entry, EfiEntry, Held, Map, NodeRange, PageSize, Span, SratCpu, SratMemory, Subject};
-use super::{MAP_OPTIONS, NODE_OPTIONS, dma_limit, without_items};
+use super::{MAP_OPTIONS, NODE_OPTIONS, dma_limit, low_zones, without_items};
 use message::{MapName, Message};
 
 /// The kind that memory has in a PC's map.
@@ -130,6 +130,7 @@ impl Boot {
         };
         Subject {
             rules,
+            low_zones: low_zones(rules, self.zones.iter().copied()),
             page_size: self.page_size.filter(|_| rules == Rules::Arm64).unwrap_or(PageSize::K4),
             cmdline: without_items(self.cmdline.as_deref().unwrap_or_default(), shown),
             map,

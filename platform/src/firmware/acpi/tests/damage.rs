@@ -47,8 +47,28 @@ fn a_damaged_microvm_never_panics() {
         seal(&mut tables[start..], 1);
         let pieces = [(0xf3490, &rsdp[..]), (0xefd00, &tables[..])];
         let _ = (describe_at(&pieces), with(&pieces, |rsdp, image| power_off(rsdp, image)));
+        with(&pieces, read_interrupts);
         let _ = with(&pieces, |rsdp, image| print_tables(rsdp, image, &mut String::new()));
     }
+}
+
+/// Whatever is read, a driver can rely on it.
+fn read_interrupts(rsdp: PhysAddr, image: &mut MemoryImage<'_>) {
+    let holds = |range: PhysRange, bytes: u64| assert!(range.size() >= bytes && range.start().as_u64() > 0, "{range}");
+    match irq_controller(rsdp, image, &mut |warning| assert!(!warning.to_string().contains('\n'))) {
+        Some(IrqController::LocalApic { address }) => assert!(address.is_aligned(0x1000)),
+        Some(IrqController::Gic2 { distributor, cpu_interface }) => {
+            holds(distributor, 0x1000);
+            holds(cpu_interface, 0x100);
+        }
+        Some(IrqController::Gic3 { distributor, redistributors }) => {
+            holds(distributor, 0x1_0000);
+            assert!(!redistributors.ranges.is_empty());
+            redistributors.ranges.iter().for_each(|&range| holds(range, 0x2_0000));
+        }
+        None => {}
+    }
+    assert!(timer_interrupt(rsdp, image).is_none_or(|number| (16..32).contains(&number)));
 }
 
 /// Tables that QEMU's machines of these kinds have not, each with its checksum made right again.
@@ -63,8 +83,12 @@ fn a_damaged_arm_server_never_panics() {
     let initiator = [&[5u8, 32, 0, 1, 7][..], &[0; 19], &[1], &[0; 7]].concat();
     let mut gicc = vec![0; 80];
     (gicc[0], gicc[1], gicc[12], gicc[16], gicc[25]) = (11, 80, 1, 1, 0x80);
+    (gicc[33], gicc[61]) = (0x80, 0x90);
+    let distributor = [&[12u8, 24, 0, 0, 0, 0, 0, 0, 0, 0, 0, 8][..], &[0; 8], &[3, 0, 0, 0]].concat();
+    let redistributors = [&[14u8, 16, 0, 0, 0, 0, 10, 8][..], &[0; 6], &[4, 0]].concat();
+    let gtdt = include_bytes!("../../../../testdata/virt-gtdt.bin").to_vec();
     let place = [&[3u8, 18][..], &[0; 8], &[1], &[0; 7]].concat();
-    let sound = [iort, spcr, srat(3, &[initiator, place]), madt(&[gicc])];
+    let sound = [iort, spcr, srat(3, &[initiator, place]), madt(&[gicc, distributor, redistributors]), gtdt];
     let undamaged = Machine::new(&sound).describe();
     assert!(undamaged.warnings.is_empty(), "{:?}", undamaged.warnings);
     assert_eq!((undamaged.dma_limits.len(), undamaged.initiators.len(), undamaged.cpu_affinities.len()), (1, 1, 1));
@@ -82,6 +106,7 @@ fn a_damaged_arm_server_never_panics() {
         let pieces = machine.pieces();
         let spec = with(&pieces, |rsdp, image| console(rsdp, image));
         assert!(spec.is_none_or(|spec| spec.baud != Some(0)));
+        with(&pieces, read_interrupts);
         let _ = with(&pieces, |rsdp, image| print_tables(rsdp, image, &mut String::new()));
         changed += usize::from(recorder != undamaged);
     }

@@ -3,6 +3,7 @@
 mod arm;
 mod console;
 mod damage;
+mod interrupts;
 mod nodes;
 mod power;
 mod regression;

@@ -1,6 +1,7 @@
 //! Blobs with random damage: whatever the gate lets through can be walked and read to its end.
 
 use super::*;
+use crate::firmware::IrqController;
 use crate::handover::image;
 use crate::read::MemoryImage;
 use mm::addr::PhysAddr;
@@ -19,6 +20,10 @@ fn read_all(bytes: &mut [u8]) -> bool {
     let nodes = listing(&blob);
     assert!(!nodes.is_empty());
     let _ = (blob.stdout(), blob.power_off(), blob.model(), blob.compatible().count());
+    if let Some(IrqController::Gic2 { cpu_interface, .. }) = blob.irq_controller(&mut |_| ()) {
+        assert!(cpu_interface.size() >= 0x100 && cpu_interface.start().as_u64() > 0);
+    }
+    assert!(blob.timer_interrupt().is_none_or(|number| (16..32).contains(&number)));
     for (name, _) in nodes.iter().take(8) {
         let _ = blob.resolve(name).map(|path| bus::address(&path));
     }
@@ -55,6 +60,18 @@ fn small() -> Vec<u8> {
         [("stdout-path", b"/uart\0"), ("bootargs", b"exec=poweroff\0"), ("linux,usable-memory-range", &usable)];
     let chosen = reserved.node("chosen", &chosen);
     let bus = chosen.begin("soc").prop("dma-ranges", &cells(&[0, 0x4000_0000, 0x4000_0000])).end();
+    let reg = cells(&[0x1000, 0x1000, 0x2000, 0x1000]);
+    let gic: [(&str, &[u8]); 5] = [
+        ("compatible", b"arm,gic-400\0"),
+        ("interrupt-controller", &[]),
+        ("#interrupt-cells", &cells(&[3])),
+        ("phandle", &cells(&[1])),
+        ("reg", &reg),
+    ];
+    let specifiers = cells(&[1, 13, 8, 1, 14, 8, 1, 11, 8]);
+    let timer: [(&str, &[u8]); 3] =
+        [("compatible", b"arm,armv8-timer\0"), ("interrupt-parent", &cells(&[1])), ("interrupts", &specifiers)];
+    let bus = bus.node("gic", &gic).node("timer", &timer);
     bus.node("uart", &[("compatible", b"arm,pl011\0"), ("reg", &cells(&[0x9000, 0x1000]))]).nop().done()
 }
 

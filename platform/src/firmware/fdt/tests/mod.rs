@@ -4,6 +4,7 @@ mod buses;
 mod cpus;
 mod damage;
 mod gate;
+mod interrupts;
 mod reader;
 mod regression;
 mod reserved;

@@ -1,0 +1,189 @@
+//! The interrupt controller of the CPUs, and the interrupt of their timers.
+//!
+//! The controller is the node that the root's `interrupt-parent` names, where that is a GIC; otherwise (interrupts pass
+//! through something else first, or the root names none) the first GIC of the tree. Its `reg` lists the distributor,
+//! then the CPU interface of version 2 or the redistributors of version 3, as the CPU sees them through the buses
+//! above.
+//!
+//! The timer's third interrupt, or the one called `virt`, is that of the virtual timer. Only a private interrupt of a
+//! GIC has a number that is known here. Linux: `gic_of_init` in `drivers/irqchip/irq-gic.c` and `irq-gic-v3.c`,
+//! `of_irq_init` and `of_irq_parse_one` in `drivers/of/irq.c`, `arch_timer_of_init`.
+
+use super::Blob;
+use super::bus;
+use super::tree::{Path, cell, has, is_compatible, number, strings, take, value};
+use crate::firmware::interrupts::{IrqController, MAX_REDISTRIBUTORS, Redistributors, Registers};
+use fdt::node::FdtNode;
+use mm::addr::PhysRange;
+use mm::machine::{Problem, Source, Table, Warning};
+
+/// Which kind of registers a GIC has.
+#[derive(Clone, Copy)]
+enum Gic {
+    /// Version 1 or 2.
+    Two,
+    /// Version 3 or 4.
+    Three,
+}
+
+/// What GICs are known by.
+const KNOWN: [(&str, Gic); 10] = [
+    ("arm,gic-v3", Gic::Three),
+    ("arm,gic-400", Gic::Two),
+    ("arm,cortex-a15-gic", Gic::Two),
+    ("arm,cortex-a9-gic", Gic::Two),
+    ("arm,cortex-a7-gic", Gic::Two),
+    ("arm,pl390", Gic::Two),
+    ("arm,arm11mp-gic", Gic::Two),
+    ("arm,arm1176jzf-devchip-gic", Gic::Two),
+    ("qcom,msm-8660-qgic", Gic::Two),
+    ("qcom,msm-qgic2", Gic::Two),
+];
+
+/// What the timers of CPUs are known by.
+const TIMERS: [&str; 2] = ["arm,armv8-timer", "arm,armv7-timer"];
+/// The virtual one among a timer's interrupts: its name, its place where they have none, and how many there are.
+const VIRTUAL: &str = "virt";
+const VIRTUAL_PLACE: usize = 2;
+const TIMER_INTERRUPTS: usize = 5;
+
+/// First cell of a private interrupt of a GIC.
+const PRIVATE: u128 = 1;
+/// Private interrupts of a CPU, and the number that the first of them has among all.
+const PRIVATES: u32 = 16;
+
+impl<'a> Blob<'a> {
+    /// The interrupt controller of the CPUs. What cannot be used goes to `warn`.
+    pub fn irq_controller(&self, warn: &mut dyn FnMut(Warning)) -> Option<IrqController> {
+        let wanted = self.root().and_then(|root| cell(root, "interrupt-parent"));
+        let mut first = None;
+        let named = self.find_path(&mut |path| {
+            let gic = path.last().and_then(|&node| gic(node).filter(|_| has(node, "interrupt-controller")))?;
+            let is_named = wanted.is_some() && path.last().and_then(|&node| phandle(node)) == wanted;
+            if first.is_some() && !is_named {
+                return None;
+            }
+            let mut warn = |problem| warn(Warning { source: Source::whole(Table::InterruptController), problem });
+            match controller(gic, path, &mut warn) {
+                Ok(found) if is_named => return Some(found),
+                Ok(found) => first = Some(found),
+                Err(problem) => warn(problem),
+            }
+            None
+        });
+        named.or(first)
+    }
+
+    /// The number of the virtual timer's interrupt, as a GIC counts them.
+    #[must_use]
+    pub fn timer_interrupt(&self) -> Option<u32> {
+        self.find_path(&mut |path| {
+            let &timer = path.last()?;
+            if !TIMERS.iter().any(|name| is_compatible(timer, name)) {
+                return None;
+            }
+            let place = if has(timer, "interrupt-names") {
+                strings(timer, "interrupt-names").take(TIMER_INTERRUPTS).position(|name| name == VIRTUAL)?
+            } else {
+                VIRTUAL_PLACE
+            };
+            let (controller, cells) = self.interrupt(path, place)?;
+            gic(controller)?;
+            let (kind, rest) = take(cells, 1)?;
+            let (number, _) = take(rest, 1)?;
+            let number = u32::try_from(number).ok().filter(|&number| kind == PRIVATE && number < PRIVATES)?;
+            Some(PRIVATES + number)
+        })
+    }
+
+    /// Interrupt number `place` of the last node of `path`: who takes it, and the cells in which it is stated.
+    fn interrupt(&self, path: &Path<'_, 'a>, place: usize) -> Option<(FdtNode<'_, 'a>, &'a [u8])> {
+        let &node = path.last()?;
+        if let Some(mut rest) = value(node, "interrupts-extended") {
+            // Each states its controller, and only that says how long it is.
+            for _ in 0..place {
+                let (_, cells, after) = self.extended(rest)?;
+                rest = after.get(cells..)?;
+            }
+            let (controller, cells, after) = self.extended(rest)?;
+            return Some((controller, after.get(..cells)?));
+        }
+        let parent = path.iter().rev().find_map(|&node| cell(node, "interrupt-parent"))?;
+        let controller = self.by_phandle(parent)?;
+        let cells = interrupt_bytes(controller)?;
+        let start = place.checked_mul(cells)?;
+        Some((controller, value(node, "interrupts")?.get(start..start.checked_add(cells)?)?))
+    }
+
+    /// The controller that `entry` of an `interrupts-extended` begins with, the bytes of its cells, and what follows.
+    fn extended(&self, entry: &'a [u8]) -> Option<(FdtNode<'_, 'a>, usize, &'a [u8])> {
+        let (parent, after) = take(entry, 1)?;
+        let controller = self.by_phandle(u32::try_from(parent).ok()?)?;
+        Some((controller, interrupt_bytes(controller)?, after))
+    }
+
+    fn by_phandle(&self, wanted: u32) -> Option<FdtNode<'_, 'a>> {
+        self.find_path(&mut |path| path.last().copied().filter(|&node| phandle(node) == Some(wanted)))
+    }
+}
+
+fn phandle(node: FdtNode<'_, '_>) -> Option<u32> {
+    cell(node, "phandle").or_else(|| cell(node, "linux,phandle"))
+}
+
+/// Bytes of the cells in which a controller states an interrupt.
+fn interrupt_bytes(controller: FdtNode<'_, '_>) -> Option<usize> {
+    usize::try_from(cell(controller, "#interrupt-cells")?).ok()?.checked_mul(4)
+}
+
+/// Which GIC a node is, by the first of its names that is known.
+fn gic(node: FdtNode<'_, '_>) -> Option<Gic> {
+    strings(node, "compatible").find_map(|name| KNOWN.iter().find(|(known, _)| *known == name)).map(|&(_, gic)| gic)
+}
+
+/// The GIC that is the last of `path`.
+fn controller(gic: Gic, path: &Path<'_, '_>, warn: &mut dyn FnMut(Problem)) -> Result<IrqController, Problem> {
+    match gic {
+        Gic::Two => Ok(IrqController::Gic2 {
+            distributor: registers(path, 0, &Registers::DISTRIBUTOR_2)?,
+            cpu_interface: registers(path, 1, &Registers::CPU_INTERFACE)?,
+        }),
+        Gic::Three => Ok(IrqController::Gic3 {
+            distributor: registers(path, 0, &Registers::DISTRIBUTOR_3)?,
+            redistributors: redistributors(path, warn)?,
+        }),
+    }
+}
+
+fn redistributors(path: &Path<'_, '_>, warn: &mut dyn FnMut(Problem)) -> Result<Redistributors, Problem> {
+    let node = path.last().copied();
+    let stated = node.and_then(|node| cell(node, "#redistributor-regions")).unwrap_or(1);
+    let stride = node.and_then(|node| number(node, "redistributor-stride")).filter(|&stride| stride > 0);
+    if let Some(value) = stride.filter(|&stride| !Registers::is_stride(stride)) {
+        warn(Problem::Value { what: "redistributor-stride", value });
+    }
+    let stride = stride.filter(|&stride| Registers::is_stride(stride));
+    let mut found = Redistributors { stride, ..Redistributors::default() };
+    let count = usize::try_from(stated).unwrap_or(usize::MAX);
+    for index in 0..count.min(MAX_REDISTRIBUTORS) {
+        match registers(path, 1 + index, &Registers::REDISTRIBUTOR) {
+            // No more than there is room for.
+            Ok(range) => drop(found.ranges.try_push(range)),
+            Err(problem) => warn(problem),
+        }
+    }
+    if count > MAX_REDISTRIBUTORS {
+        warn(Problem::TooMany { what: "ranges of redistributors", limit: MAX_REDISTRIBUTORS as u64 });
+    }
+    match found.ranges.is_empty() {
+        true => Err(Problem::EntryIgnored("it has no redistributors")),
+        false => Ok(found),
+    }
+}
+
+/// Range number `index` of the last node's `reg`, if it can hold such registers.
+fn registers(path: &Path<'_, '_>, index: usize, kind: &Registers) -> Result<PhysRange, Problem> {
+    let unreadable = Problem::EntryIgnored("its registers are not where the CPU reaches them");
+    let range = bus::registers(path, index).ok_or(unreadable)?;
+    kind.of_size(range.start().as_u64(), range.size())
+}
