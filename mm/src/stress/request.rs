@@ -189,10 +189,15 @@ impl<A: Arch, M: MemoryModel<A>> Stress<'_, A, M> {
     pub(super) fn reach(&self, block: &Block) -> impl Fn(u64) -> *mut u8 + use<A, M> {
         let access = self.mm.pages.access();
         let Block { kind, address, .. } = *block;
-        move |offset| match kind {
+        let first = match kind {
             // Page by page: neighbours here need not be neighbours elsewhere.
-            Kind::Area => access.virt_ptr(VirtAddr::new(address).saturating_add(offset)),
-            _ => access.phys_ptr(PhysAddr::new(address).saturating_add(offset)),
+            Kind::Area => None,
+            _ => Some(access.phys_ptr(PhysAddr::new(address))),
+        };
+        move |offset| match first {
+            // All of a block lies in one range of RAM.
+            Some(first) => first.wrapping_add(offset as usize),
+            None => access.virt_ptr(VirtAddr::new(address).saturating_add(offset)),
         }
     }
 
