@@ -1,10 +1,11 @@
 //! All CPUs: each gets its stacks, is kicked, and arrives.
 //!
-//! [`bring_up`] runs on the boot CPU when memory management and the interrupt controller stand. It makes a slot for each
-//! CPU that the firmware lists, by which CPUs talk to each other ([`mm::smp`]), and starts the others: stacks on the CPU's
-//! own node, with a guard page below each, then the architecture's way to start it. When all are kicked, it waits for them to say that they are
-//! there, until none has for [`ARRIVAL_LIMIT`]. A CPU that does not come is one warning; its stacks stay, for it
-//! may come late, find that it was given up, and park. CPUs that can be plugged in are not there yet and are left alone.
+//! [`bring_up`] runs on the boot CPU when memory management and the interrupt controller stand. It makes a slot for
+//! each CPU that the firmware lists, by which CPUs talk to each other ([`mm::smp`]), and starts the others: stacks on
+//! the CPU's own node, with a guard page below each, then the architecture's way to start it. When all are kicked, it
+//! waits for them to say that they are there, until none has for [`ARRIVAL_LIMIT`]. A CPU that does not come is one
+//! warning; its stacks stay, for it may come late, find that it was given up, and park. CPUs that can be plugged in are
+//! not there yet and are left alone.
 //!
 //! Costs: a slot of a cache line or two and its stacks for each CPU. Linux: `smp_init`, `bringup_nonboot_cpus`,
 //! `start_secondary`, `secondary_start_kernel`.

@@ -5,9 +5,9 @@
 //! said before is lost. `dmesg` prints the ring. Warnings and errors say so in front of their text.
 //!
 //! Every CPU and every interrupt handler may log. The lock is taken with interrupts off and held for a whole record, so
-//! lines never mix; hence what is formatted takes no lock and logs nothing itself. The monitor's answers come in pieces:
-//! they wait in the sink until their line is whole. A record that finds a line begun, such as the prompt, starts a new
-//! one.
+//! lines never mix; hence what is formatted takes no lock and logs nothing itself. The monitor's answers come in
+//! pieces: they wait in the sink until their line is whole. A record that finds a line begun, such as the prompt,
+//! starts a new one.
 //!
 //! A report from inside a trap may have interrupted the holder of the lock, or that one may have been stopped: then
 //! [`emergency`] writes around it. Linux: `kernel/printk/printk.c`.

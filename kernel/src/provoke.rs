@@ -1,7 +1,7 @@
 //! Failures on purpose, to see that each ends in a report: the monitor's `provoke NAME`.
 //!
-//! Each of them is what a defect would do, on a CPU other than the one that runs the monitor where there is one. None of
-//! them comes back but by a report, which every one must bring within its limit; one that does come back has found
+//! Each of them is what a defect would do, on a CPU other than the one that runs the monitor where there is one. None
+//! of them comes back but by a report, which every one must bring within its limit; one that does come back has found
 //! that a failure stays unseen, and the command fails.
 
 use crate::log::Output;

@@ -1,11 +1,11 @@
 //! The end of a kernel that cannot go on: registers, the fault's page-table walk, a backtrace, and power off with a
 //! failure.
 //!
-//! All ways in end here: a trap, a Rust panic, a CPU that does not answer. Each report begins with the CPU that makes it
-//! (`CPU 3: kernel panic: …`). The first one has the console: it stops the other CPUs, names those that do not stop, and
-//! a CPU that wants to report meanwhile stops as well. A fault while reporting ends at once, so that a report never
-//! loops. Backtrace lines are `  #0 0xffffffff80201234`; xtask adds names and lines from the kernel's ELF.
-//! Linux: `arch/*/mm/fault.c`, `kernel/panic.c`, `smp_send_stop`.
+//! All ways in end here: a trap, a Rust panic, a CPU that does not answer. Each report begins with the CPU that makes
+//! it (`CPU 3: kernel panic: …`). The first one has the console: it stops the other CPUs, names those that do not stop,
+//! and a CPU that wants to report meanwhile stops as well. A fault while reporting ends at once, so that a report never
+//! loops. Backtrace lines are `  #0 0xffffffff80201234`; xtask adds names and lines from the kernel's ELF. Linux:
+//! `arch/*/mm/fault.c`, `kernel/panic.c`, `smp_send_stop`.
 
 use crate::cpus;
 use crate::log::{self, emergency};
@@ -55,8 +55,8 @@ extern "C" fn kernel_trap(frame: &TrapFrame) -> ! {
     exit::power_off(exit::ExitStatus::Failure)
 }
 
-/// What the arch calls when CPU `cpu` has not forgotten translations within the limit: it may still use them, so the caller
-/// can neither go on nor back.
+/// What the arch calls when CPU `cpu` has not forgotten translations within the limit: it may still use them, so the
+/// caller can neither go on nor back.
 #[unsafe(no_mangle)]
 extern "C" fn kernel_unanswered(cpu: u32, limit_seconds: u64) -> ! {
     unanswered(CpuId::new(cpu), "a TLB flush", Duration::from_secs(limit_seconds), "")

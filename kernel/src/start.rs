@@ -85,12 +85,12 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     let mut zones = or_stop(bring_up::zones(&plan, nodes, listener));
     let template = arch::cpu::percpu_template();
     let mut percpu = or_stop(bring_up::percpu(&mut zones, template.size(), listener));
-    // SAFETY: `tables::build` has mapped all memory; the template lies in the image's data, and this CPU, with interrupts
-    // off, is the only one.
+    // SAFETY: `tables::build` has mapped all memory; the template lies in the image's data, and this CPU, with
+    // interrupts off, is the only one.
     unsafe { percpu.fill(Native.virt_ptr(template.start())) };
     let percpu = PERCPU.call_once(|| percpu);
-    // SAFETY: the copies have just been made, in memory that stays reserved, and nothing that is linked in the template is
-    // in use yet.
+    // SAFETY: the copies have just been made, in memory that stays reserved, and nothing that is linked in the template
+    // is in use yet.
     unsafe { arch::cpu::set_percpu(percpu.offsets()) };
     or_stop(bring_up::zonelists(&plan, &mut zones, LAYOUT.struct_page_bytes, listener));
     or_stop(bring_up::huge_pages(&plan, &mut reserved, &mut zones, LAYOUT.struct_page_bytes, listener));

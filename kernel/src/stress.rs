@@ -1,10 +1,10 @@
 //! The monitor's `stress`: [`mm::stress`] on all CPUs at once, or on some.
 //!
-//! Each CPU gets its share as one piece of work in its queue; the boot CPU's lies in the queue of the CPU that waits, so
-//! it runs like the others'. Where more than one CPU takes part, timers interrupt them some thousand times a second,
-//! wherever they are in the allocators, and ask for memory too. With one CPU there is none, so that the same seed
-//! gives the same run. Another timer tells how far all of them are, and ends the machine with a report when nothing has
-//! moved for [`STANDSTILL`].
+//! Each CPU gets its share as one piece of work in its queue; the boot CPU's lies in the queue of the CPU that waits,
+//! so it runs like the others'. Where more than one CPU takes part, timers interrupt them some thousand times a second,
+//! wherever they are in the allocators, and ask for memory too. With one CPU there is none, so that the same seed gives
+//! the same run. Another timer tells how far all of them are, and ends the machine with a report when nothing has moved
+//! for [`STANDSTILL`].
 
 use crate::log::print;
 use crate::report;
@@ -134,8 +134,8 @@ mm::percpu! {
 
 /// The run that is under way.
 fn current() -> Option<&'static Run> {
-    // SAFETY: `shake` puts the address of its run here, and takes it away when no CPU takes part and no timer of the run
-    // is set any more. Who asks does so in a share or in such a timer, and keeps nothing beyond it.
+    // SAFETY: `shake` puts the address of its run here, and takes it away when no CPU takes part and no timer of the
+    // run is set any more. Who asks does so in a share or in such a timer, and keeps nothing beyond it.
     unsafe { RUN.load(Ordering::Acquire).as_ref() }
 }
 

@@ -1,9 +1,9 @@
 //! What a CPU does: work that is queued for it, timers that fall due, and nothing in between.
 //!
-//! Each CPU has a queue of its own. Whoever has work for a CPU pushes it and signals that CPU, which takes it out in its
-//! loop, with interrupts on, and runs it to completion; there is no scheduler beyond this. A *timer* runs its work in the
-//! interrupt that its alarm raises, so such work is short, takes what it may wait for without waiting, and pushes the
-//! rest to the queue. A *call* ([`on`]) runs in the other CPU's interrupt, and the caller waits for it.
+//! Each CPU has a queue of its own. Whoever has work for a CPU pushes it and signals that CPU, which takes it out in
+//! its loop, with interrupts on, and runs it to completion; there is no scheduler beyond this. A *timer* runs its work
+//! in the interrupt that its alarm raises, so such work is short, takes what it may wait for without waiting, and
+//! pushes the rest to the queue. A *call* ([`on`]) runs in the other CPU's interrupt, and the caller waits for it.
 //!
 //! An idle CPU looks at its queue with interrupts off and then turns them on and halts in one step, so a signal that
 //! comes in between ends the halt at once. The boot CPU runs the monitor, and serves its own queue while it waits for

@@ -2,8 +2,8 @@
 //!
 //! A command is a name, a line of help and a function; the table in [`commands`] is all there is. A command that fails
 //! says why; one that `exec=` ran is remembered: `poweroff` after it reports failure, so that a script sees it in
-//! QEMU's exit status. Reading is by polling, a hundred times a second; in between the boot CPU does what is queued for it,
-//! or halts.
+//! QEMU's exit status. Reading is by polling, a hundred times a second; in between the boot CPU does what is queued for
+//! it, or halts.
 
 mod commands;
 mod line;

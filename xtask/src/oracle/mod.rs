@@ -6,8 +6,8 @@
 //! differs but what was printed. `docs/oracle.md` says what is compared and what is left out.
 //!
 //! Not asked are machines whose firmware lies on purpose (Linux's answer to those is not the measure), those that count
-//! our own instructions, those that boot another build of ours on a machine that is there already, and those that say so
-//! (`not-asked`): on many CPUs Linux takes minutes under an emulator, and says of memory what it says on few.
+//! our own instructions, those that boot another build of ours on a machine that is there already, and those that say
+//! so (`not-asked`): on many CPUs Linux takes minutes under an emulator, and says of memory what it says on few.
 
 use anyhow::Result;
 
