@@ -168,7 +168,8 @@ mod tests {
     #[test]
     fn every_block_is_written_from_its_first_to_its_last_byte_and_not_behind_it() {
         for page in [4096, 16384, 65536] {
-            for bytes in (1..3000).chain([4096, 5000, 8192, 16384, 65536, 65537, 196_609, 4 << 20]) {
+            let few = if cfg!(miri) { 97 } else { 1 };
+            for bytes in (1..3000).step_by(few).chain([4096, 5000, 8192, 16384, 65536, 65537, 196_609, 4 << 20]) {
                 let found = offsets(bytes, page);
                 assert_eq!(found[0].0, 0, "{bytes}");
                 let last = found[found.len() - 1];

@@ -7,11 +7,10 @@ use mm_testkit::Machine;
 
 const MIB: u64 = 1 << 20;
 
-const OPERATIONS: u64 = if cfg!(miri) { 600 } else { 20_000 };
+const OPERATIONS: u64 = 20_000;
 
 fn run(seed: u64) -> Summary {
-    let size = if cfg!(miri) { 3 * MIB } else { 48 * MIB };
-    let machine = Machine::<12>::builder().ram(0, 640 << 10, 0).ram(MIB, size, 0).finish();
+    let machine = Machine::<12>::builder().ram(0, 640 << 10, 0).ram(MIB, 48 * MIB, 0).finish();
     let mm = up(&machine, &[]);
     shake::<OfVmemmap, 12>(&mm, Config { seed, operations: OPERATIONS, cpus: 1 })
 }
@@ -25,6 +24,7 @@ fn the_same_seed_gives_the_same_run() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "too slow")]
 fn a_run_does_everything_that_it_says() {
     let summary = run(3);
     let tally = summary.tally;

@@ -4,6 +4,7 @@
 
 mod alone;
 mod broken;
+mod refuse;
 mod shake;
 mod together;
 #[path = "../managed/up.rs"]

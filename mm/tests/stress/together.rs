@@ -72,10 +72,11 @@ fn every_other_memory_model() {
     all::<OfSparseStatic>();
 }
 
+/// What Miri has time for: a few steps, with threads.
 #[test]
 fn four_cpus_on_a_small_machine() {
     let machine = Machine::<12>::builder().ram(0, 640 << 10, 0).ram(MIB, 4 * MIB, 1).cpus(4).finish();
-    let steps = if cfg!(miri) { 150 } else { STEPS };
+    let steps = if cfg!(miri) { 50 } else { STEPS };
     on::<OfVmemmap, 12>(&machine, Config { seed: 14, operations: 4 * steps, cpus: 4 });
 }
 
