@@ -153,7 +153,13 @@ pub(crate) fn bring_up(mm: &'static Mm, facts: &cpu::StartFacts, interrupts: Int
         }
     }
     let mut last = timer::uptime();
+    let mut here = cpus.online().count();
     for info in there.filter(|info| cpus.state(info.id) == CpuState::Starting) {
+        // Others may have arrived while one was waited for in vain.
+        let now_here = cpus.online().count();
+        if now_here > here {
+            (here, last) = (now_here, timer::uptime());
+        }
         let rest = ARRIVAL_LIMIT.saturating_sub(timer::uptime().saturating_sub(last));
         match cpus.await_arrival(&Native.pin(), info.id, Native, rest) {
             Ok(()) => last = timer::uptime(),

@@ -57,7 +57,7 @@ pub(crate) fn provoke(provocation: &Provocation, system: &System) -> Result<(), 
     Err("nothing has noticed it")
 }
 
-/// Waits, and serves what others ask meanwhile; `false` when `done` has not come true.
+/// Waits, with interrupts as they are; `false` when `done` has not come true.
 fn wait_until(done: impl Fn() -> bool) -> bool {
     let end = timer::uptime().saturating_add(PATIENCE);
     while timer::uptime() < end {

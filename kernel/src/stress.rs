@@ -13,7 +13,7 @@ use crate::{cpus, work};
 use arch::Native;
 use core::fmt::{self, Display};
 use core::str::FromStr;
-use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 use mm::addr::CpuId;
 use mm::arch::Cpu as _;
@@ -127,9 +127,19 @@ static TOLD: AtomicU64 = AtomicU64::new(0);
 static SEEN: AtomicU64 = AtomicU64::new(0);
 static STILL: AtomicU32 = AtomicU32::new(0);
 
+/// Whether a look is to come.
+static LOOKING: AtomicBool = AtomicBool::new(false);
+
+/// No timer of the run is set on this CPU.
+const IDLE: u8 = 0;
+/// One is, and sets itself again.
+const TICKING: u8 = 1;
+/// One is, for the last time.
+const ENDING: u8 = 2;
+
 mm::percpu! {
     /// Whether this CPU's timer takes part.
-    static INTERRUPTED: AtomicBool = AtomicBool::new(false);
+    static TIMER: AtomicU8 = AtomicU8::new(IDLE);
 }
 
 /// The run that is under way.
@@ -143,39 +153,48 @@ fn current() -> Option<&'static Run> {
 fn take_part(member: usize) {
     let Some(run) = current() else { return };
     let pinned = Native.pin();
+    let timer = TIMER.get(&pinned);
     if run.config().cpus > 1 {
-        INTERRUPTED.get(&pinned).store(true, Ordering::Relaxed);
-        set(INTERVAL.saturating_mul(run.config().cpus), interrupt);
+        timer.store(TICKING, Ordering::Relaxed);
+        tick(run, timer);
     }
     // What goes wrong, the run keeps.
     let _ = u32::try_from(member).map(|member| run.run(member));
-    // The timer runs on this CPU, so it sees this at once.
-    INTERRUPTED.get(&pinned).store(false, Ordering::Relaxed);
+    // The timer runs on this CPU. It has ended before the share has.
+    if timer.compare_exchange(TICKING, ENDING, Ordering::Relaxed, Ordering::Relaxed).is_ok() {
+        while timer.load(Ordering::Relaxed) != IDLE {
+            core::hint::spin_loop();
+        }
+    }
     LEFT.fetch_sub(1, Ordering::Release);
 }
 
-fn set(delay: Duration, function: fn(usize)) {
-    // Without room for the timer there are no more interrupts of this kind, and no more words about progress.
-    let _ = work::after(delay, Work { function, argument: 0 });
+/// Sets this CPU's timer once more. Without room for it there are no more interrupts of this kind.
+fn tick(run: &Run, timer: &AtomicU8) {
+    let delay = INTERVAL.saturating_mul(run.config().cpus);
+    if work::after(delay, Work { function: interrupt, argument: 0 }).is_err() {
+        timer.store(IDLE, Ordering::Relaxed);
+    }
 }
 
 /// In the timer's interrupt of a CPU that takes part.
 fn interrupt(_: usize) {
-    if !INTERRUPTED.get(&Native.pin()).load(Ordering::Relaxed) {
-        return;
-    }
-    if let Some(run) = current() {
-        run.interrupt();
-        set(INTERVAL.saturating_mul(run.config().cpus), interrupt);
+    let pinned = Native.pin();
+    let timer = TIMER.get(&pinned);
+    match current().filter(|_| timer.load(Ordering::Relaxed) == TICKING) {
+        Some(run) => {
+            run.interrupt();
+            tick(run, timer);
+        }
+        None => timer.store(IDLE, Ordering::Relaxed),
     }
 }
 
 /// In a timer's interrupt of the CPU that waits: how far is it?
 fn look(_: usize) {
-    if LEFT.load(Ordering::Acquire) == 0 {
-        return;
-    }
-    let Some(run) = current() else { return };
+    let Some(run) = current().filter(|_| LEFT.load(Ordering::Acquire) > 0) else {
+        return LOOKING.store(false, Ordering::Release);
+    };
     let (steps, all) = (run.progress(), run.config().operations.max(1));
     let tenths = steps.saturating_mul(10) / all;
     if tenths > TOLD.swap(tenths, Ordering::Relaxed) {
@@ -194,7 +213,13 @@ fn look(_: usize) {
             run.progress_of(least)
         ));
     }
-    set(LOOK, look);
+    look_later();
+}
+
+/// Looks after a while. Without room for the timer nobody does.
+fn look_later() {
+    let set = work::after(LOOK, Work { function: look, argument: 0 });
+    LOOKING.store(set.is_ok(), Ordering::Release);
 }
 
 fn shake(mm: &'static Mm, request: &Request<'_>) -> Result<Summary, StressError> {
@@ -215,8 +240,8 @@ fn shake(mm: &'static Mm, request: &Request<'_>) -> Result<Summary, StressError>
             refused = Err(StressError::Refused(cpu, error));
         }
     }
-    set(LOOK, look);
-    while LEFT.load(Ordering::Acquire) > 0 {
+    look_later();
+    while LEFT.load(Ordering::Acquire) > 0 || LOOKING.load(Ordering::Acquire) {
         work::run_or_doze(LOOK);
     }
     RUN.store(core::ptr::null_mut(), Ordering::Release);

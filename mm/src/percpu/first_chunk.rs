@@ -315,7 +315,8 @@ impl<A: PhysMap + PageFormat> FirstChunk<A> {
         let access = self.offsets.access();
         // A chunk of more than can be addressed was not placed.
         let [linked, used] = [self.layout.static_bytes, self.layout.used_bytes()].map(|bytes| bytes as usize);
-        for (area, offset) in self.areas.iter().zip(self.offsets.iter_mut()) {
+        let placed = self.areas.iter().zip(self.offsets.iter_mut()).filter(|(area, _)| !area.range.is_empty());
+        for (area, offset) in placed {
             let copy = access.phys_ptr(area.range.start());
             // SAFETY: the area is RAM in one piece, `used` bytes of it, that memblock gave to this chunk alone, and the
             // caller says that it is mapped; so `copy` leads to as many bytes to write. The template is none of them,

@@ -111,6 +111,13 @@ impl<T> fmt::Debug for PerCpu<T> {
 /// }
 /// ```
 ///
+/// The value is not inside the macro's `unsafe`:
+/// ```compile_fail
+/// # use core::sync::atomic::AtomicU64;
+/// const unsafe fn promised() -> AtomicU64 { AtomicU64::new(0) }
+/// mm::percpu! { static COUNT: AtomicU64 = promised(); }
+/// ```
+///
 /// What is not `Sync` is no per-CPU variable, since interrupts and other CPUs may look at it:
 /// ```compile_fail
 /// mm::percpu! { static COUNT: core::cell::Cell<u64> = core::cell::Cell::new(0); }
@@ -121,9 +128,12 @@ macro_rules! percpu {
         $(
             $(#[$attribute])*
             #[cfg_attr(target_os = "none", unsafe(link_section = ".data.percpu"))]
-            $visibility static $name: $crate::percpu::PerCpu<$type> =
+            $visibility static $name: $crate::percpu::PerCpu<$type> = {
+                // Outside of the unsafe block: the value answers for itself.
+                let value: $type = $value;
                 // SAFETY: the value is all of this static, which lies in the section of the templates.
-                unsafe { $crate::percpu::PerCpu::template($value) };
+                unsafe { $crate::percpu::PerCpu::template(value) }
+            };
         )*
     };
 }

@@ -21,7 +21,7 @@
 //! nothing is given back: memory stays as it was found.
 //!
 //! With one CPU, and where nobody else uses the allocators, a run is the same each time: the same seed gives the same
-//! steps on the same blocks, which [`Tally::digest`] shows.
+//! steps on the same blocks, which the digest in [`Summary`] shows.
 //!
 //! | file | holds |
 //! |---|---|

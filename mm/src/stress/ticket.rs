@@ -7,9 +7,8 @@
 //! block's contents with the ticket, its `Acquire` half receives them.
 //!
 //! The table of it all is one block of the page allocator that is shaken; the CPUs' records come first in it, then the
-//! tickets, then the places, then what each zone
-//! had. It is taken at the start and given back at the end. Where
-//! memory is short, hands get smaller.
+//! tickets, then the places, then what each zone had. It is taken at the start and given back at the end. Where memory is
+//! short, hands get smaller.
 //!
 //! Cost: 36 bytes for each block that can be held.
 

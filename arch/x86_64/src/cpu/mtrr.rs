@@ -78,7 +78,11 @@ fn make_equal(registers: &mut impl Registers, boot: &Values) {
     if here == *boot || here.pairs != boot.pairs || here.fixed.is_some() != boot.fixed.is_some() {
         return;
     }
+    // One at a time: CPUs of one core may share the registers, and its cache.
+    static CHANGING: spin::Mutex<()> = spin::Mutex::new(());
+    let changing = CHANGING.lock();
     registers.uncached(&mut |registers| boot.write(registers));
+    drop(changing);
 }
 
 /// The registers of the CPU that runs this.

@@ -226,6 +226,7 @@ pub(crate) fn acknowledge(vector: u8) -> Option<Interrupt> {
             }
             if vector == ERROR {
                 log::warn!("CPU {}: local APIC errors {:#x}", Native.current(), apic.take_errors());
+                return None;
             }
             Some(Interrupt::Other(vector.into()))
         }
