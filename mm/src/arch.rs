@@ -102,6 +102,16 @@ pub struct Template {
     pub layout: core::alloc::Layout,
 }
 
+impl Template {
+    /// The copy that lies `offset` bytes from the template, by a sum that wraps: an area may lie below. For a kernel, in
+    /// which a pointer is an address; the copy's own must have been exposed.
+    #[inline]
+    #[must_use]
+    pub fn copy_at(self, offset: usize) -> *mut u8 {
+        core::ptr::with_exposed_provenance_mut(self.address.expose_provenance().wrapping_add(offset))
+    }
+}
+
 /// Whether interrupts were on.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum IrqState {

@@ -77,6 +77,38 @@ impl<T: Sync> PerCpu<T> {
     }
 }
 
+/// How far each CPU's copies lie from the templates: what an architecture keeps, which comes from the one to the other by
+/// adding ([`Template::copy_at`]). Until there are areas the boot CPU uses the templates themselves.
+#[derive(Debug)]
+pub struct Offsets(spin::Once<&'static [usize]>);
+
+impl Offsets {
+    /// There are no areas yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "it is the value of a static")]
+    pub const fn new() -> Self {
+        Self(spin::Once::new())
+    }
+
+    /// Takes the distances, of the boot CPU first, and lets `switch` move it to its own copies. Works once.
+    pub fn set(&self, offsets: &'static [usize], switch: impl FnOnce()) {
+        self.0.call_once(|| {
+            switch();
+            offsets
+        });
+    }
+
+    /// That of `cpu`, when it has copies.
+    #[inline]
+    #[must_use]
+    pub fn of(&self, cpu: CpuId) -> Option<usize> {
+        match self.0.get() {
+            Some(offsets) => offsets.get(cpu.index()).copied(),
+            None => (cpu == CpuId::BOOT).then_some(0),
+        }
+    }
+}
+
 impl<T> fmt::Debug for PerCpu<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PerCpu").finish_non_exhaustive()
@@ -136,4 +168,29 @@ macro_rules! percpu {
             };
         )*
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_area_may_lie_below_the_templates() {
+        let template = 0xffff_ffff_8020_0040;
+        let area = 0xffff_8880_0012_3000_usize;
+        let offset = area.wrapping_sub(0xffff_ffff_8020_0000);
+        let template = Template { address: core::ptr::without_provenance_mut(template), layout: Layout::new::<u64>() };
+        assert_eq!(template.copy_at(offset).addr(), area + 0x40);
+    }
+
+    #[test]
+    fn distances_are_taken_once() {
+        let offsets = Offsets::new();
+        assert_eq!((offsets.of(CpuId::BOOT), offsets.of(CpuId::new(1))), (Some(0), None));
+        let mut switched = 0;
+        offsets.set(&[10, 20], || switched += 1);
+        offsets.set(&[30], || switched += 1);
+        assert_eq!(switched, 1);
+        assert_eq!([0, 1, 2].map(|cpu| offsets.of(CpuId::new(cpu))), [Some(10), Some(20), None]);
+    }
 }

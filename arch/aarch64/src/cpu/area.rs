@@ -2,8 +2,7 @@
 //!
 //! A per-CPU variable is linked once, between `__percpu_start` and `__percpu_end`; each CPU's copy lies at the same
 //! distance from there, and TPIDR_EL1 holds that distance. So an access is `mrs` and one load or store with the sum of
-//! two registers as its address. `ptr::with_exposed_provenance` is what allows one pointer to lead from the template to
-//! its copy.
+//! two registers as its address.
 //!
 //! Three variables are this module's: the CPU's number, and where its two stacks are. The vectors read the top of the
 //! overflow stack, the report of a trap asks for the pages below both. Their templates describe the boot CPU; the
@@ -15,7 +14,7 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::Cpu;
 use mm::layout::VirtRange;
-use spin::Once;
+use mm::percpu::Offsets;
 
 /// Bytes of the stack that a CPU runs on.
 pub const MAIN_STACK_BYTES: u64 = 64 << 10;
@@ -52,7 +51,7 @@ mm::percpu! {
 }
 
 /// Each CPU's distance from the templates, once there are areas.
-static OFFSETS: Once<&'static [usize]> = Once::new();
+static OFFSETS: Offsets = Offsets::new();
 
 /// The per-CPU variables as they are linked. Starts at a page.
 #[must_use]
@@ -70,11 +69,10 @@ pub fn percpu_template() -> VirtRange {
 pub unsafe fn set_percpu(offsets: &'static [usize]) {
     let Some(&own) = offsets.first() else { return };
     let interrupts = Native.irq_save();
-    OFFSETS.call_once(|| {
+    OFFSETS.set(offsets, || {
         // SAFETY: the caller says that this CPU's variables are there. Not `nomem`: what was read from the template may
         // not be taken for what the copy holds.
         unsafe { asm!("msr tpidr_el1, {}", in(reg) own, options(nostack, preserves_flags)) };
-        offsets
     });
     Native.irq_restore(interrupts);
 }
@@ -91,10 +89,7 @@ pub(super) fn base() -> usize {
 /// The distance of `cpu`'s area from the templates, when it has one.
 #[inline]
 pub(super) fn offset_of(cpu: CpuId) -> Option<usize> {
-    match OFFSETS.get() {
-        Some(offsets) => offsets.get(cpu.index()).copied(),
-        None => (cpu == CpuId::BOOT).then_some(0),
-    }
+    OFFSETS.of(cpu)
 }
 
 /// This CPU's number.

@@ -8,7 +8,6 @@ use super::area;
 use crate::{Native, irqchip, timer, tlb};
 use aarch64_cpu::asm::{self, barrier};
 use aarch64_cpu::registers::{DAIF, MPIDR_EL1, Readable, Writeable};
-use core::ptr;
 use core::time::Duration;
 use mm::addr::{CpuId, VirtAddr};
 use mm::arch::{Cpu, IrqState, Template};
@@ -29,12 +28,12 @@ unsafe impl Cpu for Native {
 
     #[inline]
     fn percpu(self, template: Template) -> *mut u8 {
-        at(template, area::base())
+        template.copy_at(area::base())
     }
 
     #[inline]
     fn percpu_of(self, template: Template, of: CpuId) -> Option<*mut u8> {
-        area::offset_of(of).map(|offset| at(template, offset))
+        area::offset_of(of).map(|offset| template.copy_at(offset))
     }
 
     #[inline]
@@ -52,12 +51,6 @@ unsafe impl Cpu for Native {
             unsafe { core::arch::asm!("msr daifclr, #3", options(nostack, preserves_flags)) };
         }
     }
-}
-
-/// The copy of `template` in the area at `offset`.
-#[inline]
-fn at(template: Template, offset: usize) -> *mut u8 {
-    ptr::with_exposed_provenance_mut(template.address.expose_provenance().wrapping_add(offset))
 }
 
 /// Stops this CPU for good.

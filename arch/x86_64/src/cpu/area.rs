@@ -4,20 +4,20 @@
 //! distance from there. GS has that distance as its base, so the CPU's own variables are reached by one instruction with
 //! a GS prefix: `mov %gs:…` reads the distance itself, which is one of them, and the variable's address is added as part
 //! of the access that follows. [`Cpu::current`](mm::arch::Cpu::current) is one such load and nothing else.
-//! `ptr::with_exposed_provenance` is what allows one pointer to lead from the template to its copy.
 //!
 //! The base is 0 from the first instructions on, so the boot CPU uses the templates until [`set_percpu`]; no other runs
 //! until then. Nothing ever loads a selector into GS afterwards, which would clear the base. Linux: `asm/percpu.h`,
 //! `setup_per_cpu_areas`, `this_cpu_off`, `cpu_number`.
 
 use crate::Native;
+use core::alloc::Layout;
 use core::arch::asm;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use mm::addr::{CpuId, VirtAddr};
-use mm::arch::Cpu as _;
+use mm::arch::{Cpu as _, Template};
 use mm::layout::VirtRange;
-use spin::Once;
+use mm::percpu::Offsets;
 use x86_64::registers::model_specific::GsBase;
 
 unsafe extern "C" {
@@ -38,7 +38,7 @@ struct Own {
 static OWN: Own = Own { offset: AtomicUsize::new(0), number: AtomicU32::new(CpuId::BOOT.as_u32()) };
 
 /// Each CPU's distance from the templates, once there are areas.
-static OFFSETS: Once<&'static [usize]> = Once::new();
+static OFFSETS: Offsets = Offsets::new();
 
 /// The per-CPU variables as they are linked. Starts at a page.
 #[must_use]
@@ -56,24 +56,18 @@ pub fn percpu_template() -> VirtRange {
 pub unsafe fn set_percpu(offsets: &'static [usize]) {
     let Some(&first) = offsets.first() else { return };
     let interrupts = Native.irq_save();
-    OFFSETS.call_once(|| {
+    let template = Template { address: (&raw const OWN).cast_mut().cast(), layout: Layout::new::<Own>() };
+    OFFSETS.set(offsets, || {
         for (&offset, number) in offsets.iter().zip(0..) {
-            let own = core::ptr::with_exposed_provenance::<Own>(moved((&raw const OWN).expose_provenance(), offset));
+            let own = template.copy_at(offset).cast_const().cast::<Own>();
             // SAFETY: the caller says that the templates' copies are there, of which this is one, and that they stay.
             let own = unsafe { &*own };
             own.offset.store(offset, Ordering::Relaxed);
             own.number.store(number, Ordering::Relaxed);
         }
         GsBase::write(x86_64::VirtAddr::new_truncate(first as u64));
-        offsets
     });
     Native.irq_restore(interrupts);
-}
-
-/// Where the copy of what is linked at `address` lies in the area at `offset`.
-#[inline]
-pub(super) const fn moved(address: usize, offset: usize) -> usize {
-    address.wrapping_add(offset)
 }
 
 /// This CPU's distance from the templates.
@@ -104,10 +98,7 @@ pub(super) fn number() -> CpuId {
 /// The distance of CPU `of`'s area from the templates, when it has one.
 #[inline]
 pub(super) fn offset_of_cpu(of: CpuId) -> Option<usize> {
-    match OFFSETS.get() {
-        Some(offsets) => offsets.get(of.index()).copied(),
-        None => (of == CpuId::BOOT).then_some(0),
-    }
+    OFFSETS.of(of)
 }
 
 #[cfg(test)]
@@ -122,13 +113,5 @@ mod tests {
         assert_eq!(Native.current(), CpuId::BOOT);
         assert_eq!(offset_of_cpu(CpuId::BOOT), Some(0));
         assert_eq!(offset_of_cpu(CpuId::new(1)), None);
-    }
-
-    #[test]
-    fn an_area_may_lie_below_the_templates() {
-        let template = 0xffff_ffff_8020_0040;
-        let area = 0xffff_8880_0012_3000_usize;
-        let offset = area.wrapping_sub(0xffff_ffff_8020_0000);
-        assert_eq!(moved(template, offset), area + 0x40);
     }
 }

@@ -7,7 +7,6 @@
 
 use super::area;
 use crate::{Native, irqchip, timer, tlb};
-use core::ptr;
 use core::time::Duration;
 use mm::addr::CpuId;
 use mm::arch::{Cpu, IrqState, Template};
@@ -60,12 +59,12 @@ unsafe impl Cpu for Native {
 
     #[inline]
     fn percpu(self, template: Template) -> *mut u8 {
-        copy_at(template, area::offset())
+        template.copy_at(area::offset())
     }
 
     #[inline]
     fn percpu_of(self, template: Template, of: CpuId) -> Option<*mut u8> {
-        area::offset_of_cpu(of).map(|offset| copy_at(template, offset))
+        area::offset_of_cpu(of).map(|offset| template.copy_at(offset))
     }
 
     #[inline]
@@ -88,12 +87,6 @@ unsafe impl Cpu for Native {
             cpus.answer_flush(area::number(), self);
         }
     }
-}
-
-/// The copy of `template` in the area at `offset`.
-#[inline]
-fn copy_at(template: Template, offset: usize) -> *mut u8 {
-    ptr::with_exposed_provenance_mut(area::moved(template.address.expose_provenance(), offset))
 }
 
 impl Signal for Native {
