@@ -228,29 +228,39 @@ fn enlist(cpu: CpuId, hardware_id: u32, stacks: &Stacks) -> Result<u8, StartErro
 
 /// Makes the tables that CPUs begin with, at `tables`, for a trampoline in `page`.
 fn put_tables(page: PhysAddr, tables: PhysAddr) {
-    let top = Level::new(3);
-    let image = top.index::<Native>(LAYOUT.image.start());
+    let image = ROOT.index::<Native>(LAYOUT.image.start());
     // SAFETY: the live root is a table, in memory that the direct map maps, and the index is below 512.
     let kernels = unsafe { table_at(paging::live_root()).add(image).read_volatile() };
-    let text = Native.leaf(page, Level::PAGE, Mapping::TEXT);
-    let at = |number: u64| tables.saturating_add(number * PAGE);
-    let low = |level: Level| level.index::<Native>(VirtAddr::new(page.as_u64()));
-    let [pud, pmd, pte] = [Level::new(2), Level::new(1), Level::PAGE];
-    let entries = [
-        (0, image, kernels),
-        (0, low(top), Native.table(at(1))),
-        (1, low(pud), Native.table(at(2))),
-        (2, low(pmd), Native.table(at(3))),
-        (3, low(pte), text),
-    ];
     for number in 0..TABLES {
         // SAFETY: `prepare_start` was given these pages, which are RAM in the direct map, and no CPU uses them yet.
-        unsafe { table_at(at(number)).write_bytes(0, PAGE as usize / size_of::<u64>()) };
+        unsafe { table_at(nth_page(tables, number)).write_bytes(0, PAGE as usize / size_of::<u64>()) };
     }
-    for (number, index, entry) in entries {
-        // SAFETY: as above, and each index is below 512.
-        unsafe { table_at(at(number)).add(index).write_volatile(entry) };
+    for (number, index, entry) in beginning_entries(page, tables, kernels) {
+        // SAFETY: as above; each number is one of theirs, and each index is below 512.
+        unsafe { table_at(nth_page(tables, number)).add(index).write_volatile(entry) };
     }
+}
+
+/// The level of the table that CR3 names.
+const ROOT: Level = Level::new(3);
+
+/// The entries of these tables: which table, its index, its value. The image is reached by `kernels`, the kernel's own
+/// entry for it.
+fn beginning_entries(page: PhysAddr, tables: PhysAddr, kernels: u64) -> [(u64, usize, u64); 5] {
+    let [pud, pmd] = [Level::new(2), Level::new(1)];
+    let index = |level: Level| level.index::<Native>(VirtAddr::new(page.as_u64()));
+    let table = |number| Native.table(nth_page(tables, number));
+    [
+        (0, ROOT.index::<Native>(LAYOUT.image.start()), kernels),
+        (0, index(ROOT), table(1)),
+        (1, index(pud), table(2)),
+        (2, index(pmd), table(3)),
+        (3, index(Level::PAGE), Native.leaf(page, Level::PAGE, Mapping::TEXT)),
+    ]
+}
+
+fn nth_page(start: PhysAddr, number: u64) -> PhysAddr {
+    start.saturating_add(number * PAGE)
 }
 
 /// The entries of the table at `table`.
@@ -353,6 +363,21 @@ mod tests {
         assert_eq!(in_secondary("RECORD_CR4"), offset_of!(StartRecord, cr4));
         assert_eq!(in_secondary("RECORD_HARDWARE_ID"), offset_of!(StartRecord, hardware_id));
         assert_eq!(in_secondary("RECORD_CPU"), offset_of!(StartRecord, cpu));
+    }
+
+    // By the manual's drawing: four levels, 9 bits each.
+    #[test]
+    fn a_cpu_begins_with_its_page_and_the_image_and_nothing_else() {
+        let entries = beginning_entries(PhysAddr::new(0x9_e000), PhysAddr::new(0xbdfc_a000), 0x1_4567_8023);
+        let expected = [
+            (0, 511, 0x1_4567_8023),
+            (0, 0, 0xbdfc_b023),
+            (1, 0, 0xbdfc_c023),
+            (2, 0, 0xbdfc_d023),
+            // Executable, and not writable.
+            (3, 0x9e, 0x9_e161),
+        ];
+        assert_eq!(entries, expected);
     }
 
     #[test]

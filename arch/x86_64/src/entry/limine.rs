@@ -25,11 +25,14 @@ static ENTERED: AtomicBool = AtomicBool::new(false);
 
 /// What the loader left, when it is one of Limine's protocol. `handover` is what [`limine_prepare`] found.
 pub(crate) fn left(handover: u64) -> Option<Left> {
+    if !ENTERED.load(Ordering::Relaxed) {
+        return None;
+    }
     let mut words = [0; Requests::WORDS];
     for (index, word) in words.iter_mut().enumerate() {
         *word = request_word(index);
     }
-    ENTERED.load(Ordering::Relaxed).then_some(Left { words, hhdm: handover })
+    Some(Left { words, hhdm: handover })
 }
 
 /// Word `index` of the requests, which the loader may have written.

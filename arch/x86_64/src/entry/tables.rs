@@ -19,9 +19,10 @@ use mm::paging::{Access, Level, Mapping, MemoryType};
 
 /// Entries of a table.
 const ENTRIES: usize = 512;
-/// What maps pages, 2 MiB, 1 GiB and 512 GiB by an entry.
-const LEVELS: [Level; 4] = [Level::PAGE, Level::new(1), Level::new(2), Level::new(3)];
-const [PTE, PMD, PUD, PGD]: [Level; 4] = LEVELS;
+/// Tables whose entries map 2 MiB, 1 GiB and 512 GiB.
+const PMD: Level = Level::new(1);
+const PUD: Level = Level::new(2);
+const PGD: Level = Level::new(3);
 /// Where the image is loaded by those who load it where it is linked (kernel.ld).
 pub(super) const LINKED_AT: PhysAddr = PhysAddr::new(2 << 20);
 /// Where it is linked: at the start of what a lowest table maps.
@@ -85,7 +86,8 @@ impl BootTables {
             // Nothing is executed in the direct map.
             let alias = if section.access == Access::ReadExecute { Access::ReadOnly } else { section.access };
             for offset in (0..section.virt.size()).step_by(Native::PAGE_SIZE as usize) {
-                let (virt, phys) = (section.virt.start().saturating_add(offset), section.phys.start().saturating_add(offset));
+                let (virt, phys) =
+                    (section.virt.start().saturating_add(offset), section.phys.start().saturating_add(offset));
                 if !guards.iter().any(|guard| guard.contains(virt)) {
                     put(self.image.as_flattened_mut(), pages_between(LINKED, virt), leaf(phys, section.access));
                 }
@@ -118,7 +120,7 @@ fn pages_between(from: VirtAddr, to: VirtAddr) -> usize {
 }
 
 fn leaf(phys: PhysAddr, access: Access) -> u64 {
-    Native.leaf(phys, PTE, Mapping { access, memory: MemoryType::Normal })
+    Native.leaf(phys, Level::PAGE, Mapping { access, memory: MemoryType::Normal })
 }
 
 /// Links the tables that translate `range`, which lie one after another from `children` on, in their parents: tables of
@@ -157,12 +159,7 @@ mod tests {
 
     fn section(start: u64, end: u64, access: Access, base: u64) -> ImageSection {
         let phys = |virt| PhysAddr::new(base + (virt - TEXT));
-        ImageSection {
-            name: "test",
-            virt: range(start, end),
-            phys: PhysRange::new(phys(start), phys(end)),
-            access,
-        }
+        ImageSection { name: "test", virt: range(start, end), phys: PhysRange::new(phys(start), phys(end)), access }
     }
 
     fn filled(base: u64) -> (Box<BootTables>, Result<PhysAddr, OutOfReach>) {
