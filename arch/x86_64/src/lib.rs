@@ -2,7 +2,7 @@
 //!
 //! | module | holds | Linux |
 //! |---|---|---|
-//! | [`entry`] | PVH entry, boot tables, the image's sections, stacks | `arch/x86/platform/pvh/head.S`, `kernel/head_64.S` |
+//! | [`entry`] | the ways in (PVH, Limine), boot tables, the image's sections, stacks | `arch/x86/platform/pvh/head.S`, `kernel/head_64.S` |
 //! | [`layout`](LAYOUT) | where the kernel's virtual areas lie | `Documentation/arch/x86/x86_64/mm.rst` |
 //! | [`paging`] | table entries, physical access, early windows | `asm/pgtable_types.h`, `mm/ioremap.c` |
 //! | [`discover`] | from the loader's hand-over to the machine's description | `kernel/e820.c`, `kernel/setup.c` |
