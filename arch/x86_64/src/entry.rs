@@ -28,13 +28,14 @@
 pub(crate) mod limine;
 mod tables;
 
-use core::mem::offset_of;
 use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::layout::{ImageSection, VirtRange};
 use mm::paging::Access;
 use tables::BootTables;
 
+#[cfg(not(test))]
+use core::mem::offset_of;
 #[cfg(not(test))]
 core::arch::global_asm!(
     include_str!("entry.s"),

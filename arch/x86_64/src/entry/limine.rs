@@ -53,6 +53,7 @@ struct Prepared {
 
 /// Fills the boot tables. limine.s calls it once, in the loader's tables, on the boot stack, with .bss cleared.
 #[cfg_attr(not(test), unsafe(no_mangle))]
+#[cfg_attr(test, expect(dead_code, reason = "limine.s calls it"))]
 extern "C" fn limine_prepare() -> Prepared {
     match prepare() {
         Ok((root, hhdm)) => Prepared { root: root.as_u64(), word: hhdm },
@@ -74,10 +75,11 @@ fn prepare() -> Result<(PhysAddr, u64), &'static CStr> {
     }
     IMAGE_BASE.store(base, Ordering::Relaxed);
     ENTERED.store(true, Ordering::Relaxed);
-    let own = phys_of_symbol((&raw const BOOT_TABLES).cast());
+    let storage = &raw mut BOOT_TABLES;
     // SAFETY: this is the only CPU that runs, this function runs once, and nothing else of the kernel's refers to the
     // tables but by physical addresses that are not known yet.
-    let tables = unsafe { &mut *(&raw mut BOOT_TABLES) };
+    let tables = unsafe { &mut *storage };
+    let own = phys_of_symbol(storage.cast());
     match tables.fill(own, &image(), &guard_pages()) {
         Ok(root) => Ok((root, hhdm)),
         Err(OutOfReach) => Err(c"\nThe boot loader has put the kernel above 64 TiB. Stopped.\n"),

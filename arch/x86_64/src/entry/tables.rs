@@ -235,9 +235,10 @@ mod tests {
         }
         // The fixmap has all of its tables, and each is its own.
         let mut seen = std::collections::BTreeSet::new();
+        let child = |table: u64, index: u64| walker.word(table + index * 8) & !0xfff;
         for virt in (0xffff_ffff_ff00_0000_u64..0xffff_ffff_ff40_0000).step_by(2 << 20) {
-            let directory = walker.word(walker.word(root + 511 * 8) & !0xfff | 511 * 8) & !0xfff;
-            assert!(seen.insert(walker.word(directory + (virt >> 21 & 511) * 8)));
+            let directory = child(child(root, 511), 511);
+            assert!(seen.insert(child(directory, virt >> 21 & 511)));
         }
         assert!(!seen.contains(&0));
         // Nothing in the lower half.
