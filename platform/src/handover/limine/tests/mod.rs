@@ -95,6 +95,9 @@ fn requests_are_the_protocols() {
     }
     assert!(!requests.revision.is_valid() && !requests.revision.is_supported());
     assert_eq!(format!("{requests:?}"), "Requests { .. }");
+    // They stand in a static.
+    fn shared<T: Sync>(_: &T) {}
+    shared(&requests);
 }
 
 #[test]

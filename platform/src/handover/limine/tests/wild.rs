@@ -3,11 +3,14 @@
 use super::*;
 use crate::handover::MAX_RESERVED;
 
+/// Who is wrong, and in what.
+type Told = Vec<(Source, Problem)>;
+
 /// What reading says, and what describing says beyond that.
-fn warnings(model: &Model) -> (Vec<(Source, Problem)>, Vec<(Source, Problem)>) {
+fn warnings(model: &Model) -> (Told, Told) {
     let boot = model.read(None, &ACPI_TABLES).unwrap();
     let pairs = |warnings: &[mm::machine::Warning]| {
-        warnings.iter().map(|warning| (warning.source, warning.problem)).collect::<Vec<_>>()
+        warnings.iter().map(|warning| (warning.source, warning.problem)).collect::<Told>()
     };
     let read = pairs(&boot.warnings);
     let recorder = describe(&boot, Rules::X86, &model.pieces(&ACPI_TABLES));
@@ -63,8 +66,7 @@ fn modules_that_cannot_be() {
     assert_eq!(boot.initrd, None, "only the first module is an initial RAM disk");
     assert_eq!(boot.reserved.len(), 1);
     // More than are looked at, the last of which lead nowhere.
-    let many = vec![(0x1010_0000, 0x1000); 20];
-    model.modules(&many);
+    model.modules(&[(0x1010_0000, 0x1000); 20]);
     let limit = MAX_RESERVED as u64 - 4;
     let too_many = (Source::whole(Table::LimineModules), Problem::TooMany { what: "boot modules", limit });
     assert_eq!(warnings(&model).0, [too_many]);
@@ -93,7 +95,7 @@ fn entries_that_cannot_be() {
     assert_eq!(later[1], (entry(1), Problem::Wraps { start, size: 0x1000 }));
     assert!(later[2..].iter().all(|warning| warning.0 == entry(4)) && later.len() <= 3, "{later:?}");
     // Pointers into nothing, more than are named.
-    let list = model.words(&vec![0x5000_0000; 20]);
+    let list = model.words(&[0x5000_0000; 20]);
     model.answer(Asked::MemoryMap, &[20, list]);
     let (_, later) = warnings(&model);
     assert_eq!(later.len(), 17);
