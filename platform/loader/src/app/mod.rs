@@ -70,43 +70,26 @@ fn load() -> Result<Infallible, Error> {
         module: initrd.as_deref().map(|bytes| as_file(bytes, "/boot/initrd")),
     };
 
+    let jump = page_floor(arch::jump());
+    let handover = Handover { format, executable: &executable, requests: &requests, image: physical, jump };
+
     // The rehearsal: what cannot be built is said now.
     let map = boot::memory_map(MemoryType::LOADER_DATA).map_err(|error| Error::MemoryMap(error.status()))?;
     let known = known(&map, requests.revision, &facts, physical..physical + size);
-    let room = memory_map::most_entries(map.len() + MORE_ENTRIES, known.len());
-    let entries = memory::allocate_entries(room)?;
-    let translate = |map: &MemoryMapOwned, entries: &mut [Entry]| {
-        memory_map::translate(descriptors(map), &known, requests.revision, entries)
-    };
+    let entries = memory::allocate_entries(memory_map::most_entries(map.len() + MORE_ENTRIES, known.len()))?;
     facts.efi_map = Some(efi_map(&map));
-    let handover = |facts: &Facts<'_>, image: &mut [u8], pool: &mut Pool<'_>, map: &[Entry]| {
-        let jump = page_floor(arch::jump());
-        Handover { format, executable: &executable, requests: &requests, image: physical, jump, facts }
-            .build(image, map, pool)
-    };
-    let count = translate(&map, entries);
-    let first = entries.get(..count).unwrap_or_default();
-    let bytes = Handover {
-        format,
-        executable: &executable,
-        requests: &requests,
-        image: physical,
-        jump: page_floor(arch::jump()),
-        facts: &facts,
-    }
-    .most_bytes(image, first)?;
-    let pool = memory::allocate("the handover", bytes, loader::PAGE, 0)?;
-    let pool_start = address(pool);
-    handover(&facts, image, &mut Pool::new(pool, pool_start), first)?;
+    let entries_now = translate(&map, &known, requests.revision, entries);
+    let pool = memory::allocate("the handover", handover.most_bytes(&facts, image, entries_now)?, loader::PAGE, 0)?;
+    let start = address(pool);
+    handover.build(&facts, image, entries_now, &mut Pool::new(pool, start))?;
     drop(map);
 
     // SAFETY: nothing that boot services gave is used from here on but memory: no protocol, no handle, no console.
     let map = unsafe { boot::exit_boot_services(None) };
     arch::mask_interrupts();
     facts.efi_map = Some(efi_map(&map));
-    let count = translate(&map, entries);
-    let last = entries.get(..count).unwrap_or_default();
-    match handover(&facts, image, &mut Pool::new(pool, pool_start), last) {
+    let last_entries = translate(&map, &known, requests.revision, entries);
+    match handover.build(&facts, image, last_entries, &mut Pool::new(pool, start)) {
         Ok(ready) => leave(ready, &[image, pool, map.buffer(), file, initrd.unwrap_or_default()]),
         // The rehearsal was right, and the pool has room for more: only a map that grew without bound comes here.
         Err(_) => runtime::reset(ResetType::SHUTDOWN, Status::LOAD_ERROR, None),
@@ -133,6 +116,17 @@ fn descriptors(map: &MemoryMapOwned) -> impl Iterator<Item = Descriptor> + Clone
         pages: descriptor.page_count,
         attributes: descriptor.att.bits(),
     })
+}
+
+/// The firmware's map as the protocol's, in `entries`.
+fn translate<'a>(
+    map: &MemoryMapOwned,
+    known: &[Entry],
+    revision: BaseRevision,
+    entries: &'a mut [Entry],
+) -> &'a [Entry] {
+    let count = memory_map::translate(descriptors(map), known, revision, entries);
+    entries.get(..count).unwrap_or_default()
 }
 
 fn efi_map(map: &MemoryMapOwned) -> EfiMap {
