@@ -384,4 +384,4 @@ impl Executable<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

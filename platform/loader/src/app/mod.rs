@@ -19,6 +19,7 @@ use loader::pool::Pool;
 use loader::requests::{BaseRevision, Request};
 use loader::responses::{EfiMap, Facts, File};
 use loader::{cmdline, elf, page_ceil, page_floor, requests};
+use memory::Purpose;
 use uefi::mem::memory_map::{MemoryMap, MemoryMapOwned, MemoryType};
 use uefi::runtime::ResetType;
 use uefi::{Status, boot, entry, runtime};
@@ -42,7 +43,7 @@ fn load() -> Result<Infallible, Error> {
     let file = files.read(files::KERNEL)?;
     let executable = elf::check(file, arch::MACHINE)?;
     let (size, align) = (executable.size(), executable.align);
-    let image = memory::allocate("the kernel's image", size, align, executable.start() % align)?;
+    let image = memory::allocate(Purpose::Image, size, align, executable.start() % align)?;
     executable.load(image);
     let requests = requests::find(image)?;
     let physical = address(image);
@@ -79,7 +80,7 @@ fn load() -> Result<Infallible, Error> {
     let entries = memory::allocate_entries(memory_map::most_entries(map.len() + MORE_ENTRIES, known.len()))?;
     facts.efi_map = Some(efi_map(&map));
     let entries_now = translate(&map, &known, requests.revision, entries);
-    let pool = memory::allocate("the handover", handover.most_bytes(&facts, image, entries_now)?, loader::PAGE, 0)?;
+    let pool = memory::allocate(Purpose::Handover, handover.most_bytes(&facts, image, entries_now)?, loader::PAGE, 0)?;
     let start = address(pool);
     handover.build(&facts, image, entries_now, &mut Pool::new(pool, start))?;
     drop(map);
