@@ -10,8 +10,10 @@ mod memory;
 mod system;
 
 use crate::arch;
+use arrayvec::ArrayVec;
 use console::say;
 use core::convert::Infallible;
+use core::ops::Range;
 use error::Error;
 use loader::handover::{Handover, MORE_ENTRIES, Ready};
 use loader::memory_map::{self, Descriptor, Entry, Kind};
@@ -24,7 +26,7 @@ use uefi::mem::memory_map::{MemoryMap, MemoryMapOwned, MemoryType};
 use uefi::runtime::ResetType;
 use uefi::{Status, boot, entry, runtime};
 
-/// Modules and the kernel's file, the image, and the firmware's four tables.
+/// The kernel's file, a module, the image, and four tables of the firmware.
 const MAX_KNOWN: usize = 7;
 
 #[entry]
@@ -146,22 +148,25 @@ fn known(
     map: &MemoryMapOwned,
     revision: BaseRevision,
     facts: &Facts<'_>,
-    image: core::ops::Range<u64>,
-) -> arrayvec::ArrayVec<Entry, MAX_KNOWN> {
+    image: Range<u64>,
+) -> ArrayVec<Entry, MAX_KNOWN> {
     let pages = |start: u64, end: u64, kind| Entry { start: page_floor(start), end: page_ceil(end), kind };
-    let kept = [facts.executable_file, facts.module].into_iter().flatten();
-    let kept = kept.map(|file| pages(file.start, file.start + file.size, Kind::Executable));
+    let files = [facts.executable_file, facts.module].into_iter().flatten();
+    let kept = files.map(|file| file.start..file.start + file.size).chain([image]);
+
+    let root = facts.rsdp.filter(|_| !revision.rsdp_is_physical());
     let [smbios_32, smbios_64] = facts.smbios;
-    let tables = [(facts.rsdp, revision.maps_acpi()), (smbios_32, true), (smbios_64, true)];
-    let tables = tables.into_iter().chain([(Some(facts.system_table), true)]);
-    let hidden = tables
-        .filter(|&(_, mapped)| mapped && !revision.tables_are_physical())
-        .filter_map(|(table, _)| table)
-        .filter(
-            |&at| !matches!(memory_map::kind_at(descriptors(map), revision, at), Some(kind) if kind < Kind::Reserved),
-        )
-        .map(|at| pages(at, at + 1, Kind::ReservedMapped));
-    [pages(image.start, image.end, Kind::Executable)].into_iter().chain(kept).chain(hidden).collect()
+    let others = [smbios_32, smbios_64, Some(facts.system_table)];
+    let others = others.into_iter().flatten().filter(|_| !revision.tables_are_physical());
+    let is_hidden = |&at: &u64| {
+        let kind = memory_map::kind_at(descriptors(map), revision, at);
+        kind.is_none_or(|kind| kind >= Kind::Reserved)
+    };
+    let hidden = root.into_iter().chain(others).filter(is_hidden);
+
+    kept.map(|range| pages(range.start, range.end, Kind::Executable))
+        .chain(hidden.map(|at| pages(at, at + 1, Kind::ReservedMapped)))
+        .collect()
 }
 
 #[panic_handler]

@@ -11,6 +11,9 @@ const STACK_SIZE: [u64; 2] = [0x224e_f046_0a8e_8926, 0xe1cb_0fc2_5f46_ea3d];
 const ENTRY_POINT: [u64; 2] = [0x13d8_6c03_5a1c_d3e1, 0x2b0c_aa89_d8f3_026a];
 const PAGING_MODE: [u64; 2] = [0x95c1_a0ed_ab09_44cb, 0xa4e5_cb38_42f7_488a];
 
+/// Base revision 6.
+const TAG: [u64; 3] = [0xf956_2b2d_5c95_a6c8, 0x6a7b_3849_4453_6bdc, 6];
+
 fn request(id: [u64; 2], revision: u64, arguments: &[u64]) -> Vec<u64> {
     [&COMMON[..], &id, &[revision, 0], arguments].concat()
 }
@@ -50,9 +53,9 @@ fn build(format: Format, words: &[u64]) -> Result<(Ready, Vec<u8>), HandoverErro
 }
 
 #[test]
-fn a_kernel_without_requests_is_entered_where_its_file_says() {
+fn a_kernel_is_entered_where_its_file_says() {
     for format in FORMATS {
-        let (ready, memory) = build(format, &[]).unwrap();
+        let (ready, memory) = build(format, &TAG).unwrap();
         assert_eq!(ready.entry, BASE + 0x10);
         let physical = ready.stack - hhdm(format.machine());
         assert!(physical.is_multiple_of(16) && physical - STACK_BYTES >= POOL);
@@ -63,7 +66,7 @@ fn a_kernel_without_requests_is_entered_where_its_file_says() {
 
 #[test]
 fn the_gdt_is_the_protocols() {
-    let (ready, memory) = build(Format::X86_64, &[]).unwrap();
+    let (ready, memory) = build(Format::X86_64, &TAG).unwrap();
     let hhdm = hhdm(Machine::X86_64);
     let at = |address: u64| &memory[(address - hhdm - POOL) as usize..];
     let limit = u16::from_le_bytes(*at(ready.gdt).first_chunk().unwrap());

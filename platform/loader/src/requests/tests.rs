@@ -91,7 +91,10 @@ fn what_stands_there_twice_is_an_error() {
 fn what_is_not_aligned_is_no_request() {
     let hhdm = request(Request::Hhdm);
     let odd = image(256, &[(4, &hhdm)]);
+    assert_eq!(find(&odd).unwrap_err(), RequestError::Nothing);
+    let odd = image(256, &[(4, &hhdm), (128, &tag(3))]);
     assert!(!find(&odd).unwrap().asks(Request::Hhdm));
+    assert_eq!(find(&[]).unwrap_err(), RequestError::Nothing);
 }
 
 #[test]
