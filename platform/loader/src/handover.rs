@@ -16,7 +16,7 @@ use core::fmt;
 /// Bytes of the stack, where the kernel asks for no more.
 pub const STACK_BYTES: u64 = 64 * 1024;
 /// Entries by which the memory map may grow while the firmware ends.
-pub const MORE_ENTRIES: usize = 64;
+pub const MORE_ENTRIES: usize = 32;
 /// Segments that the protocol wants in the GDT: nothing, then code and data of 16, of 32 and of 64 bits.
 const GDT: [u64; 7] = [
     0,
