@@ -35,7 +35,7 @@ impl fmt::Display for Error {
             Self::Elf(error) => write!(f, "{KERNEL}: {error}"),
             Self::CommandLine(error) => write!(f, "{COMMAND_LINE}: {error}"),
             Self::Handover(error) => write!(f, "{KERNEL}: {error}"),
-            Self::Memory(error) => error.fmt(f),
+            Self::Memory(error) => write!(f, "{KERNEL}: {error}"),
             Self::MemoryMap(status) => write!(f, "the firmware has no memory map ({status:?})"),
             Self::NoTables => f.write_str("the firmware has neither ACPI tables nor a device tree"),
         }
