@@ -4,7 +4,8 @@
 // From EL2 it writes the registers of EL1, whose MMU is off for us, and returns to the kernel there. From EL1 it turns
 // the MMU off, which it can because the firmware maps all memory at its own address and this code is cleaned to memory;
 // turns it on with the transition's tables, which map this page there; goes to the page's other address, in the
-// kernel's half, and leaves the lower half. It does not cross a page: less than 512 bytes that begin at a multiple of 512.
+// kernel's half, and leaves the lower half. It does not cross a page: less than 512 bytes that begin at a multiple of
+// 512.
 //
 // What the protocol wants: EL1 with SP_EL0, everything masked, no registers but sp with anything in them, FP off,
 // memory type 0 cached and type 1 for framebuffers.
