@@ -77,6 +77,7 @@ extern "C" fn arch_start(handover: u64, image_base: u64, level: u64, time: u64) 
     ENTRY_LEVEL.store(level, Ordering::Relaxed);
     timer::begin(time);
     traps::init();
+    cpu::check_errata();
     hello::say();
     start_kernel(handover)
 }
