@@ -91,8 +91,7 @@ const ERRATA: &[Erratum] = &[
     // Loads from devices among exclusive accesses to memory may lock up, those with acquire semantics do not: devices
     // are read by no other (`registers::load`, vectors.s).
     Erratum { name: "ARM erratum 832075", cpus: &[between(ARM, 0xd07, (0, 0), (1, 2))], remedy: Remedy::Always },
-    // An `adrp` at the end of a page may give a wrong address. The linker keeps it from there: Rust's target asks for
-    // `--fix-cortex-a53-843419`.
+    // An `adrp` at the end of a page may give a wrong address. The linker keeps it from there, as kernel/build.rs asks.
     Erratum {
         name: "ARM erratum 843419",
         cpus: &[
