@@ -121,7 +121,7 @@ pub fn power_off(status: ExitStatus) -> ! {
         // SAFETY: this operation reads the two words and does not come back.
         unsafe { probe::semihosting(SEMIHOSTING_EXIT, &[APPLICATION_EXIT, code]) };
     }
-    firmware_call(ways.power.off, psci::SYSTEM_OFF);
+    firmware_call(&ways, psci::SYSTEM_OFF);
     carry_out(&ways.off);
     reset()
 }
@@ -129,7 +129,7 @@ pub fn power_off(status: ExitStatus) -> ! {
 /// Starts the machine over.
 pub fn reset() -> ! {
     let ways = ways();
-    firmware_call(ways.power.off, psci::SYSTEM_RESET);
+    firmware_call(&ways, psci::SYSTEM_RESET);
     carry_out(&ways.reset);
     cpu::halt()
 }
@@ -152,12 +152,13 @@ fn carry_out(steps: &Steps) {
     }
 }
 
-/// Calls a function of PSCI, unless the machine is known to end in another way.
-fn firmware_call(off: Option<Off>, function: u32) {
-    let conduit = match off {
-        Some(Off::Psci(conduit)) => Some(conduit),
-        Some(_) => return,
-        None => None,
+/// Calls a function of PSCI. Where it is known that nobody said anything of PSCI, nobody is called: a CPU that has EL3
+/// and no firmware there would not come back.
+fn firmware_call(ways: &Ways, function: u32) {
+    let conduit = match (ways.power.off, ways.test) {
+        (Some(Off::Psci(conduit)), _) => Some(conduit),
+        (None, TestDevice::Unknown) => None,
+        _ => return,
     };
     // SAFETY: PSCI follows the calling convention; neither function that is called here touches memory. A refusal
     // leaves the next way to be tried.
