@@ -72,12 +72,11 @@ impl Arch {
         }
     }
 
-    /// The CPU model, where QEMU's own default does not do: virt's is a 32-bit one.
-    pub(crate) fn default_cpu(self) -> Option<&'static str> {
-        match self {
-            Self::X86_64 => None,
-            Self::Aarch64 => Some("cortex-a57"),
-        }
+    /// The CPU model of a machine type, with properties after commas, where QEMU's own default does not do: virt's is a
+    /// 32-bit one.
+    pub(crate) fn default_cpu(self, machine: &str) -> Option<&'static str> {
+        let of_virt = self == Self::Aarch64 && machine.split(',').next().is_some_and(|name| name.starts_with("virt"));
+        of_virt.then_some("cortex-a57")
     }
 }
 

@@ -105,6 +105,9 @@ pub(crate) struct RunArgs {
     /// A file to load as initial RAM disk
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,
+    /// A device tree blob for a board that QEMU makes none for [default: ours, of ci/boards]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dtb: Option<PathBuf>,
     /// Kernel command line
     #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
     pub(crate) append: Option<String>,

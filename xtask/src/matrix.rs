@@ -177,7 +177,7 @@ impl Machine {
         let firmware = given.next();
         let arch = firmware.as_ref().map(|firmware| match firmware {
             Firmware::Bios(_) | Firmware::Tables(_) => Arch::X86_64,
-            Firmware::Tree(_) | Firmware::Edited(_) => Arch::Aarch64,
+            Firmware::Tree(_) | Firmware::Edited(_) | Firmware::Board(_) => Arch::Aarch64,
         });
         if given.next().is_some() || arch.is_some_and(|arch| arch != entry.arch) {
             bail!("one of these: a bios or acpi-tables for x86_64, a device-tree or edited-tree for aarch64");

@@ -173,7 +173,7 @@ impl Qemu {
         let unreserved = self.numa.is_none() && self.memory >= UNRESERVED_FROM;
         let backend = if unreserved { ",memory-backend=ram" } else { "" };
         list.option("-machine", format!("{}{backend}{properties}", self.machine));
-        if let Some(cpu) = self.cpu.as_deref().or(self.arch.default_cpu()) {
+        if let Some(cpu) = self.cpu.as_deref().or(self.arch.default_cpu(&self.machine)) {
             list.option("-cpu", cpu);
         }
         let room = self.room.map(|room| format!(",slots={},maxmem={}", room.slots, room.max_memory));
@@ -184,6 +184,9 @@ impl Qemu {
         }
         self.nodes(list);
         list.flag("-nodefaults").option("-display", "none").flag("-no-reboot");
+        for _ in 0..self.firmware.as_ref().map_or(0, |loaded| loaded.firmware.console_line()) {
+            list.option("-serial", "null");
+        }
         list.option("-serial", if self.console == Console::Interactive { "mon:stdio" } else { "stdio" });
         match (self.test_device, self.arch) {
             (TestDevice::Absent, _) => {}

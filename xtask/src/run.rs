@@ -8,7 +8,8 @@ use anyhow::{Context as _, Result, anyhow};
 use crate::arch::Arch;
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure, usage};
-use crate::firmware::Loaded;
+use crate::firmware::board::Board;
+use crate::firmware::{Firmware, Loaded};
 use crate::image::{self, Report};
 use crate::instructions;
 use crate::kernel::Kernel;
@@ -136,17 +137,22 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
     if let Some((machine, _)) = firmware.as_ref().filter(|(_, firmware)| firmware.lies() && initrd.is_some()) {
         return Err(usage(format!("--initrd: the firmware of {} loads none", machine.name)));
     }
-    let firmware = firmware.map(|(machine, firmware)| {
-        let folder = workspace::machine_logs()?.join(&machine.name);
-        anyhow::Ok(Loaded { firmware, folder })
+    let machine = args.machine.clone().or_else(|| config.map(|machine| machine.machine.clone()));
+    let machine = machine.unwrap_or_else(|| arch.default_machine().to_owned());
+    let firmware = match (firmware.map(|(_, firmware)| firmware), &args.dtb) {
+        (None, Some(_)) if arch == Arch::X86_64 => return Err(usage("--dtb: x86_64 machines have no device tree")),
+        (Some(_), Some(_)) => return Err(usage("--dtb: the machine of the matrix says what its firmware says")),
+        (firmware @ Some(_), None) => firmware,
+        (None, Some(file)) => Some(Firmware::Board(Board::given(file, &machine)?)),
+        (None, None) => Board::of_machine(&machine, smp)?.map(Firmware::Board),
+    };
+    let firmware = firmware.map(|firmware| {
+        let name = config.map_or_else(|| machine.replace(',', "-"), |machine| machine.name.clone());
+        anyhow::Ok(Loaded { firmware, folder: workspace::machine_logs()?.join(name) })
     });
     Ok(Qemu {
         arch,
-        machine: args
-            .machine
-            .clone()
-            .or_else(|| config.map(|machine| machine.machine.clone()))
-            .unwrap_or_else(|| arch.default_machine().to_owned()),
+        machine,
         cpu: args.cpu.clone().or_else(|| config.and_then(|machine| machine.cpu.clone())),
         memory,
         room: config.filter(|_| args.memory.is_none()).and_then(|machine| machine.room),
