@@ -6,10 +6,10 @@
 //! `early_init_dt_scan`.
 
 use crate::cpu::StartFacts;
+use crate::exit;
 use crate::irqchip::IrqFacts;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
-use crate::exit;
 use core::fmt;
 use mm::addr::PhysAddr;
 use mm::machine::{MachineSink, Rules, Warning};

@@ -48,8 +48,7 @@ struct Step {
 /// One after another.
 type Steps = [Option<Step>; 3];
 
-const NOTHING: Ways =
-    Ways { test: TestDevice::Unknown, power: PowerOff::UNKNOWN, off: [None; 3], reset: [None; 3] };
+const NOTHING: Ways = Ways { test: TestDevice::Unknown, power: PowerOff::UNKNOWN, off: [None; 3], reset: [None; 3] };
 
 static WAYS: IrqLock<Ways> = IrqLock::new(NOTHING);
 
