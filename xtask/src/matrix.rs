@@ -310,7 +310,7 @@ mod tests {
             assert!(of_arch().any(|machine| machine.cpu.as_deref() == Some("max")));
             assert!(of_arch().any(|machine| machine.model == Model::Flat));
         }
-        for kind in ["pc", "q35", "microvm", "virt"] {
+        for kind in ["pc", "q35", "microvm", "virt", "raspi3b", "sbsa-ref", "xlnx-zcu102", "xlnx-versal-virt"] {
             let powers_off = |machine: &&Machine| {
                 machine.machine.split(',').next() == Some(kind) && machine.test_device == TestDevice::Absent
             };

@@ -93,6 +93,7 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
         && let Some(model) = tree.model().or_else(|| tree.compatible().next())
     {
         writeln!(text, "Machine model: {model}")?;
+        board::print(board(boot), tree.compatible(), text)?;
     }
     boot.print_tables(read, text)
 }

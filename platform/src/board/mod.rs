@@ -26,6 +26,7 @@ pub use xlnx_zcu102::XLNX_ZCU102;
 use crate::console::ConsoleSpec;
 use crate::firmware::interrupts::{IrqController, Redistributors, Registers};
 use crate::power::{Off, PowerOff, Register, Reset};
+use core::fmt;
 use mm::addr::PhysAddr;
 
 /// Every board. Where a device tree's strings fit several, the string that stands first in the tree decides.
@@ -110,6 +111,21 @@ impl Board {
 #[must_use]
 pub fn by_compatible<'s>(mut compatible: impl Iterator<Item = &'s str>) -> Option<&'static Board> {
     compatible.find_map(|string| BOARDS.iter().find(|board| board.compatible.contains(&string)))
+}
+
+/// Prints which board that is; of one that is not known, by what it could be: what its device tree says.
+///
+/// # Errors
+/// When `text` refuses.
+pub fn print<'s>(board: &Board, compatible: impl Iterator<Item = &'s str>, text: &mut dyn fmt::Write) -> fmt::Result {
+    if *board != UNKNOWN {
+        return writeln!(text, "Board: {}", board.name);
+    }
+    write!(text, "Board: none that is known; the device tree says")?;
+    for string in compatible {
+        write!(text, " {string:?}")?;
+    }
+    writeln!(text)
 }
 
 /// The PC whose PCI function 00:00.0 has this vendor and device; [`MICROVM`] where there is no PCI.

@@ -53,3 +53,15 @@ fn only_sbsa_ref_has_a_controller_that_no_table_names() {
         Interrupts::Gic3 { distributor: PhysAddr::new(0x10), redistributors: PhysAddr::new(0), redistributor_bytes: 1 };
     assert_eq!(Board { interrupts: Some(odd), ..UNKNOWN }.irq_controller(), None);
 }
+
+#[test]
+fn a_board_that_is_not_known_is_told_by_its_tree() {
+    let printed = |board: &Board, compatible: &[&'static str]| {
+        let mut text = String::new();
+        print(board, compatible.iter().copied(), &mut text).expect("a String takes all");
+        text
+    };
+    assert_eq!(printed(&RASPI3B, &["brcm,bcm2837"]), "Board: raspi3b\n");
+    let unknown = "Board: none that is known; the device tree says \"acme,x\\n1\" \"acme\"\n";
+    assert_eq!(printed(&UNKNOWN, &["acme,x\n1", "acme"]), unknown);
+}

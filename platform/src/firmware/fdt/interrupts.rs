@@ -81,6 +81,14 @@ impl<'a> Blob<'a> {
         named.or(first)
     }
 
+    /// What the controller that the root's `interrupt-parent` names is compatible with, known here or not: the most
+    /// general string.
+    #[must_use]
+    pub fn irq_controller_compatible(&self) -> Option<&'a str> {
+        let named = cell(self.root()?, "interrupt-parent")?;
+        strings(self.by_phandle(named)?, "compatible").last()
+    }
+
     /// The controller that is the last of `path`.
     fn controller(
         &self,

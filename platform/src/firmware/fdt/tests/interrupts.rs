@@ -87,8 +87,12 @@ fn every_name_of_a_gic_is_known() {
         let tree = controller(root(1), "gic", &names, 1, &small(0x1000_0000)).end().done();
         assert_eq!(said(&tree).0, understood(0x1000_0000), "{name}");
     }
-    let tree = controller(root(1), "gic", "vendor,gic", 1, &small(0x1000_0000)).end().done();
+    let tree = controller(root(1), "gic", "vendor,gic\0vendor,irqs", 1, &small(0x1000_0000)).end().done();
     assert_eq!(said(&tree), (None, vec![]));
+    // Whoever cannot use it can say what it is.
+    let named = |bytes: &[u8]| blob_of(bytes, |blob| blob.irq_controller_compatible().map(str::to_owned));
+    assert_eq!(named(&tree).as_deref(), Some("vendor,irqs"));
+    assert_eq!((named(BARE), named(&root(7).done())), (None, None));
 }
 
 #[test]
