@@ -14,8 +14,9 @@ use core::fmt;
 use mm::addr::PhysAddr;
 use mm::machine::{MachineSink, Rules, Warning};
 use platform::board::{self, Board};
+use platform::console::kind::Identity;
 use platform::console::spec::{self, Candidates, SpecError};
-use platform::console::{ConsoleSpec, Uart, UartKind};
+use platform::console::{ConsoleSpec, Uart};
 use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
@@ -139,7 +140,8 @@ pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) ->
 
 /// The consoles worth trying when nothing is known: each is used only if it says what it is.
 pub fn default_consoles() -> impl Iterator<Item = ConsoleSpec> {
-    board::BOARDS.iter().flat_map(|board| board.serial).copied().filter(|spec| spec.kind == UartKind::Pl011)
+    let says_so = |spec: &ConsoleSpec| spec.kind.profile().identity == Identity::Stated;
+    board::BOARDS.iter().flat_map(|board| board.serial).copied().filter(says_so)
 }
 
 /// A serial device behind memory-mapped registers.

@@ -137,7 +137,9 @@ fn keep_cpus(root: &mut Table, smp: u32) {
 fn console_line(blob: &mut [u8], serial: &[u64]) -> Result<usize> {
     let tree = fdt::check(blob).map_err(|error| anyhow::anyhow!("no device tree: {error}"))?;
     let Some(Window::Mmio { base, .. }) = tree.stdout().map(|spec| spec.window) else { return Ok(0) };
-    Ok(serial.iter().position(|&address| address == base.as_u64()).unwrap_or(0))
+    // A driver may begin to count registers a little before or behind the address that the tree names.
+    let page = |address: u64| address / 0x1000;
+    Ok(serial.iter().position(|&address| page(address) == page(base.as_u64())).unwrap_or(0))
 }
 
 fn write(reserved: &[[u64; 2]], root: &Table) -> Result<Vec<u8>> {
