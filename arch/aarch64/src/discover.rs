@@ -9,16 +9,17 @@
 
 use crate::cpu::StartFacts;
 use crate::entry::{self, Handover};
+use crate::exit;
 use crate::irqchip::IrqFacts;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
-use crate::{exit, timer};
 use core::fmt;
 use log::warn;
 use mm::machine::{MachineSink, Rules, Warning};
 use platform::board::{self, Board};
+use platform::console::kind::Identity;
 use platform::console::spec::{self, Candidates, SpecError};
-use platform::console::{ConsoleSpec, Uart, UartKind};
+use platform::console::{ConsoleSpec, Uart};
 use platform::handover::limine::Requests;
 use platform::handover::{BootInfo, HandoverError, image, limine};
 use platform::power::PowerOff;
@@ -100,10 +101,11 @@ pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
     StartFacts { psci: boot.psci(read) }
 }
 
-/// What the firmware says of interrupts; `None` when it names no controller. What of it cannot be used goes to `warn`.
+/// What the firmware says of interrupts, or where it names no controller, what the board has; `None` when neither does.
+/// What of it cannot be used goes to `warn`.
 pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
-    let controller = boot.irq_controller(RULES, read, warn)?;
-    Some(IrqFacts { controller, timer: boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT) })
+    let controller = boot.irq_controller(RULES, read, warn).or_else(|| board(boot).irq_controller())?;
+    Some(IrqFacts { controller, timer: boot.timer_interrupt(read) })
 }
 
 /// Prints what the machine calls itself, EFI's memory map where that is asked for, and the tables of ACPI. Of a device
@@ -116,6 +118,7 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
         && let Some(model) = tree.model().or_else(|| tree.compatible().next())
     {
         writeln!(text, "Machine model: {model}")?;
+        board::print(board(boot), tree.compatible(), text)?;
     }
     boot.print_efi(RULES, read, text)?;
     boot.print_mirrored(read, text)?;
@@ -160,7 +163,8 @@ pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) ->
 
 /// The consoles worth trying when nothing is known: each is used only if it says what it is.
 pub fn default_consoles() -> impl Iterator<Item = ConsoleSpec> {
-    board::BOARDS.iter().flat_map(|board| board.serial).copied().filter(|spec| spec.kind == UartKind::Pl011)
+    let says_so = |spec: &ConsoleSpec| spec.kind.profile().identity == Identity::Stated;
+    board::BOARDS.iter().flat_map(|board| board.serial).copied().filter(says_so)
 }
 
 /// A serial device behind memory-mapped registers.

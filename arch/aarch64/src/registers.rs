@@ -8,7 +8,7 @@ use crate::paging;
 use crate::traps::probe;
 use core::arch::asm;
 use mm::addr::VirtAddr;
-use platform::console::{ConsoleSpec, Registers, UartKind, Width, Window};
+use platform::console::{ConsoleSpec, Registers, Width, Window};
 
 /// The registers of a device, in the fixmap.
 #[derive(Clone, Copy, Debug)]
@@ -22,13 +22,9 @@ impl DeviceRegisters {
     pub(crate) fn open(spec: &ConsoleSpec) -> Option<Self> {
         let window = spec.window;
         let Window::Mmio { base, shift: 0..=3, .. } = window else { return None };
-        // The identification registers, which are read in any case: to read them has no effect on the device.
-        let (size, harmless) = match spec.kind {
-            UartKind::Pl011 => (0x1000, 0xffc / 4),
-            UartKind::Ns16550 => (window.offset(8), 7),
-        };
-        let registers = Self { base: paging::map_device(base, size)?, window };
-        probe::load(registers.at(harmless), registers.width()).ok()?;
+        let profile = spec.kind.profile();
+        let registers = Self { base: paging::map_device(base, window.offset(profile.registers))?, window };
+        probe::load(registers.at(profile.harmless), registers.width()).ok()?;
         Some(registers)
     }
 
@@ -60,10 +56,11 @@ pub(crate) unsafe fn load(register: *const u32) -> u32 {
 impl Registers for DeviceRegisters {
     fn read(&mut self, register: u32) -> u32 {
         // A device that no longer answers reads as zero; the drivers' waits are bounded.
-        probe::load(self.at(register), self.width()).unwrap_or(0)
+        self.width().on_the_bus(probe::load(self.at(register), self.width()).unwrap_or(0))
     }
 
     fn write(&mut self, register: u32, value: u32) {
+        let value = self.width().on_the_bus(value);
         // SAFETY: `open` found a device at this address, whose driver says what it takes; it is no memory.
         let _ = unsafe { probe::store(self.at(register), self.width(), value) };
     }
