@@ -16,7 +16,7 @@ use mm::machine::{MachineSink, Rules, Warning};
 use platform::board::{self, Board};
 use platform::console::spec::{self, Candidates, SpecError};
 use platform::console::{ConsoleSpec, Uart, UartKind};
-use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
+use platform::handover::{BootInfo, HandoverError, image};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
 use platform::slots::{MemorySlots, Ports};
@@ -67,7 +67,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
 
 /// Hands every fact about memory to `sink`.
 pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
-    boot.describe(read, sink);
+    boot.describe(RULES, read, sink);
 }
 
 /// What the firmware says of starting CPUs.
@@ -78,21 +78,23 @@ pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
 
 /// What the firmware says of interrupts; `None` when it names no controller. What of it cannot be used goes to `warn`.
 pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
-    let controller = boot.irq_controller(read, warn)?;
+    let controller = boot.irq_controller(RULES, read, warn)?;
     Some(IrqFacts { controller, timer: boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT) })
 }
 
-/// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux
-/// shows the memory nodes only as what becomes of them.
+/// Prints what the machine calls itself, EFI's memory map where that is asked for, and the tables of ACPI. Of a device
+/// tree Linux shows the memory nodes only as what becomes of them.
 ///
 /// # Errors
 /// When `text` refuses.
 pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
-    if let MemoryMapSource::DeviceTree(tree) = &boot.map
+    if let Some(tree) = &boot.tree
         && let Some(model) = tree.model().or_else(|| tree.compatible().next())
     {
         writeln!(text, "Machine model: {model}")?;
     }
+    boot.print_efi(RULES, read, text)?;
+    boot.print_mirrored(read, text)?;
     boot.print_tables(read, text)
 }
 
@@ -123,10 +125,7 @@ fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
 
 /// What is assumed of this board.
 fn board(boot: &BootInfo<'_>) -> &'static Board {
-    let known = match &boot.map {
-        MemoryMapSource::DeviceTree(tree) => board::by_compatible(tree.compatible()),
-        MemoryMapSource::E820(_) | MemoryMapSource::None => None,
-    };
+    let known = boot.tree.as_ref().and_then(|tree| board::by_compatible(tree.compatible()));
     known.unwrap_or(&board::UNKNOWN)
 }
 

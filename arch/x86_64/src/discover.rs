@@ -19,7 +19,7 @@ use platform::board::{self, Board};
 use platform::console::Uart;
 use platform::console::spec::{self, Candidates, SpecError};
 use platform::firmware::acpi;
-use platform::handover::{BootInfo, HandoverError, MemoryMapSource, pvh};
+use platform::handover::{BootInfo, HandoverError, pvh};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
 use platform::slots::MemorySlots;
@@ -47,7 +47,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
 
 /// Hands everything that the firmware says of memory to `sink`.
 pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
-    boot.describe(read, sink);
+    boot.describe(RULES, read, sink);
 }
 
 /// Prints the firmware's memory map, what the rules of a PC change in it, and ACPI's tables.
@@ -55,15 +55,14 @@ pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn Mach
 /// # Errors
 /// When `text` refuses.
 pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
-    match &boot.map {
-        MemoryMapSource::E820(map) => {
-            let map = boot.pc_map(*map);
-            map.print(read, text)?;
-            map.print_changes(read, text)?;
-            writeln!(text, "{}", cpu::page_attributes())?;
-            map.print_uncached(read, text)?;
-        }
-        MemoryMapSource::DeviceTree(_) | MemoryMapSource::None => {}
+    if let Some(map) = boot.pc_map() {
+        map.print(read, text)?;
+        map.print_user(read, text)?;
+        boot.print_efi(RULES, read, text)?;
+        map.print_legacy(read, text)?;
+        writeln!(text, "{}", cpu::page_attributes())?;
+        map.print_uncached(read, text)?;
+        boot.print_mirrored(read, text)?;
     }
     boot.print_tables(read, text)
 }
@@ -96,7 +95,7 @@ pub const fn open_slots(slots: &MemorySlots) -> Option<SlotPorts> {
 
 /// What the firmware says of interrupts. What of it cannot be used goes to `warn`.
 pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
-    Some(IrqFacts { controller: boot.irq_controller(read, warn) })
+    Some(IrqFacts { controller: boot.irq_controller(RULES, read, warn) })
 }
 
 /// What the firmware says of starting CPUs: nothing that is needed here.
