@@ -158,7 +158,8 @@ unsafe extern "C" {
 }
 
 /// Keeps a page below 640 KiB in which CPUs can begin, and pages below 4 GiB for the tables that they begin with. Without
-/// them none can, which is no reason not to go on.
+/// them none can, which is no reason not to go on. Where the firmware's boot services hold all low memory, the page is
+/// one of theirs: nothing is written there before they are given back.
 ///
 /// # Errors
 /// There are none.
@@ -166,7 +167,7 @@ pub fn prepare_start(memblock: &mut Memblock<Native>) -> Result<(), OutOfMemory>
     let owner = Owner::new("trampoline");
     let page = Request { size: PAGE, align: PAGE, within: LOW, node: NodeWish::Any, owner };
     let tables = Request { size: TABLES * PAGE, within: BELOW_4_GIB, ..page };
-    let page = memblock.alloc(page)?.start();
+    let page = memblock.alloc(page).or_else(|_| memblock.alloc_temporary(page))?.start();
     let tables = memblock.alloc(tables)?.start();
     *BEGINNING.lock(Native) = Beginning::Kept { page, tables };
     Ok(())
