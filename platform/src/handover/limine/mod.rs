@@ -175,3 +175,6 @@ impl Left {
         self.physical(*self.words.get(request.word())?)
     }
 }
+
+#[cfg(test)]
+mod tests;
