@@ -300,8 +300,10 @@ fn headers(bytes: &[u8], machine: Machine) -> Result<(&Header, &[ProgramHeader64
 fn segment(index: u16, header: &ProgramHeader64<Endianness>, file_bytes: usize) -> Result<Segment, SegmentProblem> {
     let (start, in_memory) = (header.p_vaddr(ENDIAN), header.p_memsz(ENDIAN));
     let (offset, in_file) = (header.p_offset(ENDIAN), header.p_filesz(ENDIAN));
-    let file_end = offset.checked_add(in_file).unwrap_or(u64::MAX);
+    let file_end = offset.saturating_add(in_file);
     let file = match (usize::try_from(offset), usize::try_from(file_end)) {
+        // Where nothing of it is in the file, its place there says nothing.
+        _ if in_file == 0 => 0..0,
         (Ok(from), Ok(to)) if to <= file_bytes => from..to,
         _ => return Err(SegmentProblem::OutsideFile { end: file_end, bytes: file_bytes }),
     };
@@ -317,7 +319,7 @@ fn segment(index: u16, header: &ProgramHeader64<Endianness>, file_bytes: usize) 
     if !align.is_power_of_two() || align > MAX_ALIGN {
         return Err(SegmentProblem::Alignment { align });
     }
-    if (start ^ offset) & (align - 1) != 0 {
+    if in_file > 0 && (start ^ offset) & (align - 1) != 0 {
         return Err(SegmentProblem::Misplaced { align });
     }
     let flags = header.p_flags(ENDIAN);
@@ -382,4 +384,4 @@ impl Executable<'_> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

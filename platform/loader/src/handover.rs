@@ -41,8 +41,6 @@ pub struct Handover<'a> {
     pub image: u64,
     /// The physical address of the loader's own page.
     pub jump: u64,
-    /// What the firmware says.
-    pub facts: &'a Facts<'a>,
 }
 
 /// What the last instructions need to know.
@@ -132,14 +130,14 @@ impl<'a> Handover<'a> {
     ///
     /// # Errors
     /// When what the kernel asks for cannot be done.
-    pub fn most_bytes(&self, image: &[u8], map: &[Entry]) -> Result<u64, RequestError> {
+    pub fn most_bytes(&self, facts: &Facts<'_>, image: &[u8], map: &[Entry]) -> Result<u64, RequestError> {
         self.check_levels(image)?;
         self.entry(image)?;
-        let tree = self.facts.device_tree.map_or(0, <[u8]>::len) as u64;
-        let texts = 2 * self.facts.command_line.len() as u64;
+        let tree = facts.device_tree.map_or(0, <[u8]>::len) as u64;
+        let texts = 2 * facts.command_line.len() as u64;
         let map_bytes = (map.len() + MORE_ENTRIES) as u64 * 32;
         // All structures of fixed size, their texts, and what is lost between them, are less than two pages.
-        let fixed = 4 * crate::PAGE;
+        let fixed = 2 * crate::PAGE;
         let sizes = [self.stack_bytes(image)?, tree, texts, map_bytes, fixed];
         let tables = self.plan(map).most_bytes(MORE_ENTRIES as u64);
         Ok(sizes.into_iter().fold(tables, u64::saturating_add))
@@ -149,7 +147,13 @@ impl<'a> Handover<'a> {
     ///
     /// # Errors
     /// When what the kernel asks for cannot be done, or the pool is used up.
-    pub fn build(&self, image: &mut [u8], map: &[Entry], pool: &mut Pool<'_>) -> Result<Ready, HandoverError> {
+    pub fn build(
+        &self,
+        facts: &Facts<'_>,
+        image: &mut [u8],
+        map: &[Entry],
+        pool: &mut Pool<'_>,
+    ) -> Result<Ready, HandoverError> {
         self.check_levels(image)?;
         let entry = self.entry(image)?;
         let hhdm = hhdm(self.format.machine());
@@ -157,7 +161,7 @@ impl<'a> Handover<'a> {
         let roots = self.plan(map).build(pool)?;
         let stack = pool.take(stack_bytes, 16)? + stack_bytes;
         let place = Place { physical: self.image, linked: self.executable.start(), hhdm };
-        responses::answer(self.requests, image, pool, place, map, self.facts)?;
+        responses::answer(self.requests, image, pool, place, map, facts)?;
         let gdt = match self.format.machine() {
             Machine::X86_64 => hhdm + descriptor_table(pool, hhdm)?,
             Machine::Aarch64 => 0,

@@ -189,6 +189,8 @@ impl BaseRevision {
 /// What is wrong with the requests in the image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RequestError {
+    /// There is neither a request nor a tag: it is no kernel of this protocol.
+    Nothing,
     /// The same request stands there twice.
     Twice(Request),
     /// A marker, or the tag with the base revision, stands there twice.
@@ -209,6 +211,7 @@ pub enum RequestError {
 impl fmt::Display for RequestError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
+            Self::Nothing => f.write_str("asks for nothing by the Limine boot protocol"),
             Self::Twice(request) => write!(f, "its Limine request for the {} stands there twice", request.name()),
             Self::MarkerTwice => f.write_str("a marker of its Limine requests stands there twice"),
             Self::Order => f.write_str("the markers of its Limine requests are in the wrong order"),
@@ -289,6 +292,9 @@ pub fn find(image: &[u8]) -> Result<Requests, RequestError> {
                 word(image, at + (WORDS - 1) * 8).ok_or(RequestError::Cut(request))?;
             }
         }
+    }
+    if tag.is_none() && requests.found.iter().all(Option::is_none) {
+        return Err(RequestError::Nothing);
     }
     Ok(requests)
 }

@@ -180,7 +180,7 @@ impl<'p, 'm> Tables<'p, 'm> {
         size: u64,
         access: Access,
     ) -> Result<(), MapError> {
-        let whole = (virtual_start | physical_start | size) % PAGE == 0;
+        let whole = (virtual_start | physical_start | size).is_multiple_of(PAGE);
         // The last page of all addresses is never mapped.
         if !whole || virtual_start.checked_add(size).is_none() || physical_start.checked_add(size).is_none() {
             return Err(MapError::Range { address: virtual_start });
@@ -188,7 +188,7 @@ impl<'p, 'm> Tables<'p, 'm> {
         let mut done = 0;
         while done < size {
             let (address, physical) = (virtual_start + done, physical_start + done);
-            let fits = |&&shift: &&u32| (address | physical) % (1 << shift) == 0 && size - done >= 1 << shift;
+            let fits = |&&shift: &&u32| (address | physical).is_multiple_of(1 << shift) && size - done >= 1 << shift;
             let shift = self.format.leaves().iter().find(fits).copied().unwrap_or(PAGE_SHIFT);
             self.leaf(root, address, physical, access, shift)?;
             done += 1 << shift;

@@ -1,7 +1,7 @@
 //! Files of the file system that this program was started from.
 
 use super::error::Error;
-use super::memory::{self, OutOfMemory};
+use super::memory::{self, OutOfMemory, Purpose};
 use core::fmt;
 use uefi::data_types::CStr16;
 use uefi::proto::media::file::{Directory, File, FileAttribute, FileInfo, FileMode};
@@ -83,7 +83,7 @@ impl Files {
         let mut info = Info([0; 512]);
         let info = file.get_info::<FileInfo>(&mut info.0).map_err(|error| FileError::Unreadable(error.status()))?;
         let size = info.file_size();
-        let bytes = memory::allocate("its bytes", size, loader::PAGE, 0).map_err(FileError::Memory)?;
+        let bytes = memory::allocate(Purpose::File, size, loader::PAGE, 0).map_err(FileError::Memory)?;
         let read = file.read(bytes).map_err(|error| FileError::Unreadable(error.status()))?;
         if read as u64 != size { Err(FileError::Short { bytes: read, size }) } else { Ok(bytes) }
     }

@@ -8,27 +8,43 @@ use loader::memory_map::Entry;
 use uefi::boot::{self, AllocateType};
 use uefi::mem::memory_map::MemoryType;
 
+/// What memory is for.
+#[derive(Clone, Copy)]
+pub(crate) enum Purpose {
+    File,
+    Image,
+    MemoryMap,
+    Handover,
+}
+
 /// The firmware has not as much memory as is needed.
+#[derive(Clone, Copy)]
 pub(crate) struct OutOfMemory {
-    what: &'static str,
+    purpose: Purpose,
     bytes: u64,
 }
 
 impl fmt::Display for OutOfMemory {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "out of memory: {} KiB for {}", self.bytes.div_ceil(1024), self.what)
+        let purpose = match self.purpose {
+            Purpose::File => "the file",
+            Purpose::Image => "the kernel's image",
+            Purpose::MemoryMap => "the memory map",
+            Purpose::Handover => "the handover",
+        };
+        write!(f, "out of memory: {} KiB for {purpose}", self.bytes.div_ceil(1024))
     }
 }
 
 /// `bytes` of zeroed memory, contiguous, whose physical address lies `offset` above a multiple of `align`. Both are
 /// whole pages, `align` is a power of two. It stays for the kernel: nothing gives it back.
 pub(crate) fn allocate(
-    what: &'static str,
+    purpose: Purpose,
     bytes: u64,
     align: u64,
     offset: u64,
 ) -> Result<&'static mut [u8], OutOfMemory> {
-    let failed = || OutOfMemory { what, bytes };
+    let failed = || OutOfMemory { purpose, bytes };
     let pages = bytes.div_ceil(PAGE).max(1);
     let spare = align / PAGE - 1;
     let count = pages.checked_add(spare).and_then(|count| usize::try_from(count).ok()).ok_or_else(failed)?;
@@ -58,7 +74,7 @@ fn free(start: NonNull<u8>, first: u64, count: u64) {
 
 /// Room for `count` entries of the memory map.
 pub(crate) fn allocate_entries(count: usize) -> Result<&'static mut [Entry], OutOfMemory> {
-    let bytes = allocate("the memory map", (count * size_of::<Entry>()) as u64, PAGE, 0)?;
+    let bytes = allocate(Purpose::MemoryMap, (count * size_of::<Entry>()) as u64, PAGE, 0)?;
     let start = NonNull::from(bytes).cast::<Entry>();
     for index in 0..count {
         // SAFETY: the memory has room for `count` entries, begins at a page, and is nobody else's.

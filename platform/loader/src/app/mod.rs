@@ -10,8 +10,10 @@ mod memory;
 mod system;
 
 use crate::arch;
+use arrayvec::ArrayVec;
 use console::say;
 use core::convert::Infallible;
+use core::ops::Range;
 use error::Error;
 use loader::handover::{Handover, MORE_ENTRIES, Ready};
 use loader::memory_map::{self, Descriptor, Entry, Kind};
@@ -19,11 +21,12 @@ use loader::pool::Pool;
 use loader::requests::{BaseRevision, Request};
 use loader::responses::{EfiMap, Facts, File};
 use loader::{cmdline, elf, page_ceil, page_floor, requests};
+use memory::Purpose;
 use uefi::mem::memory_map::{MemoryMap, MemoryMapOwned, MemoryType};
 use uefi::runtime::ResetType;
 use uefi::{Status, boot, entry, runtime};
 
-/// Modules and the kernel's file, the image, and the firmware's four tables.
+/// The kernel's file, a module, the image, and four tables of the firmware.
 const MAX_KNOWN: usize = 7;
 
 #[entry]
@@ -42,7 +45,7 @@ fn load() -> Result<Infallible, Error> {
     let file = files.read(files::KERNEL)?;
     let executable = elf::check(file, arch::MACHINE)?;
     let (size, align) = (executable.size(), executable.align);
-    let image = memory::allocate("the kernel's image", size, align, executable.start() % align)?;
+    let image = memory::allocate(Purpose::Image, size, align, executable.start() % align)?;
     executable.load(image);
     let requests = requests::find(image)?;
     let physical = address(image);
@@ -70,43 +73,26 @@ fn load() -> Result<Infallible, Error> {
         module: initrd.as_deref().map(|bytes| as_file(bytes, "/boot/initrd")),
     };
 
+    let jump = page_floor(arch::jump());
+    let handover = Handover { format, executable: &executable, requests: &requests, image: physical, jump };
+
     // The rehearsal: what cannot be built is said now.
     let map = boot::memory_map(MemoryType::LOADER_DATA).map_err(|error| Error::MemoryMap(error.status()))?;
     let known = known(&map, requests.revision, &facts, physical..physical + size);
-    let room = memory_map::most_entries(map.len() + MORE_ENTRIES, known.len());
-    let entries = memory::allocate_entries(room)?;
-    let translate = |map: &MemoryMapOwned, entries: &mut [Entry]| {
-        memory_map::translate(descriptors(map), &known, requests.revision, entries)
-    };
+    let entries = memory::allocate_entries(memory_map::most_entries(map.len() + MORE_ENTRIES, known.len()))?;
     facts.efi_map = Some(efi_map(&map));
-    let handover = |facts: &Facts<'_>, image: &mut [u8], pool: &mut Pool<'_>, map: &[Entry]| {
-        let jump = page_floor(arch::jump());
-        Handover { format, executable: &executable, requests: &requests, image: physical, jump, facts }
-            .build(image, map, pool)
-    };
-    let count = translate(&map, entries);
-    let first = entries.get(..count).unwrap_or_default();
-    let bytes = Handover {
-        format,
-        executable: &executable,
-        requests: &requests,
-        image: physical,
-        jump: page_floor(arch::jump()),
-        facts: &facts,
-    }
-    .most_bytes(image, first)?;
-    let pool = memory::allocate("the handover", bytes, loader::PAGE, 0)?;
-    let pool_start = address(pool);
-    handover(&facts, image, &mut Pool::new(pool, pool_start), first)?;
+    let entries_now = translate(&map, &known, requests.revision, entries);
+    let pool = memory::allocate(Purpose::Handover, handover.most_bytes(&facts, image, entries_now)?, loader::PAGE, 0)?;
+    let start = address(pool);
+    handover.build(&facts, image, entries_now, &mut Pool::new(pool, start))?;
     drop(map);
 
     // SAFETY: nothing that boot services gave is used from here on but memory: no protocol, no handle, no console.
     let map = unsafe { boot::exit_boot_services(None) };
     arch::mask_interrupts();
     facts.efi_map = Some(efi_map(&map));
-    let count = translate(&map, entries);
-    let last = entries.get(..count).unwrap_or_default();
-    match handover(&facts, image, &mut Pool::new(pool, pool_start), last) {
+    let last_entries = translate(&map, &known, requests.revision, entries);
+    match handover.build(&facts, image, last_entries, &mut Pool::new(pool, start)) {
         Ok(ready) => leave(ready, &[image, pool, map.buffer(), file, initrd.unwrap_or_default()]),
         // The rehearsal was right, and the pool has room for more: only a map that grew without bound comes here.
         Err(_) => runtime::reset(ResetType::SHUTDOWN, Status::LOAD_ERROR, None),
@@ -135,6 +121,17 @@ fn descriptors(map: &MemoryMapOwned) -> impl Iterator<Item = Descriptor> + Clone
     })
 }
 
+/// The firmware's map as the protocol's, in `entries`.
+fn translate<'a>(
+    map: &MemoryMapOwned,
+    known: &[Entry],
+    revision: BaseRevision,
+    entries: &'a mut [Entry],
+) -> &'a [Entry] {
+    let count = memory_map::translate(descriptors(map), known, revision, entries);
+    entries.get(..count).unwrap_or_default()
+}
+
 fn efi_map(map: &MemoryMapOwned) -> EfiMap {
     let meta = map.meta();
     EfiMap {
@@ -151,22 +148,25 @@ fn known(
     map: &MemoryMapOwned,
     revision: BaseRevision,
     facts: &Facts<'_>,
-    image: core::ops::Range<u64>,
-) -> arrayvec::ArrayVec<Entry, MAX_KNOWN> {
+    image: Range<u64>,
+) -> ArrayVec<Entry, MAX_KNOWN> {
     let pages = |start: u64, end: u64, kind| Entry { start: page_floor(start), end: page_ceil(end), kind };
-    let kept = [facts.executable_file, facts.module].into_iter().flatten();
-    let kept = kept.map(|file| pages(file.start, file.start + file.size, Kind::Executable));
+    let files = [facts.executable_file, facts.module].into_iter().flatten();
+    let kept = files.map(|file| file.start..file.start + file.size).chain([image]);
+
+    let root = facts.rsdp.filter(|_| !revision.rsdp_is_physical());
     let [smbios_32, smbios_64] = facts.smbios;
-    let tables = [(facts.rsdp, revision.maps_acpi()), (smbios_32, true), (smbios_64, true)];
-    let tables = tables.into_iter().chain([(Some(facts.system_table), true)]);
-    let hidden = tables
-        .filter(|&(_, mapped)| mapped && !revision.tables_are_physical())
-        .filter_map(|(table, _)| table)
-        .filter(
-            |&at| !matches!(memory_map::kind_at(descriptors(map), revision, at), Some(kind) if kind < Kind::Reserved),
-        )
-        .map(|at| pages(at, at + 1, Kind::ReservedMapped));
-    [pages(image.start, image.end, Kind::Executable)].into_iter().chain(kept).chain(hidden).collect()
+    let others = [smbios_32, smbios_64, Some(facts.system_table)];
+    let others = others.into_iter().flatten().filter(|_| !revision.tables_are_physical());
+    let is_hidden = |&at: &u64| {
+        let kind = memory_map::kind_at(descriptors(map), revision, at);
+        kind.is_none_or(|kind| kind >= Kind::Reserved)
+    };
+    let hidden = root.into_iter().chain(others).filter(is_hidden);
+
+    kept.map(|range| pages(range.start, range.end, Kind::Executable))
+        .chain(hidden.map(|at| pages(at, at + 1, Kind::ReservedMapped)))
+        .collect()
 }
 
 #[panic_handler]
