@@ -6,10 +6,10 @@
 //! `early_init_dt_scan`.
 
 use crate::cpu::StartFacts;
+use crate::exit;
 use crate::irqchip::IrqFacts;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
-use crate::{exit, timer};
 use core::fmt;
 use mm::addr::PhysAddr;
 use mm::machine::{MachineSink, Rules, Warning};
@@ -77,10 +77,11 @@ pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
     StartFacts { psci: boot.psci(read) }
 }
 
-/// What the firmware says of interrupts; `None` when it names no controller. What of it cannot be used goes to `warn`.
+/// What the firmware says of interrupts, or where it names no controller, what the board has; `None` when neither does.
+/// What of it cannot be used goes to `warn`.
 pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
-    let controller = boot.irq_controller(read, warn)?;
-    Some(IrqFacts { controller, timer: boot.timer_interrupt(read).unwrap_or(timer::USUAL_INTERRUPT) })
+    let controller = boot.irq_controller(read, warn).or_else(|| board(boot).irq_controller())?;
+    Some(IrqFacts { controller, timer: boot.timer_interrupt(read) })
 }
 
 /// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux
@@ -93,6 +94,7 @@ pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fm
         && let Some(model) = tree.model().or_else(|| tree.compatible().next())
     {
         writeln!(text, "Machine model: {model}")?;
+        board::print(board(boot), tree.compatible(), text)?;
     }
     boot.print_tables(read, text)
 }

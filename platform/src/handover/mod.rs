@@ -220,6 +220,15 @@ impl BootInfo<'_> {
         })
     }
 
+    /// What the device tree calls the interrupt controller that it names, known here or not.
+    #[must_use]
+    pub fn irq_controller_name(&self) -> Option<&str> {
+        match &self.map {
+            MemoryMapSource::DeviceTree(blob) => blob.irq_controller_compatible(),
+            MemoryMapSource::E820(_) | MemoryMapSource::None => None,
+        }
+    }
+
     /// The number of the interrupt of Arm CPUs' virtual timer, as their controller counts it (INTID): by ACPI, or else
     /// by the device tree.
     pub fn timer_interrupt(&self, read: &mut dyn PhysRead) -> Option<u32> {

@@ -1,10 +1,10 @@
-//! What `/chosen` chooses, and the rest that is not about memory: the board's name and how to power off.
+//! What `/chosen` chooses, and the board's name.
 //!
 //! The console is the node that `stdout-path` names, by path or alias, with options behind a colon. Its address is
 //! translated through the `ranges` of the buses above it, and the kind of device is found by the first string of its
 //! `compatible` that a driver here knows: what stands before is the name of a chip, what stands after says less (an SBSA
 //! UART may call itself a PL011 too, and has not all of its registers). Linux: `early_init_dt_scan_chosen_stdout` in
-//! `drivers/of/fdt.c`, `of_setup_earlycon`, `psci_dt_init`.
+//! `drivers/of/fdt.c`, `of_setup_earlycon`.
 
 use super::Blob;
 use super::bus::address;
@@ -12,12 +12,8 @@ use super::tree::{Path, cell, has, number, strings, text, value};
 use crate::console::kind::Declared;
 use crate::console::spec::baud;
 use crate::console::{ConsoleSpec, UartKind, Width, Window};
-use crate::power::{Conduit, Off, PowerOff};
 use fdt::node::FdtNode;
 use mm::addr::{PhysAddr, PhysRange};
-
-/// PSCI versions that can switch the machine off.
-const PSCI: [&str; 2] = ["arm,psci-1.0", "arm,psci-0.2"];
 
 impl<'a> Blob<'a> {
     /// The command line in `/chosen`, as the bytes that stand there, without the zero at their end.
@@ -54,24 +50,6 @@ impl<'a> Blob<'a> {
         let chosen = self.top("chosen")?;
         let stdout = text(chosen, "stdout-path").or_else(|| text(chosen, "linux,stdout-path"))?;
         Some(stdout.split_once(':').unwrap_or((stdout, "")))
-    }
-
-    /// How the machine ends: the firmware's PSCI.
-    #[must_use]
-    pub fn power_off(&self) -> PowerOff {
-        let off = self.psci().map(Off::Psci);
-        PowerOff { off, reset: None }
-    }
-
-    /// How PSCI 0.2 or later is called.
-    #[must_use]
-    pub fn psci(&self) -> Option<Conduit> {
-        let is_psci = |node: &FdtNode<'_, '_>| strings(*node, "compatible").any(|string| PSCI.contains(&string));
-        match text(self.fdt.all_nodes().find(is_psci)?, "method")? {
-            "hvc" => Some(Conduit::Hvc),
-            "smc" => Some(Conduit::Smc),
-            _ => None,
-        }
     }
 
     /// The strings of the root's `compatible`, the most specific first.
