@@ -28,6 +28,11 @@ impl DeviceRegisters {
         Some(registers)
     }
 
+    /// The registers of `window`, whose first is mapped at `base` and which all lie in that page.
+    pub(crate) const fn mapped(base: VirtAddr, window: Window) -> Self {
+        Self { base, window }
+    }
+
     fn at(&self, register: u32) -> VirtAddr {
         self.base.saturating_add(self.window.offset(register))
     }
@@ -63,5 +68,13 @@ impl Registers for DeviceRegisters {
         let value = self.width().on_the_bus(value);
         // SAFETY: `open` found a device at this address, whose driver says what it takes; it is no memory.
         let _ = unsafe { probe::store(self.at(register), self.width(), value) };
+    }
+    fn read_byte(&mut self, register: u32) -> u8 {
+        probe::load(self.at(register), Width::Bits8).unwrap_or(0) as u8
+    }
+
+    fn write_byte(&mut self, register: u32, value: u8) {
+        // SAFETY: as in `write`.
+        let _ = unsafe { probe::store(self.at(register), Width::Bits8, value.into()) };
     }
 }

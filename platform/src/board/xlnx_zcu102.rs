@@ -1,5 +1,5 @@
-//! Xilinx's ZCU102 evaluation kit: a Zynq UltraScale+. Its device tree says all but where the console is: the kernel's
-//! own tree has no `stdout-path`.
+//! Xilinx's ZCU102 evaluation kit, and other boards with its chip, a Zynq UltraScale+. Their device trees say all; the
+//! console is for trees that somebody cut down.
 
 use super::{Board, UNKNOWN};
 use crate::console::{ConsoleSpec, UartKind};

@@ -9,7 +9,7 @@
 //! Microsoft's Debug Port Table 2.
 
 use super::registers::{Width, Window};
-use super::{bcm_mini, cadence, ns16550, pl011, sbsa};
+use super::{armada, bcm_mini, cadence, geni, imx, lpuart, meson, msm_uartdm, ns16550, pl011, sbsa, scif};
 use mm::addr::PhysAddr;
 
 /// A kind of serial device.
@@ -25,11 +25,37 @@ pub enum UartKind {
     BcmMiniUart,
     /// Cadence's UART, in Xilinx's Zynq and ZynqMP.
     Cadence,
+    /// Qualcomm's GENI engine with the firmware of a UART.
+    Geni,
+    /// The UART of i.MX.
+    Imx,
+    /// The UART of Amlogic's Meson.
+    Meson,
+    /// Qualcomm's UARTDM, before GENI.
+    MsmUartDm,
+    /// The UART of Marvell's Armada 3700.
+    Armada,
+    /// The low-power UART of NXP, with registers of 32 bits.
+    Lpuart,
+    /// Renesas' serial interface with FIFOs.
+    Scif,
 }
 
 /// Every kind; where two share a name, the one that it means stands first.
-const ALL: [UartKind; 5] =
-    [UartKind::Ns16550, UartKind::Pl011, UartKind::SbsaUart, UartKind::BcmMiniUart, UartKind::Cadence];
+const ALL: [UartKind; 12] = [
+    UartKind::Ns16550,
+    UartKind::Pl011,
+    UartKind::SbsaUart,
+    UartKind::BcmMiniUart,
+    UartKind::Cadence,
+    UartKind::Geni,
+    UartKind::Imx,
+    UartKind::Meson,
+    UartKind::MsmUartDm,
+    UartKind::Armada,
+    UartKind::Lpuart,
+    UartKind::Scif,
+];
 
 /// A pair of names, as Linux declares them, and how registers lie there unless somebody says otherwise.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +127,13 @@ impl UartKind {
             Self::SbsaUart => &sbsa::PROFILE,
             Self::BcmMiniUart => &bcm_mini::PROFILE,
             Self::Cadence => &cadence::PROFILE,
+            Self::Geni => &geni::PROFILE,
+            Self::Imx => &imx::PROFILE,
+            Self::Meson => &meson::PROFILE,
+            Self::MsmUartDm => &msm_uartdm::PROFILE,
+            Self::Armada => &armada::PROFILE,
+            Self::Lpuart => &lpuart::PROFILE,
+            Self::Scif => &scif::PROFILE,
         }
     }
 

@@ -9,24 +9,38 @@
 //!
 //! Linux: `drivers/tty/serial/earlycon.c`, and the file that each driver names.
 
+mod armada;
 mod bcm_mini;
 mod cadence;
+mod geni;
+mod imx;
 pub mod kind;
+mod lpuart;
+mod meson;
+mod msm_uartdm;
 pub mod ns16550;
 mod pl011;
 pub mod registers;
 mod sbsa;
+mod scif;
 pub mod spec;
 
 use core::fmt;
 
+use armada::Armada;
 use bcm_mini::BcmMiniUart;
 use cadence::Cadence;
+use geni::Geni;
+use imx::Imx;
 pub use kind::UartKind;
+use lpuart::Lpuart;
+use meson::Meson;
+use msm_uartdm::MsmUartDm;
 use ns16550::Ns16550;
 use pl011::Pl011;
 pub use registers::{Registers, Width, Window};
 use sbsa::SbsaUart;
+use scif::Scif;
 pub use spec::ConsoleSpec;
 
 /// How often a full transmitter is polled before a byte is given up: about a second on hardware, and soon enough that
@@ -85,6 +99,13 @@ enum Device<R> {
     SbsaUart(SbsaUart<R>),
     BcmMiniUart(BcmMiniUart<R>),
     Cadence(Cadence<R>),
+    Geni(Geni<R>),
+    Imx(Imx<R>),
+    Meson(Meson<R>),
+    MsmUartDm(MsmUartDm<R>),
+    Armada(Armada<R>),
+    Lpuart(Lpuart<R>),
+    Scif(Scif<R>),
 }
 
 impl<R: Registers> Uart<R> {
@@ -96,6 +117,13 @@ impl<R: Registers> Uart<R> {
             UartKind::SbsaUart => Device::SbsaUart(SbsaUart::new(registers)),
             UartKind::BcmMiniUart => Device::BcmMiniUart(BcmMiniUart::new(registers)),
             UartKind::Cadence => Device::Cadence(Cadence::new(registers)),
+            UartKind::Geni => Device::Geni(Geni::new(registers)),
+            UartKind::Imx => Device::Imx(Imx::new(registers)),
+            UartKind::Meson => Device::Meson(Meson::new(registers)),
+            UartKind::MsmUartDm => Device::MsmUartDm(MsmUartDm::new(registers)),
+            UartKind::Armada => Device::Armada(Armada::new(registers)),
+            UartKind::Lpuart => Device::Lpuart(Lpuart::new(registers)),
+            UartKind::Scif => Device::Scif(Scif::new(registers)),
         };
         Self { device, patience: PATIENCE }
     }
@@ -107,6 +135,13 @@ impl<R: Registers> Uart<R> {
             Device::SbsaUart(uart) => uart,
             Device::BcmMiniUart(uart) => uart,
             Device::Cadence(uart) => uart,
+            Device::Geni(uart) => uart,
+            Device::Imx(uart) => uart,
+            Device::Meson(uart) => uart,
+            Device::MsmUartDm(uart) => uart,
+            Device::Armada(uart) => uart,
+            Device::Lpuart(uart) => uart,
+            Device::Scif(uart) => uart,
         }
     }
 

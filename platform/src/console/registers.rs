@@ -13,6 +13,17 @@ pub trait Registers {
 
     /// Sets register number `register`.
     fn write(&mut self, register: u32, value: u32);
+
+    /// The value of register number `register`, which is a byte wide whatever the others are; where nobody minds, it is
+    /// read as they are.
+    fn read_byte(&mut self, register: u32) -> u8 {
+        self.read(register).to_le_bytes()[0]
+    }
+
+    /// Sets register number `register`, which is a byte wide whatever the others are.
+    fn write_byte(&mut self, register: u32, value: u8) {
+        self.write(register, value.into());
+    }
 }
 
 impl<R: Registers> Registers for &mut R {
@@ -22,6 +33,14 @@ impl<R: Registers> Registers for &mut R {
 
     fn write(&mut self, register: u32, value: u32) {
         (**self).write(register, value);
+    }
+
+    fn read_byte(&mut self, register: u32) -> u8 {
+        (**self).read_byte(register)
+    }
+
+    fn write_byte(&mut self, register: u32, value: u8) {
+        (**self).write_byte(register, value);
     }
 }
 

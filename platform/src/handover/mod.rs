@@ -163,7 +163,7 @@ impl<'a> BootInfo<'a> {
     /// What the device tree calls the interrupt controller that it names, known here or not.
     #[must_use]
     pub fn irq_controller_name(&self) -> Option<&str> {
-        self.tree?.irq_controller_compatible()
+        self.tree.as_ref()?.irq_controller_compatible()
     }
 
     /// The number of the interrupt of Arm CPUs' virtual timer, as their controller counts it (INTID): by ACPI, or else

@@ -1,12 +1,19 @@
 //! Drivers against models of their devices, written from the manuals' register tables; their names; and the choice of a
 //! console.
 
+mod armada;
 mod bcm_mini;
 mod cadence;
 mod choice;
+mod geni;
+mod imx;
+mod lpuart;
+mod meson;
+mod msm_uartdm;
 mod names;
 mod ns16550;
 mod pl011;
+mod scif;
 
 use super::*;
 use core::fmt::Write;
