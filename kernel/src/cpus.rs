@@ -72,7 +72,10 @@ pub(crate) enum Interrupts {
 /// Takes the interrupt controller that the firmware names, and turns it on for this CPU. Interrupts stay off.
 pub(crate) fn interrupts(mm: &Mm, boot: &BootInfo<'_>, early: &mut EarlyMap) -> Interrupts {
     let Some(facts) = discover::irq_facts(boot, early, &mut warning) else {
-        info!("Interrupts: the firmware names no controller that is known here");
+        match boot.irq_controller_name() {
+            Some(name) => info!("Interrupts: no driver here knows the controller that the firmware names, {name:?}"),
+            None => info!("Interrupts: the firmware names no controller"),
+        }
         return Interrupts::Never;
     };
     let map = &mut |range| match mm.vmalloc.ioremap(range, MemoryType::Device, "interrupt_controller") {

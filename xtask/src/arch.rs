@@ -48,6 +48,30 @@ impl Arch {
         }
     }
 
+    /// The Rust target of programs for UEFI firmware.
+    pub(crate) fn uefi_target(self) -> &'static str {
+        match self {
+            Self::X86_64 => "x86_64-unknown-uefi",
+            Self::Aarch64 => "aarch64-unknown-uefi",
+        }
+    }
+
+    /// The name of the program that UEFI firmware starts from a disk when nothing tells it which.
+    pub(crate) fn efi_program(self) -> &'static str {
+        match self {
+            Self::X86_64 => "BOOTX64.EFI",
+            Self::Aarch64 => "BOOTAA64.EFI",
+        }
+    }
+
+    /// The Debian package that brings UEFI firmware for its machines.
+    pub(crate) fn firmware_package(self) -> &'static str {
+        match self {
+            Self::X86_64 => "ovmf",
+            Self::Aarch64 => "qemu-efi-aarch64",
+        }
+    }
+
     /// The emulator's program.
     pub(crate) fn qemu(self) -> &'static str {
         match self {
@@ -72,12 +96,11 @@ impl Arch {
         }
     }
 
-    /// The CPU model, where QEMU's own default does not do: virt's is a 32-bit one.
-    pub(crate) fn default_cpu(self) -> Option<&'static str> {
-        match self {
-            Self::X86_64 => None,
-            Self::Aarch64 => Some("cortex-a57"),
-        }
+    /// The CPU model of a machine type, with properties after commas, where QEMU's own default does not do: virt's is a
+    /// 32-bit one.
+    pub(crate) fn default_cpu(self, machine: &str) -> Option<&'static str> {
+        let of_virt = self == Self::Aarch64 && machine.split(',').next().is_some_and(|name| name.starts_with("virt"));
+        of_virt.then_some("cortex-a57")
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::arch::Arch;
+use crate::boot::BootBy;
 use crate::fuzz::FuzzArgs;
 use crate::kernel::Model;
 use crate::memory::MemorySize;
@@ -33,6 +34,8 @@ pub(crate) enum Verb {
     Run(RunArgs),
     /// Build the kernel; the last line on stdout is the path of its bootable image
     Build(BuildArgs),
+    /// Write a disk image that boots the kernel on a machine with UEFI firmware
+    Image(ImageArgs),
     /// Run the host tests, then boot every machine of ci/matrix.toml
     Test(TestArgs),
     /// Ask Linux what it makes of the machines of ci/matrix.toml, and hold our kernel against that
@@ -52,7 +55,7 @@ pub(crate) enum Verb {
 /// Whether to install what is missing.
 #[derive(Args, Clone, Copy, Default)]
 pub(crate) struct Installing {
-    /// Install what is missing without asking: Rust targets by rustup, QEMU and a linker by apt-get
+    /// Install what is missing without asking: Rust targets by rustup, QEMU, UEFI firmware and a linker by apt-get
     #[arg(long)]
     yes: bool,
 }
@@ -71,6 +74,8 @@ impl Installing {
                   cargo xtask run --arch x86_64 --yes\n  \
                   cargo xtask run --arch aarch64 --machine virt,virtualization=on --memory 4G \
                   --exec \"zoneinfo; poweroff\"\n  \
+                  cargo xtask run --arch aarch64 --boot uefi --exec \"why 0x40000000; poweroff\"\n  \
+                  cargo xtask run --arch x86_64 --boot limine --limine ~/limine\n  \
                   cargo xtask run --machine q35 --numa 1G:0-1/3G:2-3 --numa-dist 0-1=20 --exec \"numa; poweroff\"")]
 pub(crate) struct RunArgs {
     /// The arch to boot [default: the host's]
@@ -83,6 +88,13 @@ pub(crate) struct RunArgs {
     /// --exec "" gives the prompt on it
     #[arg(long, value_name = "NAME")]
     pub(crate) config: Option<String>,
+    /// Who loads the kernel [default: direct]
+    #[arg(long)]
+    pub(crate) boot: Option<BootBy>,
+    /// The folder with Limine's files, for --boot limine [default: $LIMINE_DIR, /usr/share/limine,
+    /// /usr/local/share/limine]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) limine: Option<PathBuf>,
     /// Where the kernel keeps its records of frames [default: vmemmap]
     #[arg(long)]
     pub(crate) model: Option<Model>,
@@ -105,6 +117,9 @@ pub(crate) struct RunArgs {
     /// A file to load as initial RAM disk
     #[arg(long, value_name = "FILE")]
     pub(crate) initrd: Option<PathBuf>,
+    /// A device tree blob for a board that QEMU makes none for [default: ours, of ci/boards]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dtb: Option<PathBuf>,
     /// Kernel command line
     #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
     pub(crate) append: Option<String>,
@@ -152,6 +167,56 @@ pub(crate) struct BuildArgs {
     pub(crate) model: Model,
     #[command(flatten)]
     pub(crate) installing: Installing,
+}
+
+/// Options of `image`.
+#[derive(Args)]
+#[command(
+    after_help = "The last line on stdout is the path of the image. It has a GPT and one EFI system partition; the \
+                        same files make the same bytes. On a real machine, copy it to a whole USB stick.\n\n\
+                        Examples:\n  \
+                        cargo xtask image --arch x86_64\n  \
+                        cargo xtask image --arch aarch64 --boot limine --limine ~/limine --size 128M \
+                        --append 'console=ttyAMA0' --output tessera.img"
+)]
+pub(crate) struct ImageArgs {
+    /// The arch to build for [default: the host's]
+    #[arg(long)]
+    pub(crate) arch: Option<Arch>,
+    /// The boot loader on it
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) boot: ImageBoot,
+    /// The folder with Limine's files, for --boot limine [default: $LIMINE_DIR, /usr/share/limine,
+    /// /usr/local/share/limine]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) limine: Option<PathBuf>,
+    /// Where the kernel keeps its records of frames
+    #[arg(long, value_enum, default_value_t)]
+    pub(crate) model: Model,
+    /// The size of the disk: a number and K, M, G or T
+    #[arg(long, value_name = "SIZE", default_value = "64M")]
+    pub(crate) size: MemorySize,
+    /// The file to write [default: target/images/ARCH-BOOT.img]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// Kernel command line
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true, default_value = "")]
+    pub(crate) append: String,
+    /// A file to load as initial RAM disk
+    #[arg(long, value_name = "FILE")]
+    pub(crate) initrd: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) installing: Installing,
+}
+
+/// Boot loaders that a disk can have.
+#[derive(Clone, Copy, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum ImageBoot {
+    /// Our own, for UEFI firmware
+    #[default]
+    Uefi,
+    /// Limine, for UEFI firmware
+    Limine,
 }
 
 /// Options of `test`.

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::arch::Arch;
+use crate::boot::limine;
 use crate::exit::{Exit, Failure};
 use crate::missing::{self, Consent};
 use crate::needs::Need;
@@ -10,8 +11,9 @@ use crate::needs::Need;
 /// What `run` and `test` need, on both arches.
 fn required() -> Vec<Need> {
     let mut needs = vec![Need::Rustup, Need::Toolchain, Need::Linker];
-    needs.extend(Arch::ALL.map(Need::RustTarget));
-    needs.extend(Arch::ALL.map(Need::Qemu));
+    for need in [Need::RustTarget, Need::UefiTarget, Need::Qemu, Need::Firmware] {
+        needs.extend(Arch::ALL.map(need));
+    }
     needs
 }
 
@@ -48,6 +50,12 @@ pub(crate) fn doctor(consent: Consent) -> Result<Exit> {
         match need.look() {
             Ok(found) => println!("ok        {}: {found} (optional, {purpose})", need.name()),
             Err(missing) => println!("optional  {missing} ({purpose})"),
+        }
+    }
+    for arch in Arch::ALL {
+        match limine::program(arch, None) {
+            Ok(program) => println!("ok        Limine for {arch}: {} (optional, for --boot limine)", program.display()),
+            Err(error) => println!("optional  {error} (for --boot limine)"),
         }
     }
     if still_missing.is_empty() { Ok(Exit::Right) } else { Err(Failure::Missing(still_missing).into()) }

@@ -6,13 +6,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, bail};
 use object::elf::{FileHeader64, NoteType, PT_LOAD};
 use object::endian::LittleEndian;
 use object::read::elf::{FileHeader as _, ProgramHeader as _};
 
+use crate::arch::Arch;
 use crate::kernel::Kernel;
 use crate::workspace;
 
@@ -37,31 +38,12 @@ pub(crate) enum Report {
 /// When the kernel does not build, or the ELF file is not what an image can be made of.
 pub(crate) fn build(kernel: impl Into<Kernel>, report: Report) -> Result<PathBuf> {
     let kernel = kernel.into();
-    let mut cargo = workspace::cargo();
-    cargo.args(["build", "--release", "--package", "kernel", "--target", kernel.arch.target()]);
+    let mut cargo = release_build("kernel", kernel.arch.target());
     cargo.arg("--target-dir").arg(workspace::kernel_target_dir(kernel)?);
     if let Some(feature) = kernel.model.feature() {
         cargo.args(["--features", feature]);
     }
-    // These would replace the flags that .cargo/config.toml has for the kernel's targets.
-    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
-        cargo.env_remove(variable);
-    }
-    cargo.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
-    match report {
-        Report::Progress => {
-            let status = cargo.status().context("cargo cannot be started")?;
-            if !status.success() {
-                bail!("the {kernel} does not build");
-            }
-        }
-        Report::Errors => {
-            let output = cargo.arg("--quiet").stderr(Stdio::piped()).output().context("cargo cannot be started")?;
-            if !output.status.success() {
-                bail!("the {kernel} does not build\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
-            }
-        }
-    }
+    carry_out(cargo, &format!("the {kernel}"), report)?;
     let (elf, image) = (workspace::kernel_elf(kernel)?, workspace::kernel_image(kernel)?);
     if elf != image {
         let bytes = fs::read(&elf).with_context(|| elf.display().to_string())?;
@@ -70,6 +52,46 @@ pub(crate) fn build(kernel: impl Into<Kernel>, report: Report) -> Result<PathBuf
         write_whole(&image, &flat)?;
     }
     Ok(image)
+}
+
+/// Builds our boot loader for UEFI firmware and returns its path.
+///
+/// # Errors
+/// When it does not build.
+pub(crate) fn build_loader(arch: Arch, report: Report) -> Result<PathBuf> {
+    let mut cargo = release_build("tessera-loader", arch.uefi_target());
+    cargo.arg("--target-dir").arg(workspace::target_dir()?);
+    carry_out(cargo, &format!("the {arch} boot loader"), report)?;
+    workspace::loader_program(arch)
+}
+
+fn release_build(package: &str, target: &str) -> Command {
+    let mut cargo = workspace::cargo();
+    cargo.args(["build", "--release", "--package", package, "--target", target]);
+    // These would replace the flags that .cargo/config.toml has for the kernel's targets.
+    for variable in ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS"] {
+        cargo.env_remove(variable);
+    }
+    cargo.stdin(Stdio::null()).stdout(Stdio::from(std::io::stderr()));
+    cargo
+}
+
+fn carry_out(mut cargo: Command, what: &str, report: Report) -> Result<()> {
+    match report {
+        Report::Progress => {
+            let status = cargo.status().context("cargo cannot be started")?;
+            if !status.success() {
+                bail!("{what} does not build");
+            }
+        }
+        Report::Errors => {
+            let output = cargo.arg("--quiet").stderr(Stdio::piped()).output().context("cargo cannot be started")?;
+            if !output.status.success() {
+                bail!("{what} does not build\n{}", String::from_utf8_lossy(&output.stderr).trim_end());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Puts the file in its place in one step, because another run may be booting from it.

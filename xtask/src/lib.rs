@@ -1,10 +1,11 @@
 //! `cargo xtask`: builds the kernel, boots it on QEMU machines, runs every test, says what is missing.
 //!
 //! The way of a boot: `cli` reads the command line, `missing` sees to it that the tools are there, `image`
-//! builds what QEMU loads, `firmware` makes the firmware of machines that do not take QEMU's, `qemu` writes QEMU's
-//! command line, `process` runs it under a time limit, `serial` turns its bytes into lines (names of functions from
-//! `symbols`), and `verdict` says how it went. The verbs `run`, `test`, `doctor` and `ci` put these together;
-//! `oracle` boots Linux in place of our kernel.
+//! builds what QEMU loads, `boot` finds UEFI firmware and makes the drive that it boots from, `firmware` makes the
+//! firmware of machines that do not take QEMU's, `qemu` writes QEMU's command line, `process` runs it under a time
+//! limit, `serial` turns its bytes into lines (names of functions from `symbols`, without the codes of terminals by
+//! `screen`), and `verdict` says how it went. The verbs `run`, `test`, `doctor` and `ci` put these together; `oracle`
+//! boots Linux in place of our kernel.
 //!
 //! It is a library so that `tests/machines.rs` can boot the machines of `ci/matrix.toml` as ordinary tests, by the
 //! same code that `cargo xtask test` uses.
@@ -12,6 +13,7 @@
 use std::process::ExitCode;
 
 mod arch;
+mod boot;
 mod ci;
 mod cli;
 mod debian;
@@ -34,6 +36,7 @@ mod process;
 mod progress;
 mod qemu;
 mod run;
+mod screen;
 mod serial;
 mod shard;
 mod simulate;

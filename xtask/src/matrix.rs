@@ -8,6 +8,9 @@ use regex_lite::Regex;
 use serde::Deserialize;
 
 use crate::arch::Arch;
+use crate::boot::damage::KernelDamage;
+use crate::boot::drive::Medium;
+use crate::boot::{self, BootBy};
 use crate::exit::usage;
 use crate::firmware::Firmware;
 use crate::firmware::bios::Bios;
@@ -35,6 +38,11 @@ pub(crate) struct Machine {
     /// The memory model of the kernel that boots.
     pub(crate) model: Model,
     pub(crate) machine: String,
+    /// Who loads the kernel, and from what.
+    pub(crate) boot: BootBy,
+    pub(crate) medium: Medium,
+    /// What is wrong with the kernel's file there.
+    pub(crate) kernel_damage: Option<KernelDamage>,
     pub(crate) cpu: Option<String>,
     pub(crate) memory: MemorySize,
     pub(crate) room: Option<Room>,
@@ -95,6 +103,12 @@ struct Entry {
     #[serde(default)]
     model: Model,
     machine: String,
+    #[serde(default)]
+    boot: BootBy,
+    #[serde(default)]
+    medium: Medium,
+    #[serde(rename = "kernel-damage")]
+    kernel_damage: Option<KernelDamage>,
     cpu: Option<String>,
     memory: Option<MemorySize>,
     room: Option<Room>,
@@ -177,13 +191,21 @@ impl Machine {
         let firmware = given.next();
         let arch = firmware.as_ref().map(|firmware| match firmware {
             Firmware::Bios(_) | Firmware::Tables(_) => Arch::X86_64,
-            Firmware::Tree(_) | Firmware::Edited(_) => Arch::Aarch64,
+            Firmware::Tree(_) | Firmware::Edited(_) | Firmware::Board(_) => Arch::Aarch64,
         });
         if given.next().is_some() || arch.is_some_and(|arch| arch != entry.arch) {
             bail!("one of these: a bios or acpi-tables for x86_64, a device-tree or edited-tree for aarch64");
         }
         if firmware.as_ref().is_some_and(Firmware::lies) && entry.initrd.is_some() {
             bail!("no initrd goes with a bios or device-tree");
+        }
+        boot::check_machine(entry.arch, &entry.machine, entry.boot)?;
+        let by_qemu = entry.boot == BootBy::Direct;
+        if by_qemu && (entry.kernel_damage.is_some() || entry.medium != Medium::default()) {
+            bail!("medium and kernel-damage go with boot: QEMU takes the kernel from no drive");
+        }
+        if !by_qemu && firmware.as_ref().is_some_and(|firmware| !matches!(firmware, Firmware::Tables(_))) {
+            bail!("boot by {} has UEFI firmware, so it goes with no bios, device-tree or edited-tree", entry.boot);
         }
         let stops = entry.stops.is_some();
         let last = entry.stops.map_or_else(|| defaults.expect.clone(), |sentence| vec![sentence]);
@@ -198,6 +220,9 @@ impl Machine {
             arch: entry.arch,
             model: entry.model,
             machine: entry.machine,
+            boot: entry.boot,
+            medium: entry.medium,
+            kernel_damage: entry.kernel_damage,
             cpu: entry.cpu,
             memory,
             room: entry.room,
@@ -251,7 +276,8 @@ impl Machine {
     /// The line that `test --list` prints.
     pub(crate) fn describe(&self) -> String {
         let Self { name, arch, machine, memory, smp, .. } = self;
-        format!("{name:<24} {arch:<8} {machine}, {memory}, {smp} CPU{}", if *smp == 1 { "" } else { "s" })
+        let boot = if self.boot == BootBy::Direct { String::new() } else { format!(", by {}", self.boot) };
+        format!("{name:<24} {arch:<8} {machine}, {memory}, {smp} CPU{}{boot}", if *smp == 1 { "" } else { "s" })
     }
 }
 
@@ -310,7 +336,13 @@ mod tests {
             assert!(of_arch().any(|machine| machine.cpu.as_deref() == Some("max")));
             assert!(of_arch().any(|machine| machine.model == Model::Flat));
         }
-        for kind in ["pc", "q35", "microvm", "virt"] {
+        for kind in ["pc", "q35", "virt"] {
+            for by in [BootBy::Uefi, BootBy::Limine] {
+                let is = |machine: &Machine| machine.machine.split(',').next() == Some(kind) && machine.boot == by;
+                assert!(machines.iter().any(is), "{kind} by {by}");
+            }
+        }
+        for kind in ["pc", "q35", "microvm", "virt", "raspi3b", "sbsa-ref", "xlnx-zcu102", "xlnx-versal-virt"] {
             let powers_off = |machine: &&Machine| {
                 machine.machine.split(',').next() == Some(kind) && machine.test_device == TestDevice::Absent
             };
@@ -355,6 +387,11 @@ mod tests {
             (good.to_owned() + "numa = '1G'", "either memory or numa"),
             (good.to_owned() + "device-tree = { memory = [] }", "a device-tree or edited-tree for aarch64"),
             (good.to_owned() + "bios = { e820 = [] }\nacpi-tables = { srat = [] }", "one of these"),
+            (good.to_owned() + "boot = 'tftp'", "tftp"),
+            (good.to_owned() + "medium = 'image'", "go with boot"),
+            (good.to_owned() + "kernel-damage = 'absent'", "go with boot"),
+            (good.to_owned() + "boot = 'uefi'\nbios = { e820 = [] }", "goes with no bios"),
+            (good.replace("'pc'", "'microvm'") + "boot = 'uefi'", "cannot start microvm"),
             (good.to_owned() + "initrd = 'a'\nbios = { e820 = [] }", "no initrd"),
             (good.to_owned() + "bios = { e820 = ['0 1 odd'] }", "`0 1 odd`"),
             (good.to_owned() + "[[machine]]\n" + good, "two of this name"),

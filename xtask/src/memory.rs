@@ -18,6 +18,14 @@ impl MemorySize {
         Self(count << 30)
     }
 
+    pub(crate) const fn mib(count: u64) -> Self {
+        Self(count << 20)
+    }
+
+    pub(crate) const fn bytes(self) -> u64 {
+        self.0
+    }
+
     /// The sum, or `None` where it does not fit into 64 bits.
     pub(crate) fn sum(sizes: impl IntoIterator<Item = Self>) -> Option<Self> {
         sizes.into_iter().try_fold(0u64, |sum, size| sum.checked_add(size.0)).filter(|sum| *sum != 0).map(Self)

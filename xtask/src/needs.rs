@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::arch::Arch;
+use crate::boot::BootBy;
+use crate::boot::flash::Flash;
 use crate::missing::{Missing, Remedy};
 use crate::workspace;
 
@@ -11,7 +13,7 @@ use crate::workspace;
 const NIGHTLY: &str = "nightly";
 
 /// One thing that must be there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Need {
     /// rustup, which brings the rest of Rust.
     Rustup,
@@ -21,8 +23,12 @@ pub(crate) enum Need {
     Linker,
     /// The core library of the kernel's target.
     RustTarget(Arch),
+    /// The core library of programs for UEFI firmware.
+    UefiTarget(Arch),
     /// The emulator.
     Qemu(Arch),
+    /// UEFI firmware for machines of the emulator.
+    Firmware(Arch),
     /// What fetches Debian's packages.
     Apt,
     /// What unpacks them.
@@ -52,8 +58,22 @@ impl Need {
     }
 
     /// What building and booting needs.
-    pub(crate) fn of_boot(arch: Arch) -> Vec<Self> {
-        vec![Self::Linker, Self::RustTarget(arch), Self::Qemu(arch)]
+    pub(crate) fn of_boot(arch: Arch, by: BootBy) -> Vec<Self> {
+        let mut needs = Self::of_loading(arch, by);
+        needs.push(Self::Qemu(arch));
+        if by != BootBy::Direct {
+            needs.push(Self::Firmware(arch));
+        }
+        needs
+    }
+
+    /// What building the kernel and its loader needs.
+    pub(crate) fn of_loading(arch: Arch, by: BootBy) -> Vec<Self> {
+        let mut needs = Self::of_build(arch);
+        if by == BootBy::Uefi {
+            needs.push(Self::UefiTarget(arch));
+        }
+        needs
     }
 
     /// What asking Linux needs beside the emulator.
@@ -68,7 +88,9 @@ impl Need {
             Self::Toolchain => "the Rust toolchain of rust-toolchain.toml".into(),
             Self::Linker => "the C linker cc".into(),
             Self::RustTarget(arch) => format!("the Rust target {}", arch.target()),
+            Self::UefiTarget(arch) => format!("the Rust target {}", arch.uefi_target()),
             Self::Qemu(arch) => arch.qemu().into(),
+            Self::Firmware(arch) => format!("UEFI firmware for {arch} machines"),
             Self::Apt => "apt-get".into(),
             Self::DpkgDeb => "dpkg-deb".into(),
             Self::DebianKeys => workspace::DEBIAN_KEYS.into(),
@@ -98,9 +120,11 @@ impl Need {
                 let cc = workspace::find_program("cc")?;
                 Some(first_line(Command::new(&cc).arg("--version")).unwrap_or_else(|| cc.display().to_string()))
             }
-            Self::RustTarget(arch) => {
-                let libraries = first_line(rustc().args(["--print", "target-libdir", "--target", arch.target()]))?;
-                PathBuf::from(&libraries).is_dir().then_some(libraries)
+            Self::RustTarget(arch) => libraries(arch.target()),
+            Self::UefiTarget(arch) => libraries(arch.uefi_target()),
+            Self::Firmware(arch) => {
+                let flash = Flash::of(arch).ok().filter(Flash::is_there)?;
+                Some(flash.code.display().to_string())
             }
             Self::Qemu(arch) => first_line(Command::new(workspace::find_program(arch.qemu())?).arg("--version")),
             Self::Apt => first_line(Command::new(workspace::find_program("apt-get")?).arg("--version")),
@@ -128,7 +152,10 @@ impl Need {
             Self::RustTarget(Arch::Aarch64) => {
                 Remedy::Rustup("the target", "target add aarch64-unknown-none-softfloat")
             }
+            Self::UefiTarget(Arch::X86_64) => Remedy::Rustup("the target", "target add x86_64-unknown-uefi"),
+            Self::UefiTarget(Arch::Aarch64) => Remedy::Rustup("the target", "target add aarch64-unknown-uefi"),
             Self::Qemu(arch) => Remedy::Package(arch.qemu_package()),
+            Self::Firmware(arch) => Remedy::Package(arch.firmware_package()),
             Self::Apt => Remedy::Package("apt"),
             Self::DpkgDeb => Remedy::Package("dpkg"),
             Self::DebianKeys => Remedy::Package("debian-archive-keyring"),
@@ -152,6 +179,12 @@ impl Need {
 pub(crate) fn nightly(arguments: &[&str]) -> Option<String> {
     let rustup = workspace::find_program("rustup")?;
     first_line(Command::new(rustup).args(["run", NIGHTLY]).args(arguments))
+}
+
+/// Where the libraries of the target lie.
+fn libraries(target: &str) -> Option<String> {
+    let libraries = first_line(rustc().args(["--print", "target-libdir", "--target", target]))?;
+    PathBuf::from(&libraries).is_dir().then_some(libraries)
 }
 
 /// Where the sources of its standard library lie.
@@ -182,7 +215,9 @@ mod tests {
 
     #[test]
     fn every_need_names_a_command_that_installs_it() {
-        let per_arch = Arch::ALL.into_iter().flat_map(|arch| [Need::RustTarget(arch), Need::Qemu(arch)]);
+        let per_arch = Arch::ALL
+            .into_iter()
+            .flat_map(|arch| [Need::RustTarget(arch), Need::UefiTarget(arch), Need::Qemu(arch), Need::Firmware(arch)]);
         let fixed =
             [Need::Rustup, Need::Toolchain, Need::Linker, Need::Rustfmt, Need::Clippy, Need::Miri, Need::Nightly];
         let fixed = fixed.into_iter().chain([Need::NightlySources, Need::CargoFuzz, Need::CargoMutants]);
@@ -200,8 +235,12 @@ mod tests {
     #[test]
     fn a_target_of_the_remedy_is_the_target_of_the_arch() {
         for arch in Arch::ALL {
-            let missing = Missing { what: String::new(), remedy: Need::RustTarget(arch).remedy() };
-            assert!(missing.to_string().contains(&format!("rustup target add {}", arch.target())));
+            for (need, target) in
+                [(Need::RustTarget(arch), arch.target()), (Need::UefiTarget(arch), arch.uefi_target())]
+            {
+                let missing = Missing { what: String::new(), remedy: need.remedy() };
+                assert!(missing.to_string().contains(&format!("rustup target add {target}")));
+            }
         }
     }
 

@@ -11,6 +11,9 @@ use anyhow::{Result, bail};
 use serde::Deserialize;
 
 use crate::arch::Arch;
+use crate::boot::drive::Drive;
+use crate::boot::esp::Contents;
+use crate::boot::flash::Flash;
 use crate::firmware::{Loaded, Payload};
 use crate::memory::MemorySize;
 use crate::numa::{Distances, Numa};
@@ -85,6 +88,10 @@ pub(crate) struct Qemu {
     pub(crate) initrd: Option<PathBuf>,
     /// Firmware that is not QEMU's alone.
     pub(crate) firmware: Option<Loaded>,
+    /// UEFI firmware, in the place of QEMU's.
+    pub(crate) flash: Option<Flash>,
+    /// What it boots from. Without, QEMU gives it the kernel.
+    pub(crate) drive: Option<Drive>,
     /// The kernel command line, without `exec=` and `exit=`.
     pub(crate) append: String,
     /// What the monitor runs when bring-up is done.
@@ -126,8 +133,18 @@ impl Qemu {
     /// # Errors
     /// When one cannot be written.
     pub(crate) fn prepare(&self) -> Result<()> {
-        let Some(firmware) = &self.firmware else { return Ok(()) };
         let command_line = self.kernel_command_line();
+        if let Some(drive) = &self.drive {
+            drive.write(&Contents {
+                arch: self.arch,
+                loader: &drive.loader,
+                kernel: &workspace::elf_of(&self.image),
+                damage: drive.damage,
+                command_line: &command_line,
+                initrd: self.initrd.as_deref(),
+            })?;
+        }
+        let Some(firmware) = &self.firmware else { return Ok(()) };
         firmware.write(&workspace::elf_of(&self.image), self.payload(&command_line), |file| self.describe(file))
     }
 
@@ -173,7 +190,7 @@ impl Qemu {
         let unreserved = self.numa.is_none() && self.memory >= UNRESERVED_FROM;
         let backend = if unreserved { ",memory-backend=ram" } else { "" };
         list.option("-machine", format!("{}{backend}{properties}", self.machine));
-        if let Some(cpu) = self.cpu.as_deref().or(self.arch.default_cpu()) {
+        if let Some(cpu) = self.cpu.as_deref().or(self.arch.default_cpu(&self.machine)) {
             list.option("-cpu", cpu);
         }
         let room = self.room.map(|room| format!(",slots={},maxmem={}", room.slots, room.max_memory));
@@ -184,6 +201,9 @@ impl Qemu {
         }
         self.nodes(list);
         list.flag("-nodefaults").option("-display", "none").flag("-no-reboot");
+        for _ in 0..self.firmware.as_ref().map_or(0, |loaded| loaded.firmware.console_line()) {
+            list.option("-serial", "null");
+        }
         list.option("-serial", if self.console == Console::Interactive { "mon:stdio" } else { "stdio" });
         match (self.test_device, self.arch) {
             (TestDevice::Absent, _) => {}
@@ -193,6 +213,9 @@ impl Qemu {
             (TestDevice::Present, Arch::Aarch64) => {
                 list.option("-semihosting-config", "enable=on,target=native");
             }
+        }
+        for [option, value] in self.flash.iter().flat_map(Flash::options) {
+            list.option(&option, value);
         }
         list.0.extend(self.extra.iter().cloned());
     }
@@ -206,6 +229,12 @@ impl Qemu {
             if firmware.loads_kernel() {
                 return;
             }
+        }
+        if let Some(drive) = &self.drive {
+            for [option, value] in drive.options(self.arch) {
+                list.option(&option, value);
+            }
+            return;
         }
         list.option("-kernel", self.image.to_string_lossy());
         if let Some(initrd) = &self.initrd {
@@ -277,6 +306,8 @@ pub(crate) mod tests {
             image: PathBuf::from("/kernel"),
             initrd: None,
             firmware: None,
+            flash: None,
+            drive: None,
             append: String::new(),
             exec: None,
             test_device: TestDevice::Present,
@@ -383,6 +414,22 @@ pub(crate) mod tests {
             assert!(line.contains(part), "{line}");
         }
         assert!(!line.contains("-kernel") && !line.contains("-append"), "{line}");
+    }
+
+    #[test]
+    fn firmware_in_flash_boots_from_its_drive_or_takes_the_kernel_from_qemu() {
+        let flash = Some(Flash { code: "/code".into(), variables: "/variables".into() });
+        let loader = crate::boot::esp::Loader::Ours("/loader".into());
+        let medium = crate::boot::drive::Medium::Folder;
+        let drive = Some(Drive { loader, damage: None, medium, folder: "/folder".into() });
+        let qemu = Qemu { flash, drive, append: "selftest".into(), ..plain(Arch::X86_64) };
+        let line = qemu.shell_line();
+        for part in ["file=/code -drive ", "file=/variables -drive ", "/folder/esp -device virtio-blk-pci,drive=esp"] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(!line.contains("-kernel") && !line.contains("-append"), "{line}");
+        let line = Qemu { drive: None, ..qemu }.shell_line();
+        assert!(line.contains("file=/variables -kernel /kernel -append 'selftest"), "{line}");
     }
 
     #[test]

@@ -6,9 +6,14 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::arch::Arch;
+use crate::boot::drive::{Drive, Medium};
+use crate::boot::esp::Loader;
+use crate::boot::flash::Flash;
+use crate::boot::{self, BootBy, Folder, limine};
 use crate::cli::RunArgs;
 use crate::exit::{Exit, Failure, usage};
-use crate::firmware::Loaded;
+use crate::firmware::board::Board;
+use crate::firmware::{Firmware, Loaded};
 use crate::image::{self, Report};
 use crate::instructions;
 use crate::kernel::Kernel;
@@ -19,7 +24,7 @@ use crate::needs::Need;
 use crate::numa::Numa;
 use crate::process::{self, Ending, Input, Next, Piece};
 use crate::qemu::{Clock, Console, Debugger, Qemu, TestDevice};
-use crate::serial::Serial;
+use crate::serial::{Serial, Speaker};
 use crate::verdict::{self, Verdict};
 use crate::workspace;
 
@@ -29,17 +34,25 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 /// After a panic the kernel has this long for its report and its exit.
 const AFTER_PANIC: Duration = Duration::from_secs(2);
 
+/// A loader that gives up has this long for its message and to power off.
+const AFTER_LOADER_ERROR: Duration = Duration::from_secs(10);
+
 /// Builds, boots, and says how it went.
 pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
     let config = args.config.as_deref().map(matrix::find).transpose()?;
     let terminal = if io::stdin().is_terminal() && io::stdout().is_terminal() { Terminal::There } else { Terminal::No };
-    let qemu = machine(args, config.as_ref(), terminal)?;
+    let mut qemu = machine(args, config.as_ref(), terminal)?;
     if args.dry_run {
         println!("{}", qemu.shell_line());
         return Ok(Exit::Right);
     }
-    missing::require(&Need::of_boot(qemu.arch), args.consent())?;
+    let by = boot_by(args, config.as_ref());
+    missing::require(&Need::of_boot(qemu.arch, by), args.consent())?;
     image::build(kernel(args, config.as_ref(), qemu.arch), Report::Progress)?;
+    if by == BootBy::Uefi {
+        image::build_loader(qemu.arch, Report::Progress)?;
+    }
+    let _folder = claim(&mut qemu)?;
     if qemu.debugger == Debugger::Waiting {
         let elf = workspace::elf_of(&qemu.image);
         eprintln!("xtask: waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'", elf.display());
@@ -69,6 +82,42 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
 /// When cargo does not say where the image lies.
 pub(crate) fn of_matrix(config: &Machine) -> Result<Qemu> {
     machine(&RunArgs::default(), Some(config), Terminal::No)
+}
+
+/// Makes the folder of the machine's drive this boot's own, until what is returned goes.
+///
+/// # Errors
+/// When there can be no folder.
+pub(crate) fn claim(qemu: &mut Qemu) -> Result<Option<Folder>> {
+    let Some(drive) = &mut qemu.drive else { return Ok(None) };
+    let folder = Folder::claim(&drive.folder)?;
+    drive.folder.clone_from(&folder.path);
+    Ok(Some(folder))
+}
+
+/// Who loads the kernel, by the options, on top of the machine of the matrix that they name.
+fn boot_by(args: &RunArgs, config: Option<&Machine>) -> BootBy {
+    args.boot.or_else(|| config.map(|machine| machine.boot)).unwrap_or_default()
+}
+
+/// The drive that the firmware boots from, where the kernel does not come from QEMU.
+fn drive(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Result<Option<Drive>> {
+    let by = boot_by(args, config);
+    if args.limine.is_some() && by != BootBy::Limine {
+        return Err(usage("--limine names the files of a boot by Limine: add --boot limine"));
+    }
+    let loader = match by {
+        BootBy::Direct => return Ok(None),
+        BootBy::Uefi => Loader::Ours(workspace::loader_program(arch)?),
+        BootBy::Limine => Loader::Limine(limine::program(arch, args.limine.as_deref())?),
+    };
+    let name = config.map_or_else(|| format!("run-{arch}-{by}"), |machine| machine.name.clone());
+    Ok(Some(Drive {
+        loader,
+        damage: config.and_then(|machine| machine.kernel_damage),
+        medium: config.map_or_else(Medium::default, |machine| machine.medium),
+        folder: workspace::machine_logs()?.join(name),
+    }))
 }
 
 fn time_limit(args: &RunArgs, config: Option<&Machine>, qemu: &Qemu) -> Option<Duration> {
@@ -136,17 +185,30 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
     if let Some((machine, _)) = firmware.as_ref().filter(|(_, firmware)| firmware.lies() && initrd.is_some()) {
         return Err(usage(format!("--initrd: the firmware of {} loads none", machine.name)));
     }
-    let firmware = firmware.map(|(machine, firmware)| {
-        let folder = workspace::machine_logs()?.join(&machine.name);
-        anyhow::Ok(Loaded { firmware, folder })
+    let kind = args.machine.as_ref().or_else(|| config.map(|machine| &machine.machine));
+    let kind = kind.cloned().unwrap_or_else(|| arch.default_machine().to_owned());
+    let by = boot_by(args, config);
+    boot::check_machine(arch, &kind, by)?;
+    if let Some((machine, _)) = firmware.as_ref().filter(|(_, firmware)| !matches!(firmware, Firmware::Tables(_)))
+        && by != BootBy::Direct
+    {
+        return Err(usage(format!("--boot {by}: {} has firmware of its own, which enters the kernel", machine.name)));
+    }
+    let firmware = match (firmware.map(|(_, firmware)| firmware), &args.dtb) {
+        (_, Some(_)) if arch == Arch::X86_64 => return Err(usage("--dtb: x86_64 machines have no device tree")),
+        (_, Some(_)) if by != BootBy::Direct => return Err(usage(format!("--dtb: --boot {by} has the firmware's"))),
+        (Some(_), Some(_)) => return Err(usage("--dtb: the machine of the matrix says what its firmware says")),
+        (firmware @ Some(_), None) => firmware,
+        (None, Some(file)) => Some(Firmware::Board(Board::given(file, &kind)?)),
+        (None, None) => Board::of_machine(&kind, smp)?.map(Firmware::Board),
+    };
+    let firmware = firmware.map(|firmware| {
+        let name = config.map_or_else(|| kind.replace(',', "-"), |machine| machine.name.clone());
+        anyhow::Ok(Loaded { firmware, folder: workspace::machine_logs()?.join(name) })
     });
     Ok(Qemu {
         arch,
-        machine: args
-            .machine
-            .clone()
-            .or_else(|| config.map(|machine| machine.machine.clone()))
-            .unwrap_or_else(|| arch.default_machine().to_owned()),
+        machine: kind,
         cpu: args.cpu.clone().or_else(|| config.and_then(|machine| machine.cpu.clone())),
         memory,
         room: config.filter(|_| args.memory.is_none()).and_then(|machine| machine.room),
@@ -157,6 +219,8 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         image: workspace::kernel_image(kernel(args, config, arch))?,
         initrd,
         firmware: firmware.transpose()?,
+        flash: (by != BootBy::Direct).then(|| Flash::of(arch)).transpose()?,
+        drive: drive(args, config, arch)?,
         append: args.append.clone().or_else(|| config.map(Machine::command_line)).unwrap_or_default(),
         exec,
         test_device: if absent { TestDevice::Absent } else { TestDevice::Present },
@@ -207,7 +271,8 @@ pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) ->
     qemu.prepare()?;
     let interactive = qemu.console == Console::Interactive;
     let input = if interactive { Input::Terminal } else { Input::Nothing };
-    let mut serial = Serial::new(workspace::elf_of(&qemu.image));
+    let first = if qemu.flash.is_some() { Speaker::Firmware } else { Speaker::Kernel };
+    let mut serial = Serial::new(workspace::elf_of(&qemu.image), first);
     let ending = process::watch(&mut qemu.command(), input, limit, &mut |piece| {
         match piece {
             Piece::Output(bytes) => serial.feed(&bytes, out).context("writing the serial line")?,
@@ -215,14 +280,22 @@ pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) ->
         }
         out.flush()?;
         // On a terminal a person decides when the end has come.
-        let end = serial.panic().is_some() && !interactive;
-        Ok(if end { Next::EndWithin(AFTER_PANIC) } else { Next::GoOn })
+        Ok(match serial.who_gave_up().filter(|_| !interactive) {
+            None => Next::GoOn,
+            Some(Speaker::Kernel) => Next::EndWithin(AFTER_PANIC),
+            Some(Speaker::Loader) => Next::EndWithin(AFTER_LOADER_ERROR),
+            // It waits for somebody to type.
+            Some(Speaker::Firmware) => Next::EndWithin(Duration::ZERO),
+        })
     })?;
     serial.finish(out)?;
-    let left = interactive && matches!(ending, Ending::Exited(status) if status.success());
+    let ended = interactive && matches!(ending, Ending::Exited(status) if status.success());
+    // By Ctrl-A X. A loader that gives up ends the machine like that, too.
+    let left = ended && serial.who_gave_up().is_none_or(|who| who == Speaker::Kernel);
+    let loaded = qemu.drive.is_some();
     let verdict = match left {
-        // Ctrl-A X.
         true => Verdict::Right,
+        false if loaded && !serial.heard_kernel() && serial.panic().is_none() => verdict::judge_silence(ending),
         false => verdict::judge(qemu.arch, qemu.test_device, ending, serial.panic()),
     };
     Ok(Boot { verdict, ending, serial })
@@ -333,6 +406,9 @@ mod tests {
             &["--numa-dist", "0-1=20"],
             &["--numa", "1G:0/1G:1", "--numa-dist", "0-2=20"],
             &["--exec", "echo \"x\""],
+            &["--machine", "microvm", "--boot", "uefi"],
+            &["--machine", "microvm", "--boot", "limine", "--limine", "/nowhere"],
+            &["--limine", "/nowhere"],
         ] {
             let error = described(&[&["--arch", "x86_64"], words].concat(), None, Terminal::No).unwrap_err();
             assert!(matches!(error.downcast_ref(), Some(Failure::Usage(_))), "{words:?}: {error}");
@@ -343,6 +419,35 @@ mod tests {
     fn a_file_that_is_not_there_is_missing() {
         let error = described(&["--arch", "x86_64", "--initrd", "/nowhere/initrd"], None, Terminal::No).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Failure::NoFile(_))), "{error}");
+    }
+
+    #[test]
+    fn limine_that_is_not_where_it_should_be_is_missing() {
+        let words = ["--arch", "aarch64", "--boot", "limine", "--limine", "/nowhere"];
+        let error = described(&words, None, Terminal::No).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Failure::NoFile(_))), "{error}");
+    }
+
+    #[test]
+    fn a_boot_by_firmware_takes_the_options_of_any_boot() {
+        let words = ["--boot", "uefi", "--gdb", "--icount", "--no-test-device", "--append", "selftest"];
+        let qemu = in_script(&words);
+        assert!(qemu.flash.is_some() && qemu.drive.is_some());
+        assert_eq!(qemu.kernel_command_line(), "selftest exec=\"poweroff\"");
+        let line = qemu.shell_line();
+        for part in [" -s -S ", " -icount ", "run-x86_64-uefi/esp "] {
+            assert!(line.contains(part), "{line}");
+        }
+        assert!(!line.contains("isa-debug-exit"), "{line}");
+        let config = matrix::read().unwrap().into_iter().find(|machine| machine.boot == BootBy::Uefi).unwrap();
+        let arch = config.arch;
+        assert!(described(&["--boot", "direct"], Some(&config), Terminal::No).unwrap().flash.is_none());
+        let liar = matrix::read()
+            .unwrap()
+            .into_iter()
+            .find(|machine| machine.arch == arch && machine.firmware.as_ref().is_some_and(Firmware::lies));
+        let error = described(&["--boot", "uefi"], liar.as_ref(), Terminal::No).unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Failure::Usage(_))), "{error}");
     }
 
     #[test]

@@ -1,15 +1,35 @@
 //! The serial line: bytes in, the same bytes out at once, and whole lines for those who judge.
 //!
-//! Two things change on the way. A backtrace line of the kernel, `  #1 0xffffffff80201234`, gets the name of the
-//! function, its file and line. And `\r\n` becomes `\n`: the terminal, or the log, has its own idea of a line's end.
+//! Three things change on the way. A backtrace line of the kernel, `  #1 0xffffffff80201234`, gets the name of the
+//! function, its file and line. `\r\n` becomes `\n`: the terminal, or the log, has its own idea of a line's end. And
+//! where firmware and a boot loader speak before the kernel, what they say becomes plain lines ([`Screen`]), until the
+//! first line with the kernel's time stamp.
 
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use crate::screen::Screen;
 use crate::symbols::Symbols;
 
 /// What a kernel says that gives up: Linux's words, and ours when the machine leaves nothing to boot with.
-const GIVES_UP: [&str; 2] = ["kernel panic", "kernel stopped"];
+const KERNEL_GIVES_UP: [&str; 2] = ["kernel panic", "kernel stopped"];
+
+/// What our loader says that gives up.
+const LOADER_GIVES_UP: &str = "tessera-loader: error:";
+
+/// How Limine begins to.
+const LIMINE_GIVES_UP: &str = "PANIC: ";
+
+/// What firmware begins with that found nothing to boot, and waits for commands.
+const SHELL: &str = "UEFI Interactive Shell";
+
+/// Who speaks on a serial line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speaker {
+    Kernel,
+    Loader,
+    Firmware,
+}
 
 /// The serial line of one boot.
 pub(crate) struct Serial {
@@ -20,13 +40,25 @@ pub(crate) struct Serial {
     /// A `\r` came and is held back until it is known whether the line ends here.
     carriage_return: bool,
     lines: Vec<String>,
-    panic: Option<String>,
+    /// As long as it is not the kernel that speaks.
+    screen: Option<Screen>,
+    heard_kernel: bool,
+    gave_up: Option<(Speaker, String)>,
 }
 
 impl Serial {
-    /// The serial line of the kernel in this ELF file.
-    pub(crate) fn new(elf: PathBuf) -> Self {
-        Self { elf, symbols: None, line: Vec::new(), carriage_return: false, lines: Vec::new(), panic: None }
+    /// The serial line of the kernel in this ELF file, on which `first` speaks first.
+    pub(crate) fn new(elf: PathBuf, first: Speaker) -> Self {
+        Self {
+            elf,
+            symbols: None,
+            line: Vec::new(),
+            carriage_return: false,
+            lines: Vec::new(),
+            screen: (first != Speaker::Kernel).then(Screen::default),
+            heard_kernel: false,
+            gave_up: None,
+        }
     }
 
     /// Takes bytes from the guest and writes what a reader should see.
@@ -35,7 +67,8 @@ impl Serial {
     /// Those of `out`.
     pub(crate) fn feed(&mut self, bytes: &[u8], out: &mut dyn Write) -> io::Result<()> {
         let mut shown = Vec::with_capacity(bytes.len());
-        for &byte in bytes {
+        let plain = self.screen.as_mut().map(|screen| screen.plain(bytes));
+        for &byte in plain.as_deref().unwrap_or(bytes) {
             if self.carriage_return && byte != b'\n' {
                 shown.push(b'\r');
                 self.line.clear();
@@ -77,23 +110,54 @@ impl Serial {
         &self.lines
     }
 
-    /// The lines in which the kernel gave up; one, when it did so as it should.
+    /// The lines in which the kernel or its loader gave up; one, when it did so as it should.
     pub(crate) fn last_words(&self) -> usize {
-        self.lines.iter().filter(|line| gives_up(line)).count()
+        self.lines.iter().filter(|line| kernel_gives_up(line) || line.contains(LOADER_GIVES_UP)).count()
     }
 
-    /// The line in which the kernel gave up.
+    /// The line in which somebody gave up.
     pub(crate) fn panic(&self) -> Option<&str> {
-        self.panic.as_deref()
+        self.gave_up.as_ref().map(|(_, line)| line.as_str())
+    }
+
+    /// Who gave up.
+    pub(crate) fn who_gave_up(&self) -> Option<Speaker> {
+        self.gave_up.as_ref().map(|(speaker, _)| *speaker)
+    }
+
+    /// Whether the kernel said anything.
+    pub(crate) fn heard_kernel(&self) -> bool {
+        self.heard_kernel
     }
 
     fn end_line(&mut self) {
         let line = String::from_utf8_lossy(&self.line).into_owned();
         self.line.clear();
-        if self.panic.is_none() && gives_up(&line) {
-            self.panic = Some(without_time(&line).to_owned());
+        if without_time(&line).len() < line.len() {
+            self.heard_kernel = true;
+            self.screen = None;
+        }
+        if self.gave_up.is_none() {
+            self.gave_up = self.gives_up(&line);
         }
         self.lines.push(line);
+    }
+
+    /// Who gives up in this line, and the reason.
+    fn gives_up(&self, line: &str) -> Option<(Speaker, String)> {
+        if kernel_gives_up(line) {
+            return Some((Speaker::Kernel, without_time(line).to_owned()));
+        }
+        // Until the kernel speaks; `screen` says that somebody else may.
+        self.screen.as_ref()?;
+        if let Some((_, reason)) = line.split_once(LOADER_GIVES_UP) {
+            return Some((Speaker::Loader, format!("{LOADER_GIVES_UP}{}", reason.trim_end())));
+        }
+        if line.starts_with(LIMINE_GIVES_UP) {
+            return Some((Speaker::Loader, line.trim_end().to_owned()));
+        }
+        let reason = || format!("the firmware found nothing to boot: {}", line.trim_end());
+        line.starts_with(SHELL).then(|| (Speaker::Firmware, reason()))
     }
 
     fn name_of_line(&mut self) -> Option<String> {
@@ -106,9 +170,9 @@ impl Serial {
 }
 
 /// Whether the line is one in which the kernel gives up.
-fn gives_up(line: &str) -> bool {
+fn kernel_gives_up(line: &str) -> bool {
     let lower = line.to_ascii_lowercase();
-    GIVES_UP.iter().any(|words| lower.contains(words))
+    KERNEL_GIVES_UP.iter().any(|words| lower.contains(words))
 }
 
 /// Frame number and address of a backtrace line.
@@ -134,7 +198,11 @@ mod tests {
     use super::*;
 
     fn fed(pieces: &[&str]) -> (Serial, String) {
-        let mut serial = Serial::new("/nowhere".into());
+        fed_by(Speaker::Kernel, pieces)
+    }
+
+    fn fed_by(first: Speaker, pieces: &[&str]) -> (Serial, String) {
+        let mut serial = Serial::new("/nowhere".into(), first);
         let mut out = Vec::new();
         for piece in pieces {
             serial.feed(piece.as_bytes(), &mut out).unwrap();
@@ -159,7 +227,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_text_do_no_harm() {
-        let mut serial = Serial::new("/nowhere".into());
+        let mut serial = Serial::new("/nowhere".into(), Speaker::Kernel);
         let mut out = Vec::new();
         serial.feed(&[0xff, b'#', 0xfe, b'\n'], &mut out).unwrap();
         assert_eq!(out, [0xff, b'#', 0xfe, b'\n']);
@@ -171,6 +239,34 @@ mod tests {
         let (serial, _) = fed(&["[    0.1", "00000] kernel panic: no memory\n", "kernel panic: again\n"]);
         assert_eq!((serial.panic(), serial.last_words()), (Some("kernel panic: no memory"), 2));
         assert_eq!(fed(&["all is well\n"]).0.panic(), None);
+    }
+
+    #[test]
+    fn firmware_is_shown_as_plain_lines_until_the_kernel_speaks() {
+        let log = "\x1b[2J\x1b[01;01HBdsDxe: starting\r\n[    0.000001] Tessera\n";
+        let (serial, out) = fed_by(Speaker::Firmware, &[log, "> a\x1b[K\n"]);
+        assert_eq!(out, "BdsDxe: starting\n[    0.000001] Tessera\n> a\x1b[K\n");
+        assert!(serial.heard_kernel());
+        assert_eq!(serial.panic(), None);
+    }
+
+    #[test]
+    fn a_loader_or_firmware_that_gives_up_is_noticed_before_the_kernel_speaks() {
+        let error = "tessera-loader: error: \\boot\\tessera.elf: no ELF file";
+        let shell = "UEFI Interactive Shell v2.2";
+        for (line, speaker, reason) in [
+            (error.to_owned(), Speaker::Loader, error.to_owned()),
+            ("PANIC: limine: no file".to_owned(), Speaker::Loader, "PANIC: limine: no file".to_owned()),
+            (shell.to_owned(), Speaker::Firmware, format!("the firmware found nothing to boot: {shell}")),
+        ] {
+            let (serial, _) = fed_by(Speaker::Firmware, &["\x1b[01;01H", &line, " \r\n"]);
+            assert_eq!((serial.who_gave_up(), serial.panic()), (Some(speaker), Some(reason.as_str())));
+            assert!(!serial.heard_kernel());
+            let (serial, _) = fed_by(Speaker::Firmware, &["[    0.000001] Tessera\n", &line, "\n"]);
+            assert_eq!((serial.who_gave_up(), serial.heard_kernel()), (None, true));
+        }
+        assert_eq!(fed_by(Speaker::Firmware, &[error]).0.last_words(), 1);
+        assert_eq!(fed_by(Speaker::Firmware, &["kernel panic: x"]).0.who_gave_up(), Some(Speaker::Kernel));
     }
 
     #[test]
@@ -199,7 +295,7 @@ mod tests {
         let bytes = std::fs::read(&program).unwrap();
         let elf = ElfFile64::<object::Endianness>::parse(&*bytes).unwrap();
         let entry = elf.elf_header().e_entry(elf.endian());
-        let mut serial = Serial::new(program);
+        let mut serial = Serial::new(program, Speaker::Kernel);
         let mut out = Vec::new();
         serial.feed(format!("  #0 {entry:#x}\r\n").as_bytes(), &mut out).unwrap();
         let expected = format!("  #0 {entry:#x} _start");

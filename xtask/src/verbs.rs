@@ -9,13 +9,14 @@ use crate::exit::Exit;
 use crate::image::{self, Report};
 use crate::kernel::Kernel;
 use crate::needs::Need;
-use crate::{ci, doctor, fuzz, missing, mutants, oracle, run, simulate, test};
+use crate::{boot, ci, doctor, fuzz, missing, mutants, oracle, run, simulate, test};
 
 /// Does what the command line asks for.
 pub(crate) fn perform() -> Result<Exit> {
     match Cli::parse().verb {
         Verb::Run(args) => run::run(&args),
         Verb::Build(args) => build(&args),
+        Verb::Image(args) => boot::image::image(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Oracle(args) => oracle::oracle(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),

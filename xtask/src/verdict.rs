@@ -3,10 +3,14 @@
 //! With the test device the kernel chooses QEMU's status: 33 on x86_64 (isa-debug-exit cannot say 0), 0 on aarch64.
 //! Anything else is a failure, also 0 on x86_64: that is what QEMU returns when the machine resets itself after a
 //! triple fault. Without the test device QEMU ends with 0 when the machine powers off, and that is right then.
+//!
+//! A boot loader powers off, too, when it gives up, and QEMU ends with 0: so where one loads the kernel, 0 is right only
+//! when the kernel has spoken.
 
 use crate::arch::Arch;
 use crate::process::Ending;
 use crate::qemu::TestDevice;
+use crate::serial::Speaker;
 
 /// The judgement.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,20 +57,30 @@ pub(crate) fn judge(arch: Arch, test_device: TestDevice, ending: Ending, panic: 
     }
 }
 
+/// Judges a boot by firmware and a loader, in which nobody gave up and the kernel said nothing.
+pub(crate) fn judge_silence(ending: Ending) -> Verdict {
+    match ending {
+        Ending::TimeLimit => Verdict::TimeLimit,
+        _ => Verdict::Wrong("the machine ended before the kernel said anything".to_owned()),
+    }
+}
+
 /// Judges a boot on a machine that leaves nothing to boot with: right is one sentence, and an end by the kernel itself
-/// with the status of failure. `last_words` is how many sentences there were; which one is for the matrix to say.
-pub(crate) fn judge_stop(arch: Arch, ending: Ending, last_words: usize) -> Verdict {
-    let failure = match arch {
-        Arch::X86_64 => ISA_DEBUG_WRONG,
-        Arch::Aarch64 => SEMIHOSTING_WRONG,
+/// with the status of failure; a loader powers off. `last_words` is how many sentences there were; which one is for the
+/// matrix to say.
+pub(crate) fn judge_stop(arch: Arch, ending: Ending, who: Option<Speaker>, last_words: usize) -> Verdict {
+    let (name, failure) = match (who, arch) {
+        (Some(Speaker::Loader), _) => ("loader", 0),
+        (_, Arch::X86_64) => ("kernel", ISA_DEBUG_WRONG),
+        (_, Arch::Aarch64) => ("kernel", SEMIHOSTING_WRONG),
     };
     match (ending, last_words) {
         (Ending::TimeLimit, _) => Verdict::TimeLimit,
-        (_, 0) => Verdict::Wrong("the kernel should have stopped, and did not".to_owned()),
-        (_, 2..) => Verdict::Wrong(format!("the kernel gave up {last_words} times")),
-        (Ending::Stopped, _) => Verdict::Wrong("the kernel said that it stops, and did not end".to_owned()),
+        (_, 0) => Verdict::Wrong("it should have stopped, and did not".to_owned()),
+        (_, 2..) => Verdict::Wrong(format!("the {name} gave up {last_words} times")),
+        (Ending::Stopped, _) => Verdict::Wrong(format!("the {name} said that it stops, and did not end")),
         (Ending::Exited(status), _) if status.code() == Some(failure) => Verdict::Right,
-        (Ending::Exited(status), _) => Verdict::Wrong(format!("the kernel stopped, but QEMU ended by {status}")),
+        (Ending::Exited(status), _) => Verdict::Wrong(format!("the {name} stopped, but QEMU ended by {status}")),
     }
 }
 
@@ -107,16 +121,29 @@ mod tests {
 
     #[test]
     fn a_stop_is_one_sentence_and_the_status_of_failure() {
-        for (arch, failure) in [(Arch::X86_64, 35), (Arch::Aarch64, 1)] {
+        for (arch, who, failure) in [
+            (Arch::X86_64, Speaker::Kernel, 35),
+            (Arch::Aarch64, Speaker::Kernel, 1),
+            (Arch::X86_64, Speaker::Loader, 0),
+            (Arch::Aarch64, Speaker::Loader, 0),
+        ] {
             for code in 0..=255 {
-                let right = judge_stop(arch, exited(code), 1) == Verdict::Right;
+                let right = judge_stop(arch, exited(code), Some(who), 1) == Verdict::Right;
                 assert_eq!(right, code == failure, "{arch} {code}");
             }
             for (ending, last_words) in [(exited(failure), 0), (exited(failure), 2), (Ending::Stopped, 1)] {
-                assert!(matches!(judge_stop(arch, ending, last_words), Verdict::Wrong(_)));
+                assert!(matches!(judge_stop(arch, ending, Some(who), last_words), Verdict::Wrong(_)));
             }
-            assert_eq!(judge_stop(arch, Ending::TimeLimit, 0), Verdict::TimeLimit);
+            assert_eq!(judge_stop(arch, Ending::TimeLimit, None, 0), Verdict::TimeLimit);
         }
+    }
+
+    #[test]
+    fn a_machine_that_ends_in_silence_has_not_booted() {
+        for code in [0, 1, 33, 35] {
+            assert!(matches!(judge_silence(exited(code)), Verdict::Wrong(_)));
+        }
+        assert_eq!(judge_silence(Ending::TimeLimit), Verdict::TimeLimit);
     }
 
     #[test]

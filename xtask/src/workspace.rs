@@ -86,6 +86,14 @@ pub(crate) fn kernel_image(kernel: impl Into<Kernel>) -> Result<PathBuf> {
     })
 }
 
+/// Our boot loader for UEFI firmware.
+///
+/// # Errors
+/// As [`target_dir`].
+pub(crate) fn loader_program(arch: Arch) -> Result<PathBuf> {
+    Ok(target_dir()?.join(arch.uefi_target()).join("release").join("tessera-loader.efi"))
+}
+
 /// The folder of the machines' logs.
 ///
 /// # Errors

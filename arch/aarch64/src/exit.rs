@@ -2,15 +2,19 @@
 //!
 //! Which ways there are is told once, by [`prepare`], when the command line and the device tree have been read; a
 //! kernel that ends before tries what does no harm where it is not there. Each way comes back when it does not work,
-//! and the next is tried; at last the CPU waits for ever. Linux: `drivers/firmware/psci/psci.c`,
+//! and the next is tried; at last the CPU waits for ever. Registers are mapped by [`prepare`] and written under fault
+//! protection: whoever ends because memory is broken can still end. Linux: `drivers/firmware/psci/psci.c`,
 //! `arch/arm64/kernel/process.c`.
 
+use crate::paging::map_device;
 use crate::traps::probe;
-use crate::{Native, cpu, psci};
+use crate::{Native, cpu, psci, timer};
+use mm::addr::VirtAddr;
 use mm::sync::IrqLock;
 use platform::Cmdline;
+use platform::console::Width;
 pub use platform::power::ExitStatus;
-use platform::power::{Off, PowerOff};
+use platform::power::{Off, PowerOff, Register, Reset, Writes};
 
 /// Whether somebody takes an exit status.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -23,12 +27,33 @@ pub enum TestDevice {
     Semihosting,
 }
 
+/// The ways of this machine, with the registers that they need already mapped.
+#[derive(Clone, Copy, Debug)]
 struct Ways {
     test: TestDevice,
     power: PowerOff,
+    off: Steps,
+    reset: Steps,
 }
 
-static WAYS: IrqLock<Ways> = IrqLock::new(Ways { test: TestDevice::Unknown, power: PowerOff::UNKNOWN });
+/// A write to a register that is mapped: its bits in `keep` stay.
+#[derive(Clone, Copy, Debug)]
+struct Step {
+    at: VirtAddr,
+    width: Width,
+    keep: u32,
+    value: u32,
+}
+
+/// One after another.
+type Steps = [Option<Step>; 3];
+
+const NOTHING: Ways = Ways { test: TestDevice::Unknown, power: PowerOff::UNKNOWN, off: [None; 3], reset: [None; 3] };
+
+static WAYS: IrqLock<Ways> = IrqLock::new(NOTHING);
+
+/// Turns that take long enough for a device to do what it was told, while the clock stands.
+const PATIENCE: u32 = 10_000_000;
 
 /// Semihosting: exit, the reason "the application ended", then the status.
 const SEMIHOSTING_EXIT: u64 = 0x18;
@@ -45,15 +70,43 @@ pub fn prepare(cmdline: &Cmdline, power: PowerOff) {
 
 /// Says which ways there are.
 pub fn set_ways(test: TestDevice, power: PowerOff) {
-    *WAYS.lock(Native) = Ways { test, power };
+    let off = match power.off {
+        Some(Off::Registers(writes)) => mapped(&writes),
+        Some(Off::SleepControl { control, sleep_type }) => byte(control, Off::sleep_control_value(sleep_type)),
+        Some(Off::Psci(_) | Off::Pm1 { .. }) | None => [None; 3],
+    };
+    let reset = match power.reset {
+        Some(Reset::Registers(writes)) => mapped(&writes),
+        Some(Reset::Byte { register, value }) => byte(register, value),
+        None => [None; 3],
+    };
+    *WAYS.lock(Native) = Ways { test, power, off, reset };
+}
+
+/// The writes, where all of their registers can be mapped.
+fn mapped(writes: &Writes) -> Steps {
+    let step = |write: &platform::power::Write| {
+        let aligned = Some(write.register).filter(|register| register.is_aligned(4));
+        let at = aligned.and_then(|register| map_device(register, 4))?;
+        Some(Step { at, width: Width::Bits32, keep: write.keep, value: write.value })
+    };
+    let steps = writes.each_ref().map(|write| write.as_ref().and_then(step));
+    // One that is left out could make something else of the others.
+    if steps.iter().zip(writes).all(|(step, write)| step.is_some() == write.is_some()) { steps } else { [None; 3] }
+}
+
+/// A byte to a register in memory; this architecture has no I/O ports.
+fn byte(register: Register, value: u8) -> Steps {
+    let at = match register {
+        Register::Memory(at) => map_device(at, 1),
+        Register::Io(_) => None,
+    };
+    [at.map(|at| Step { at, width: Width::Bits8, keep: 0, value: value.into() }), None, None]
 }
 
 /// What is known of the ways; nothing, when whoever was just interrupted changes it.
 fn ways() -> Ways {
-    match WAYS.try_lock(Native) {
-        Some(ways) => Ways { test: ways.test, power: ways.power },
-        None => Ways { test: TestDevice::Unknown, power: PowerOff::UNKNOWN },
-    }
+    WAYS.try_lock(Native).map_or(NOTHING, |ways| *ways)
 }
 
 /// Ends the run: by the test device, which takes `status`; else power goes off; else the machine resets.
@@ -67,21 +120,44 @@ pub fn power_off(status: ExitStatus) -> ! {
         // SAFETY: this operation reads the two words and does not come back.
         unsafe { probe::semihosting(SEMIHOSTING_EXIT, &[APPLICATION_EXIT, code]) };
     }
-    firmware_call(ways.power.off, psci::SYSTEM_OFF);
+    firmware_call(&ways, psci::SYSTEM_OFF);
+    carry_out(&ways.off);
     reset()
 }
 
 /// Starts the machine over.
 pub fn reset() -> ! {
-    firmware_call(ways().power.off, psci::SYSTEM_RESET);
+    let ways = ways();
+    firmware_call(&ways, psci::SYSTEM_RESET);
+    carry_out(&ways.reset);
     cpu::halt()
 }
 
-/// Calls a function of PSCI.
-fn firmware_call(off: Option<Off>, function: u32) {
-    let conduit = match off {
-        Some(Off::Psci(conduit)) => Some(conduit),
-        _ => None,
+/// Writes what is to be written, and gives the device time to do what it was told: 20 ms.
+fn carry_out(steps: &Steps) {
+    for step in steps.iter().flatten() {
+        let kept = match step.keep {
+            0 => 0,
+            keep => probe::load(step.at, step.width).unwrap_or(0) & keep,
+        };
+        // SAFETY: `set_ways` mapped the register as Device, for good; the firmware's tables, or the board's, name it to
+        // end the machine by it.
+        let _ = unsafe { probe::store(step.at, step.width, kept | step.value) };
+    }
+    if steps.iter().flatten().next().is_some() {
+        let start = timer::ticks();
+        let enough = timer::frequency() / 50;
+        let _ = (0..PATIENCE).find(|_| enough != 0 && timer::ticks().wrapping_sub(start) > enough);
+    }
+}
+
+/// Calls a function of PSCI. Where it is known that nobody said anything of PSCI, nobody is called: a CPU that has EL3
+/// and no firmware there would not come back.
+fn firmware_call(ways: &Ways, function: u32) {
+    let conduit = match (ways.power.off, ways.test) {
+        (Some(Off::Psci(conduit)), _) => Some(conduit),
+        (None, TestDevice::Unknown) => None,
+        _ => return,
     };
     // SAFETY: PSCI follows the calling convention; neither function that is called here touches memory. A refusal
     // leaves the next way to be tried.

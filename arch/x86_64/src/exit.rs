@@ -79,9 +79,12 @@ pub fn set_ways(test: TestDevice, power: PowerOff) {
     let off_mapped = match power.off {
         Some(Off::Pm1 { a, b, .. }) => [map_word(a), b.and_then(|(b, _)| map_word(b))],
         Some(Off::SleepControl { control, .. }) => [map(control), None],
-        Some(Off::Psci(_)) | None => [None; 2],
+        Some(Off::Psci(_) | Off::Registers(_)) | None => [None; 2],
     };
-    let reset_mapped = power.reset.and_then(|reset| map(reset.register));
+    let reset_mapped = match power.reset {
+        Some(Reset::Byte { register, .. }) => map(register),
+        Some(Reset::Registers(_)) | None => None,
+    };
     *WAYS.lock(Native) = Ways { test, power, off_mapped, reset_mapped };
 }
 
@@ -122,7 +125,8 @@ pub fn power_off(status: ExitStatus) -> ! {
             write_u8(control, mapped, Off::sleep_control_value(sleep_type));
             wait();
         }
-        Some(Off::Psci(_)) | None => {}
+        // No PC's.
+        Some(Off::Psci(_) | Off::Registers(_)) | None => {}
     }
     reset()
 }
@@ -130,7 +134,7 @@ pub fn power_off(status: ExitStatus) -> ! {
 /// Starts the machine over.
 pub fn reset() -> ! {
     let ways = ways();
-    if let Some(Reset { register, value }) = ways.power.reset {
+    if let Some(Reset::Byte { register, value }) = ways.power.reset {
         write_u8(register, ways.reset_mapped, value);
         wait();
     }

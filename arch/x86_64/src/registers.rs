@@ -86,13 +86,14 @@ impl Registers for DeviceRegisters {
         let Some((at, width)) = self.memory(register) else { return 0 };
         // SAFETY: the register lies inside the pages mapped for this device, at its natural alignment, as `open`
         // checked.
-        unsafe {
+        let value = unsafe {
             match width {
                 Width::Bits8 => at.read_volatile().into(),
                 Width::Bits16 => at.cast::<u16>().read_volatile().into(),
-                Width::Bits32 => at.cast::<u32>().read_volatile(),
+                Width::Bits32 | Width::Bits32Big => at.cast::<u32>().read_volatile(),
             }
-        }
+        };
+        width.on_the_bus(value)
     }
 
     fn write(&mut self, register: u32, value: u32) {
@@ -101,12 +102,13 @@ impl Registers for DeviceRegisters {
             return unsafe { port::write_u8(port, value as u8) };
         }
         let Some((at, width)) = self.memory(register) else { return };
+        let value = width.on_the_bus(value);
         // SAFETY: as in `read`.
         unsafe {
             match width {
                 Width::Bits8 => at.write_volatile(value as u8),
                 Width::Bits16 => at.cast::<u16>().write_volatile(value as u16),
-                Width::Bits32 => at.cast::<u32>().write_volatile(value),
+                Width::Bits32 | Width::Bits32Big => at.cast::<u32>().write_volatile(value),
             }
         }
     }

@@ -13,6 +13,41 @@ pub trait Registers {
 
     /// Sets register number `register`.
     fn write(&mut self, register: u32, value: u32);
+
+    /// The value of register number `register`, which is a byte wide whatever the others are; where nobody minds, it is
+    /// read as they are.
+    fn read_byte(&mut self, register: u32) -> u8 {
+        self.read(register).to_le_bytes()[0]
+    }
+
+    /// Sets register number `register`, which is a byte wide whatever the others are.
+    fn write_byte(&mut self, register: u32, value: u8) {
+        self.write(register, value.into());
+    }
+}
+
+impl<R: Registers> Registers for &mut R {
+    fn read(&mut self, register: u32) -> u32 {
+        (**self).read(register)
+    }
+
+    fn write(&mut self, register: u32, value: u32) {
+        (**self).write(register, value);
+    }
+
+    fn read_byte(&mut self, register: u32) -> u8 {
+        (**self).read_byte(register)
+    }
+
+    fn write_byte(&mut self, register: u32, value: u8) {
+        (**self).write_byte(register, value);
+    }
+}
+
+/// The number of the register at `offset` bytes, of a device whose registers are words next to each other: manuals give
+/// offsets.
+pub(super) const fn word(offset: u32) -> u32 {
+    offset / 4
 }
 
 /// How wide an access to a register must be.
@@ -24,6 +59,8 @@ pub enum Width {
     Bits16,
     /// 32 bits
     Bits32,
+    /// 32 bits, the most significant byte first, on a bus that has the least first.
+    Bits32Big,
 }
 
 impl Width {
@@ -33,7 +70,16 @@ impl Width {
         match self {
             Self::Bits8 => 1,
             Self::Bits16 => 2,
-            Self::Bits32 => 4,
+            Self::Bits32 | Self::Bits32Big => 4,
+        }
+    }
+
+    /// What `value` is as an access of this width moves it; and back, since it is the same.
+    #[must_use]
+    pub const fn on_the_bus(self, value: u32) -> u32 {
+        match self {
+            Self::Bits8 | Self::Bits16 | Self::Bits32 => value,
+            Self::Bits32Big => value.swap_bytes(),
         }
     }
 }
@@ -62,6 +108,17 @@ impl Window {
     #[must_use]
     pub const fn mmio32(base: PhysAddr) -> Self {
         Self::Mmio { base, shift: 2, width: Width::Bits32 }
+    }
+
+    /// The same registers, if they are of 32 bits with the most significant byte first.
+    #[must_use]
+    pub const fn big_endian(self) -> Option<Self> {
+        match self {
+            Self::Mmio { base, shift, width: Width::Bits32 | Width::Bits32Big } => {
+                Some(Self::Mmio { base, shift, width: Width::Bits32Big })
+            }
+            Self::Mmio { .. } | Self::Io { .. } => None,
+        }
     }
 
     /// Whether every register lies at a multiple of its width: only such can be reached by one access.
@@ -98,5 +155,15 @@ mod tests {
         assert!(!mmio(0x1002, 2, Width::Bits32).is_aligned());
         assert!(!mmio(0x1000, 0, Width::Bits32).is_aligned());
         assert!(!mmio(0x1001, 1, Width::Bits16).is_aligned());
+    }
+
+    #[test]
+    fn only_words_have_an_order_of_bytes() {
+        let mmio = |width| Window::Mmio { base: PhysAddr::new(0x1000), shift: 2, width };
+        assert_eq!(mmio(Width::Bits32).big_endian(), Some(mmio(Width::Bits32Big)));
+        assert_eq!(mmio(Width::Bits32Big).big_endian(), Some(mmio(Width::Bits32Big)));
+        assert_eq!([mmio(Width::Bits16), Window::Io { base: 5 }].map(Window::big_endian), [None; 2]);
+        assert_eq!(Width::Bits32Big.on_the_bus(0x41), 0x4100_0000);
+        assert_eq!([Width::Bits8, Width::Bits16, Width::Bits32].map(|width| width.on_the_bus(0x41)), [0x41; 3]);
     }
 }

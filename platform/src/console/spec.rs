@@ -2,10 +2,11 @@
 //!
 //! The forms are Linux's: `earlycon=uart8250,io,0x3f8,115200n8`, `earlycon=uart8250,mmio32,0xfe215040`,
 //! `earlycon=pl011,0x9000000`, bare `earlycon` for the device tree's `stdout-path`; `console=` takes the same, or the
-//! name of a device (`ttyS0`, `ttyAMA0`), or `none`. [`choose`] gives the candidates in the order in which they are
+//! name of a device (`ttyS0`, `ttyAMA0`, `ttyPS0`), or `none`. [`choose`] gives the candidates in the order in which they are
 //! worth trying; the first that can be opened is the console. Linux: `register_earlycon` in
 //! `drivers/tty/serial/earlycon.c`, `uart_parse_earlycon` in `serial_core.c`.
 
+use super::kind::UartKind;
 use super::ns16550::Line;
 use super::registers::{Width, Window};
 use crate::board::Board;
@@ -13,15 +14,6 @@ use crate::cmdline::Cmdline;
 use arrayvec::ArrayVec;
 use core::fmt;
 use mm::addr::PhysAddr;
-
-/// A kind of serial device.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum UartKind {
-    /// A 16550 or what is compatible with it.
-    Ns16550,
-    /// Arm's PL011.
-    Pl011,
-}
 
 /// A serial console: which device, where.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,8 +47,8 @@ pub enum SpecError {
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Driver => "no console driver of this name (there are uart8250 and pl011)",
-            Self::Layout => "the register layout must be io, mmio, mmio16 or mmio32",
+            Self::Driver => "no console driver of this name",
+            Self::Layout => "the register layout must be io, mmio, mmio16, mmio32 or mmio32be, as the driver allows",
             Self::Address => "the address is missing or no number",
             Self::Device => "this machine has no such serial device",
         })
@@ -75,7 +67,20 @@ impl ConsoleSpec {
     /// A PL011.
     #[must_use]
     pub const fn pl011(base: PhysAddr) -> Self {
-        Self { kind: UartKind::Pl011, window: Window::mmio32(base), baud: None, clock: None }
+        Self::words(UartKind::Pl011, base)
+    }
+
+    /// A device of `kind` at `named`, laid out as usual; `None` where no register can be there.
+    #[must_use]
+    pub fn usual(kind: UartKind, named: PhysAddr) -> Option<Self> {
+        let window = kind.profile().declared.first()?.window(named)?;
+        Some(Self { kind, window, baud: None, clock: None })
+    }
+
+    /// A device of a kind whose registers are words from the address on that is named.
+    #[must_use]
+    pub const fn words(kind: UartKind, base: PhysAddr) -> Self {
+        Self { kind, window: Window::mmio32(base), baud: None, clock: None }
     }
 
     /// The speed to set, where it was asked for and can be set.
@@ -90,11 +95,7 @@ impl ConsoleSpec {
     /// Which part of it cannot be understood.
     pub fn parse(text: &str) -> Result<Self, SpecError> {
         let (driver, rest) = text.split_once(',').ok_or(SpecError::Address)?;
-        let kind = match driver {
-            "uart8250" | "uart" | "ns16550" | "ns16550a" => UartKind::Ns16550,
-            "pl011" => UartKind::Pl011,
-            _ => return Err(SpecError::Driver),
-        };
+        let (kind, declared) = UartKind::by_earlycon(driver).ok_or(SpecError::Driver)?;
         // The layout may be left out, as Linux allows: what stands there is then the address.
         let (layout, rest) = match rest.split_once(',') {
             Some((layout, rest)) if number(layout).is_none() => (Some(layout), rest),
@@ -102,16 +103,21 @@ impl ConsoleSpec {
         };
         let (address, options) = rest.split_once(',').unwrap_or((rest, ""));
         let base = number(address).ok_or(SpecError::Address)?;
-        let mmio = |width, shift| Window::Mmio { base: PhysAddr::new(base), shift, width };
-        let window = match (layout, kind) {
-            (Some("io"), UartKind::Ns16550) => {
-                Window::Io { base: u16::try_from(base).map_err(|_| SpecError::Address)? }
-            }
-            (Some("mmio32"), _) | (None, UartKind::Pl011) => mmio(Width::Bits32, 2),
-            (Some("mmio"), UartKind::Pl011) => mmio(Width::Bits32, 2),
-            (Some("mmio") | None, UartKind::Ns16550) => mmio(Width::Bits8, 0),
-            (Some("mmio16"), UartKind::Ns16550) => mmio(Width::Bits16, 1),
-            (Some(_), _) => return Err(SpecError::Layout),
+        let named = PhysAddr::new(base);
+        let usual = declared.window(named).ok_or(SpecError::Address)?;
+        let mmio = |width, shift| Window::Mmio { base: named, shift, width };
+        let window = match layout {
+            None => usual,
+            // Where there is only one layout, Linux's drivers take it whichever of these is named.
+            Some("mmio" | "mmio32") if kind.is_fixed_layout() => usual,
+            Some("mmio32be") if kind.is_fixed_layout() => usual.big_endian().ok_or(SpecError::Layout)?,
+            Some(_) if kind.is_fixed_layout() => return Err(SpecError::Layout),
+            Some("io") => Window::Io { base: u16::try_from(base).map_err(|_| SpecError::Address)? },
+            Some("mmio") => mmio(Width::Bits8, declared.shift),
+            Some("mmio16") => mmio(Width::Bits16, 1),
+            Some("mmio32") => mmio(Width::Bits32, 2),
+            Some("mmio32be") => mmio(Width::Bits32Big, 2),
+            Some(_) => return Err(SpecError::Layout),
         };
         let clock = matches!(window, Window::Io { .. }).then_some(PC_CLOCK);
         Ok(Self { kind, window, baud: baud(options), clock })
@@ -181,18 +187,15 @@ pub fn choose(
 /// The console that the value of a `console=` names.
 fn device(text: &str, tree: Option<ConsoleSpec>, board: &Board) -> Result<ConsoleSpec, SpecError> {
     let (name, options) = text.split_once(',').unwrap_or((text, ""));
-    let (kind, index) = if let Some(index) = name.strip_prefix("ttyS") {
-        (UartKind::Ns16550, index)
-    } else if let Some(index) = name.strip_prefix("ttyAMA") {
-        (UartKind::Pl011, index)
-    } else {
+    let (tty, index) = name.split_at(name.find(|letter: char| letter.is_ascii_digit()).unwrap_or(name.len()));
+    if !name.starts_with("tty") {
         return ConsoleSpec::parse(text);
-    };
+    }
     let index: usize = index.parse().map_err(|_| SpecError::Device)?;
-    let of_kind = |spec: &ConsoleSpec| spec.kind == kind;
-    let mut spec = match tree.filter(of_kind) {
+    let is_called_so = |spec: &ConsoleSpec| spec.kind.profile().tty == tty;
+    let mut spec = match tree.filter(is_called_so) {
         Some(spec) if index == 0 => spec,
-        _ => board.serial.iter().copied().filter(of_kind).nth(index).ok_or(SpecError::Device)?,
+        _ => board.serial.iter().copied().filter(is_called_so).nth(index).ok_or(SpecError::Device)?,
     };
     spec.baud = baud(options).or(spec.baud);
     Ok(spec)

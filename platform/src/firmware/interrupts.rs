@@ -6,7 +6,7 @@
 //! Invariant, on which a driver may rely: each range has at least the bytes that the architecture gives its registers,
 //! begins where they can begin, and does not wrap. A device tree states sizes, and what is smaller is dropped; ACPI
 //! states none for most, and there they are the architecture's. Linux: `gic_of_init` and `gic_acpi_init` in
-//! `drivers/irqchip/irq-gic.c` and `irq-gic-v3.c`, `register_lapic_address` in `arch/x86/kernel/apic/apic.c`.
+//! `drivers/irqchip/irq-gic.c` and `irq-gic-v3.c`, `drivers/irqchip/irq-bcm2836.c`, `register_lapic_address` in `arch/x86/kernel/apic/apic.c`.
 
 use arrayvec::ArrayVec;
 use mm::addr::{PhysAddr, PhysRange};
@@ -38,6 +38,13 @@ pub enum IrqController {
         /// Those of each CPU.
         redistributors: Redistributors,
     },
+    /// The local controller of a BCM2836 or BCM2837, for four CPUs: their timers, and mailboxes between them.
+    Bcm2836 {
+        /// Its registers: 256 bytes or more.
+        local: PhysRange,
+        /// Those of the controller behind it, that of devices: 48 bytes or more.
+        devices: Option<PhysRange>,
+    },
 }
 
 /// Where the redistributors of a GIC of version 3 or 4 are (GICR).
@@ -57,7 +64,7 @@ impl IrqController {
 
 impl Redistributors {
     /// Takes one more range, which joins the last one where it begins at its end.
-    pub(super) fn push(&mut self, range: PhysRange) -> Result<(), Problem> {
+    pub(crate) fn push(&mut self, range: PhysRange) -> Result<(), Problem> {
         match self.ranges.last_mut() {
             Some(last) if last.end() == range.start() => *last = PhysRange::new(last.start(), range.end()),
             _ => self
@@ -70,28 +77,28 @@ impl Redistributors {
 }
 
 /// A block of registers: how many bytes it has at least, and of what its address is a multiple.
-pub(super) struct Registers {
+pub(crate) struct Registers {
     bytes: u64,
     align: u64,
 }
 
 impl Registers {
-    pub(super) const LOCAL_APIC: Self = Self { bytes: 0x1000, align: 0x1000 };
-    pub(super) const DISTRIBUTOR_2: Self = Self { bytes: 0x1000, align: 0x1000 };
+    pub(crate) const LOCAL_APIC: Self = Self { bytes: 0x1000, align: 0x1000 };
+    pub(crate) const DISTRIBUTOR_2: Self = Self { bytes: 0x1000, align: 0x1000 };
     /// The first CPUs with one have it in the middle of a page.
-    pub(super) const CPU_INTERFACE: Self = Self { bytes: 0x100, align: 0x100 };
-    pub(super) const DISTRIBUTOR_3: Self = Self { bytes: 0x1_0000, align: 0x1_0000 };
-    pub(super) const REDISTRIBUTOR: Self = Self { bytes: 0x2_0000, align: 0x1_0000 };
+    pub(crate) const CPU_INTERFACE: Self = Self { bytes: 0x100, align: 0x100 };
+    pub(crate) const DISTRIBUTOR_3: Self = Self { bytes: 0x1_0000, align: 0x1_0000 };
+    pub(crate) const REDISTRIBUTOR: Self = Self { bytes: 0x2_0000, align: 0x1_0000 };
     /// With the registers of version 4 behind it.
-    pub(super) const REDISTRIBUTOR_4: Self = Self { bytes: 0x4_0000, ..Self::REDISTRIBUTOR };
+    pub(crate) const REDISTRIBUTOR_4: Self = Self { bytes: 0x4_0000, ..Self::REDISTRIBUTOR };
 
     /// The block at `address`, if there can be one.
-    pub(super) fn at(&self, address: u64) -> Result<PhysRange, Problem> {
+    pub(crate) fn at(&self, address: u64) -> Result<PhysRange, Problem> {
         self.of_size(address, self.bytes)
     }
 
     /// The `size` bytes at `address`, if the block can be there.
-    pub(super) fn of_size(&self, address: u64, size: u64) -> Result<PhysRange, Problem> {
+    pub(crate) fn of_size(&self, address: u64, size: u64) -> Result<PhysRange, Problem> {
         if address == 0 || !address.is_multiple_of(self.align) {
             return Err(Problem::Value { what: "the address of its registers", value: address });
         }
@@ -103,8 +110,11 @@ impl Registers {
         range.ok_or(Problem::Wraps { start: address, size })
     }
 
+    pub(crate) const BCM2836_LOCAL: Self = Self { bytes: 0x100, align: 0x100 };
+    pub(crate) const BCM2836_DEVICES: Self = Self { bytes: 0x30, align: 4 };
+
     /// Whether redistributors can stand `bytes` apart.
-    pub(super) const fn is_stride(bytes: u64) -> bool {
+    pub(crate) const fn is_stride(bytes: u64) -> bool {
         bytes >= Self::REDISTRIBUTOR.bytes && bytes.is_multiple_of(Self::REDISTRIBUTOR.align)
     }
 }

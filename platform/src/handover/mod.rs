@@ -160,6 +160,12 @@ impl<'a> BootInfo<'a> {
         })
     }
 
+    /// What the device tree calls the interrupt controller that it names, known here or not.
+    #[must_use]
+    pub fn irq_controller_name(&self) -> Option<&str> {
+        self.tree.as_ref()?.irq_controller_compatible()
+    }
+
     /// The number of the interrupt of Arm CPUs' virtual timer, as their controller counts it (INTID): by ACPI, or else
     /// by the device tree.
     pub fn timer_interrupt(&self, read: &mut dyn PhysRead) -> Option<u32> {

@@ -6,8 +6,9 @@
 //! ACPI tables; on aarch64 ([`tree`]) a device tree of our own and a trampoline that puts its address into x0. Each
 //! description is sound unless a `damage` is named, and then it is damaged in that one place.
 //!
-//! Two more kinds do not lie; they say what QEMU's options cannot: QEMU's own firmware with ACPI tables of ours beside
-//! its own ([`tables`]), and QEMU's own device tree with some of it changed ([`edited`]). Linux boots with these, too.
+//! Three more kinds do not lie; they say what QEMU's options cannot: QEMU's own firmware with ACPI tables of ours beside
+//! its own ([`tables`]), QEMU's own device tree with some of it changed ([`edited`]), and the device tree of a board that
+//! QEMU has none for ([`board`]). Linux boots with these, too.
 //!
 //! The command line of QEMU names the files; they are written when the machine is started ([`Loaded::write`]).
 
@@ -19,6 +20,7 @@ use crate::image;
 
 mod acpi;
 pub(crate) mod bios;
+pub(crate) mod board;
 pub(crate) mod edited;
 mod fdt;
 mod ranges;
@@ -39,12 +41,22 @@ pub(crate) enum Firmware {
     Tables(tables::Tables),
     /// QEMU's own device tree, with these changes.
     Edited(edited::Edits),
+    /// The device tree of a board for which QEMU has none.
+    Board(board::Board),
 }
 
 impl Firmware {
     /// Whether it is made to say what is not so.
     pub(crate) fn lies(&self) -> bool {
         matches!(self, Self::Bios(_) | Self::Tree(_))
+    }
+
+    /// Which of QEMU's serial lines is the console by what it says, counted from 0.
+    pub(crate) fn console_line(&self) -> usize {
+        match self {
+            Self::Board(board) => board.console_line,
+            _ => 0,
+        }
     }
 }
 
@@ -100,7 +112,7 @@ pub(crate) struct Loaded {
 impl Loaded {
     /// Whether the options load the kernel, and no `-kernel` is needed.
     pub(crate) fn loads_kernel(&self) -> bool {
-        !matches!(self.firmware, Firmware::Tables(_))
+        !matches!(self.firmware, Firmware::Tables(_) | Firmware::Board(_))
     }
 
     /// QEMU's options that take the place of `-kernel`, `-initrd` and `-append`, or stand beside them.
@@ -110,6 +122,7 @@ impl Loaded {
             Firmware::Tree(tree) => tree.places().to_vec(),
             Firmware::Tables(tables) => return tables.options(&self.folder),
             Firmware::Edited(_) => return edited::Edits::options(&self.folder, payload.image, payload.initrd),
+            Firmware::Board(board) => return board.options(&self.folder),
         };
         places.iter().flat_map(|(name, place)| place.options(&self.folder.join(name))).collect()
     }
@@ -131,6 +144,7 @@ impl Loaded {
             Firmware::Bios(bios) => bios.pieces(&read(elf)?, payload.command_line)?,
             Firmware::Tree(tree) => tree.pieces(read(payload.image)?, payload.command_line),
             Firmware::Tables(tables) => return tables.write(&self.folder),
+            Firmware::Board(board) => return board.write(&self.folder),
             Firmware::Edited(edits) => {
                 let base = self.folder.join(edited::BASE_FILE);
                 describe(&base)?;

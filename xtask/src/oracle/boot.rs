@@ -12,12 +12,13 @@ use anyhow::{Context as _, Result, bail};
 
 use super::{Facts, initrd, log};
 use crate::arch::Arch;
+use crate::boot::flash::Flash;
 use crate::debian::Linux;
 use crate::matrix::Machine;
 use crate::process::{self, Ending, Input, Next, Piece};
 use crate::qemu::Qemu;
 use crate::run;
-use crate::serial::Serial;
+use crate::serial::{Serial, Speaker};
 use crate::verdict::Verdict;
 use crate::workspace;
 
@@ -61,13 +62,15 @@ pub(super) fn linux(machine: &Machine, linux: &Linux, initrd: &Path, limit: Dura
     qemu.image.clone_from(&linux.kernel);
     qemu.initrd = Some(initrd.to_owned());
     qemu.exec = None;
+    qemu.drive = None;
     qemu.prepare()?;
 
     let path = folder.join(format!("{}.linux.log", machine.name));
     let mut out = File::create(&path).with_context(|| path.display().to_string())?;
     writeln!(out, "$ {}", qemu.shell_line())?;
     // Linux names the functions of its backtraces itself.
-    let mut serial = Serial::new(PathBuf::new());
+    let first = if qemu.flash.is_some() { Speaker::Firmware } else { Speaker::Kernel };
+    let mut serial = Serial::new(PathBuf::new(), first);
     let ending = process::watch(&mut qemu.command(), Input::Nothing, Some(limit), &mut |piece| {
         match piece {
             Piece::Output(bytes) => serial.feed(&bytes, &mut out)?,
@@ -97,6 +100,7 @@ pub(super) fn ours(machine: &Machine) -> Result<Facts> {
     let folder = folder()?;
     let mut qemu = of(machine, words(&[TELL_ALL, &machine.options]), folder.join(&machine.name))?;
     qemu.exec = Some(COMMANDS.to_owned());
+    let _folder = run::claim(&mut qemu)?;
     let path = folder.join(format!("{}.log", machine.name));
     let mut out = File::create(&path).with_context(|| path.display().to_string())?;
     writeln!(out, "$ {}", qemu.shell_line())?;
@@ -115,6 +119,10 @@ pub(super) fn ours(machine: &Machine) -> Result<Facts> {
 pub(super) fn written(machine: &Machine) -> Result<String> {
     let mut qemu = of(machine, machine.options.clone(), PathBuf::from("FILES"))?;
     qemu.image = PathBuf::from("KERNEL");
+    qemu.drive = None;
+    if let Some(flash) = &mut qemu.flash {
+        *flash = Flash { code: PathBuf::from("FIRMWARE"), variables: PathBuf::from("VARIABLES") };
+    }
     qemu.initrd = None;
     qemu.exec = None;
     Ok(qemu.shell_line())
@@ -123,6 +131,9 @@ pub(super) fn written(machine: &Machine) -> Result<String> {
 fn of(machine: &Machine, append: String, files: PathBuf) -> Result<Qemu> {
     let mut qemu = run::of_matrix(machine)?;
     qemu.append = append;
+    if let Some(drive) = &mut qemu.drive {
+        drive.folder.clone_from(&files);
+    }
     if let Some(firmware) = &mut qemu.firmware {
         firmware.folder = files;
     }

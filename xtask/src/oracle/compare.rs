@@ -7,23 +7,21 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use super::args::CompareArgs;
 use super::table::{self, Row};
 use super::{boot, chosen, store};
-use crate::arch::Arch;
 use crate::exit::Exit;
-use crate::image::{self, Report};
+use crate::image::Report;
 use crate::jobs::in_parallel;
 use crate::matrix::Machine;
 use crate::missing;
 use crate::progress::Progress;
+use crate::test::machines::Build;
 use crate::test::{self, Results};
 
 /// Boots our kernel on the machines that are chosen and holds what it says against Linux's records.
 pub(super) fn compare(args: &CompareArgs) -> Result<Exit> {
     let machines = chosen(&args.choice)?;
     missing::require(&test::needs(&machines), args.installing.consent())?;
-    for arch in Arch::ALL {
-        if machines.iter().any(|machine| machine.arch == arch) {
-            image::build(arch, Report::Progress)?;
-        }
+    for build in Build::all(&machines.iter().collect::<Vec<_>>()) {
+        build.carry_out(Report::Progress)?;
     }
     let progress = Progress::of_steps(machines.len());
     let mut rows = Vec::new();

@@ -5,12 +5,15 @@
 //! holds what it says against that. Both logs go through one reader ([`log`], [`tables`]) into [`Facts`], so nothing
 //! differs but what was printed. `docs/oracle.md` says what is compared and what is left out.
 //!
+//! Under UEFI firmware Linux is QEMU's `-kernel`, which the firmware starts without a loader; ours comes from the drive.
+//!
 //! Not asked are machines whose firmware lies on purpose (Linux's answer to those is not the measure), those that count
-//! our own instructions, those that boot another build of ours on a machine that is there already, and those that say
-//! so (`not-asked`): on many CPUs Linux takes minutes under an emulator, and says of memory what it says on few.
+//! our own instructions, those that boot another build of ours or by another loader on a machine that is there already,
+//! those that damage our kernel's file, and those that say so (`not-asked`): on many CPUs Linux takes minutes under an emulator, and says of memory what it says on few.
 
 use anyhow::Result;
 
+use crate::boot::BootBy;
 use crate::exit::{Exit, usage};
 use crate::kernel::Model;
 use crate::matrix::Machine;
@@ -42,6 +45,8 @@ pub(crate) fn oracle(args: &OracleArgs) -> Result<Exit> {
 /// Whether Linux is asked about this machine.
 fn is_asked(machine: &Machine) -> bool {
     machine.max_instructions.is_none()
+        && machine.boot != BootBy::Limine
+        && machine.kernel_damage.is_none()
         && !machine.not_asked
         && machine.model == Model::default()
         && machine.firmware.as_ref().is_none_or(|firmware| !firmware.lies())

@@ -11,6 +11,7 @@ use super::args::RecordArgs;
 use super::store::{self, Record, SCHEMA};
 use super::{Facts, boot, chosen, initrd};
 use crate::arch::Arch;
+use crate::boot::BootBy;
 use crate::debian::{self, Linux};
 use crate::exit::Exit;
 use crate::image;
@@ -31,7 +32,14 @@ struct Guest {
 pub(super) fn record(args: &RecordArgs) -> Result<Exit> {
     let machines = chosen(&args.choice)?;
     let mut needs = Need::of_debian().to_vec();
-    needs.extend(machines.iter().map(|machine| Need::Qemu(machine.arch)));
+    for machine in &machines {
+        needs.push(Need::Qemu(machine.arch));
+        if machine.boot != BootBy::Direct {
+            needs.push(Need::Firmware(machine.arch));
+        }
+    }
+    needs.sort_unstable();
+    needs.dedup();
     missing::require(&needs, args.installing.consent())?;
     let mut guests = BTreeMap::new();
     for arch in Arch::ALL {

@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 use std::sync::{Mutex, PoisonError};
 
 use super::Outcome;
-use super::machines::{self, SUITE};
+use super::machines::{self, Build, SUITE};
 use crate::arch::Arch;
-use crate::image::{self, Report};
-use crate::kernel::Kernel;
+use crate::boot::BootBy;
+use crate::image::Report;
 use crate::matrix::{self, Machine};
 use crate::needs::Need;
 use crate::workspace;
@@ -22,6 +22,8 @@ const REQUIRE: [&str; 2] = ["TESSERA_REQUIRE_MACHINES", "CI"];
 pub struct MachineTest {
     machine: Machine,
     missing: Option<String>,
+    /// It cannot be booted here, and need not be.
+    skipped: Option<String>,
 }
 
 impl MachineTest {
@@ -31,11 +33,12 @@ impl MachineTest {
         format!("{SUITE}/{}", self.machine.name)
     }
 
-    /// Why the test cannot run here: one line that names what is missing. `None` also where it must run.
+    /// Why the test cannot run here: one line that names what is missing. `None` also where it must run. What nothing
+    /// here can install, Limine, is not asked for.
     #[must_use]
     pub fn ignored(&self) -> Option<&str> {
         let required = REQUIRE.iter().any(|variable| std::env::var_os(variable).is_some_and(|value| !value.is_empty()));
-        self.missing.as_deref().filter(|_| !required)
+        self.skipped.as_deref().or_else(|| self.missing.as_deref().filter(|_| !required))
     }
 
     /// Builds the kernel, boots the machine, and judges the boot.
@@ -43,17 +46,19 @@ impl MachineTest {
     /// # Errors
     /// The reason of the failure, and how to see it again.
     pub fn run(self) -> Result<(), String> {
-        if let Some(missing) = self.missing {
+        if let Some(missing) = self.skipped.or(self.missing) {
             return Err(missing);
         }
-        built(self.machine.kernel())?;
+        for build in Build::of(&self.machine) {
+            built(build)?;
+        }
         match machines::test(&self.machine) {
             Outcome::Failed(reason) => Err(reason),
             Outcome::Flaky(reason) => {
                 eprintln!("FLAKY {}, passed when tried again: {reason}", self.machine.name);
                 Ok(())
             }
-            Outcome::Passed | Outcome::Ignored => Ok(()),
+            Outcome::Passed | Outcome::Ignored | Outcome::Skipped(_) => Ok(()),
         }
     }
 }
@@ -66,19 +71,23 @@ pub fn machine_tests() -> Result<Vec<MachineTest>, String> {
     let machines = matrix::read().map_err(|error| format!("{error:#}"))?;
     let logs = workspace::machine_logs().map_err(|error| format!("{error:#}"))?;
     std::fs::create_dir_all(&logs).map_err(|error| format!("{}: {error}", logs.display()))?;
-    let missing = Arch::ALL.map(|arch| {
-        let first = Need::of_boot(arch).into_iter().find_map(|need| need.look().err());
-        (arch, first.map(|missing| format!("{missing} (`cargo xtask doctor --yes` does it)")))
+    let mut looked: HashMap<(Arch, BootBy), Option<String>> = HashMap::new();
+    let tests = machines.into_iter().map(|machine| {
+        let (arch, by) = (machine.arch, machine.boot);
+        let look = || {
+            let missing = Need::of_boot(arch, by).into_iter().find_map(|need| need.look().err());
+            missing.map(|missing| format!("{missing} (`cargo xtask doctor --yes` does it)"))
+        };
+        let missing = looked.entry((arch, by)).or_insert_with(look).clone();
+        MachineTest { skipped: machines::skipped(&machine), missing, machine }
     });
-    let missing = HashMap::from(missing);
-    let of_arch = |arch| missing.get(&arch).cloned().flatten();
-    Ok(machines.into_iter().map(|machine| MachineTest { missing: of_arch(machine.arch), machine }).collect())
+    Ok(tests.collect())
 }
 
-/// Builds the kernel, once in this process.
-fn built(kernel: Kernel) -> Result<(), String> {
-    static BUILT: OnceLock<Mutex<HashMap<Kernel, Result<(), String>>>> = OnceLock::new();
+/// Builds it, once in this process.
+fn built(build: Build) -> Result<(), String> {
+    static BUILT: OnceLock<Mutex<HashMap<Build, Result<(), String>>>> = OnceLock::new();
     let mut built = BUILT.get_or_init(Mutex::default).lock().unwrap_or_else(PoisonError::into_inner);
-    let build = || image::build(kernel, Report::Errors).map(|_| ()).map_err(|error| format!("{error:#}"));
-    built.entry(kernel).or_insert_with(build).clone()
+    let carry_out = || build.carry_out(Report::Errors).map_err(|error| format!("{error:#}"));
+    built.entry(build).or_insert_with(carry_out).clone()
 }

@@ -17,7 +17,7 @@ pub(super) fn xml(results: &Results) -> String {
     for (name, cases) in suites {
         let count = |wanted: fn(&Outcome) -> bool| cases.iter().filter(|case| wanted(&case.outcome)).count();
         let failures = count(|outcome| matches!(outcome, Outcome::Failed(_)));
-        let skipped = count(|outcome| matches!(outcome, Outcome::Ignored));
+        let skipped = count(|outcome| matches!(outcome, Outcome::Ignored | Outcome::Skipped(_)));
         // Writing to a String cannot fail.
         let _ = writeln!(
             xml,
@@ -39,6 +39,7 @@ fn element(case: &Case) -> String {
     match &case.outcome {
         Outcome::Passed => format!("{open}/>\n"),
         Outcome::Ignored => format!("{open}><skipped/></testcase>\n"),
+        Outcome::Skipped(reason) => format!("{open}><skipped message=\"{}\"/></testcase>\n", escaped(reason)),
         Outcome::Failed(reason) => with_reason(&open, "failure", reason),
         Outcome::Flaky(reason) => with_reason(&open, "flakyFailure", reason),
     }
@@ -84,17 +85,19 @@ mod tests {
         results.push(case("machines", "pc-1g", Outcome::Failed("no \"line\" & more\nlast\u{1b}[0m".into())));
         results.push(case("mm", "c", Outcome::Ignored));
         results.push(case("machines", "q35-1g", Outcome::Flaky("late".into())));
-        assert_eq!((results.passed, results.failed), (2, 1));
+        results.push(Case { time: None, ..case("machines", "virt-limine", Outcome::Skipped("no Limine".into())) });
+        assert_eq!((results.passed, results.failed, results.skipped), (2, 1, 1));
         let expected = r#"<?xml version="1.0" encoding="UTF-8"?>
 <testsuites>
   <testsuite name="mm" tests="2" failures="0" skipped="1">
     <testcase classname="mm" name="a&lt;b&gt;" time="1.500"/>
     <testcase classname="mm" name="c" time="1.500"><skipped/></testcase>
   </testsuite>
-  <testsuite name="machines" tests="2" failures="1" skipped="0">
+  <testsuite name="machines" tests="3" failures="1" skipped="1">
     <testcase classname="machines" name="pc-1g" time="1.500"><failure message="no &quot;line&quot; &amp; more">no &quot;line&quot; &amp; more
 last�[0m</failure></testcase>
     <testcase classname="machines" name="q35-1g" time="1.500"><flakyFailure message="late">late</flakyFailure></testcase>
+    <testcase classname="machines" name="virt-limine"><skipped message="no Limine"/></testcase>
   </testsuite>
 </testsuites>
 "#;

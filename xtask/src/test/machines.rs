@@ -1,5 +1,6 @@
 //! The machine tests: each boots one machine of the matrix and holds its serial log against what is expected there.
 
+use std::fmt;
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::Path;
@@ -8,6 +9,8 @@ use std::time::Instant;
 use anyhow::{Context as _, Result, bail};
 
 use super::{Case, Outcome, Results};
+use crate::arch::Arch;
+use crate::boot::{BootBy, limine};
 use crate::image::{self, Report};
 use crate::instructions;
 use crate::jobs::in_parallel;
@@ -24,27 +27,37 @@ pub(super) const SUITE: &str = "machines";
 /// The last lines of a log that a failure shows.
 const LAST_LINES: usize = 12;
 
-/// Builds the kernels and boots the machines, so many at once.
+/// Why the machine cannot be booted here, where nothing that can be installed is in the way.
+pub(super) fn skipped(machine: &Machine) -> Option<String> {
+    if machine.boot == BootBy::Limine { limine::absent(machine.arch) } else { None }
+}
+
+/// Builds the kernels and loaders and boots the machines, so many at once.
 pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     let mut results = Results::default();
-    let mut bootable: Vec<&Machine> = Vec::new();
-    let mut kernels: Vec<Kernel> = Vec::new();
-    for kernel in machines.iter().map(Machine::kernel) {
-        if !kernels.contains(&kernel) {
-            kernels.push(kernel);
+    let mut bootable = Vec::new();
+    let mut reasons: Vec<String> = Vec::new();
+    for machine in machines {
+        let Some(reason) = skipped(machine) else {
+            bootable.push(machine);
+            continue;
+        };
+        println!("skip   {}", machine.name);
+        results.push(case(&machine.name, Outcome::Skipped(reason.clone())));
+        if !reasons.contains(&reason) {
+            reasons.push(reason);
         }
     }
-    for kernel in kernels {
-        let of_kernel: Vec<&Machine> = machines.iter().filter(|machine| machine.kernel() == kernel).collect();
-        match image::build(kernel, Report::Progress) {
-            Ok(_) => bootable.extend(of_kernel),
-            Err(error) => {
-                let reason = format!("{error:#}");
-                println!("FAILED {reason}; its {} machines were not booted", of_kernel.len());
-                let name = format!("build of the {kernel}");
-                let outcome = Outcome::Failed(reason);
-                results.push(Case { suite: SUITE.into(), name, time: None, outcome });
-            }
+    for reason in reasons {
+        println!("skipped because {reason}");
+    }
+    for build in Build::all(&bootable) {
+        if let Err(error) = build.carry_out(Report::Progress) {
+            let (of_build, others) = bootable.into_iter().partition::<Vec<_>, _>(|machine| build.is_for(machine));
+            bootable = others;
+            let reason = format!("{error:#}");
+            println!("FAILED {reason}; its {} machines were not booted", of_build.len());
+            results.push(case(&format!("build of the {build}"), Outcome::Failed(reason)));
         }
     }
     fs::create_dir_all(workspace::machine_logs()?)?;
@@ -53,7 +66,7 @@ pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
         progress.note(&machine.name);
         let start = Instant::now();
         let outcome = test(machine);
-        Case { suite: SUITE.into(), name: machine.name.clone(), time: Some(start.elapsed()), outcome }
+        Case { time: Some(start.elapsed()), ..case(&machine.name, outcome) }
     };
     in_parallel(&bootable, jobs, work, |_, case| {
         let seconds = case.time.unwrap_or_default().as_secs_f64();
@@ -67,6 +80,65 @@ pub(super) fn run(machines: &[Machine], jobs: usize) -> Result<Results> {
     });
     results.cases.sort_by(|a, b| a.name.cmp(&b.name));
     Ok(results)
+}
+
+fn case(name: &str, outcome: Outcome) -> Case {
+    Case { suite: SUITE.into(), name: name.to_owned(), time: None, outcome }
+}
+
+/// What is built before a machine boots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Build {
+    Kernel(Kernel),
+    /// Our loader for UEFI firmware.
+    Loader(Arch),
+}
+
+impl Build {
+    /// What these machines need, each once.
+    pub(crate) fn all(machines: &[&Machine]) -> Vec<Self> {
+        let mut builds = Vec::new();
+        for build in machines.iter().flat_map(|machine| Self::of(machine)) {
+            if !builds.contains(&build) {
+                builds.push(build);
+            }
+        }
+        builds
+    }
+
+    /// What the machine needs.
+    pub(crate) fn of(machine: &Machine) -> Vec<Self> {
+        let mut builds = vec![Self::Kernel(machine.kernel())];
+        if machine.boot == BootBy::Uefi {
+            builds.push(Self::Loader(machine.arch));
+        }
+        builds
+    }
+
+    fn is_for(self, machine: &Machine) -> bool {
+        Self::of(machine).contains(&self)
+    }
+
+    /// Builds it.
+    ///
+    /// # Errors
+    /// When it does not build.
+    pub(crate) fn carry_out(self, report: Report) -> Result<()> {
+        match self {
+            Self::Kernel(kernel) => image::build(kernel, report)?,
+            Self::Loader(arch) => image::build_loader(arch, report)?,
+        };
+        Ok(())
+    }
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kernel(kernel) => kernel.fmt(f),
+            Self::Loader(arch) => write!(f, "{arch} boot loader"),
+        }
+    }
 }
 
 /// Boots one machine whose kernel is built, and once more if that fails. Each boot's log is kept.
@@ -85,13 +157,14 @@ fn twice(attempt: impl Fn(&str) -> Result<()>) -> Outcome {
 
 /// Boots one machine. Of a failure the error says all that is needed.
 fn boot(machine: &Machine, log: &str) -> Result<()> {
-    let qemu = run::of_matrix(machine)?;
+    let mut qemu = run::of_matrix(machine)?;
+    let _folder = run::claim(&mut qemu)?;
     let path = workspace::machine_logs()?.join(log);
     let mut log = File::create(&path).with_context(|| path.display().to_string())?;
     writeln!(log, "$ {}", qemu.shell_line())?;
     let boot = run::boot(&qemu, Some(machine.timeout), &mut log)?;
     let verdict = match machine.stops {
-        true => verdict::judge_stop(machine.arch, boot.ending, boot.serial.last_words()),
+        true => verdict::judge_stop(machine.arch, boot.ending, boot.serial.who_gave_up(), boot.serial.last_words()),
         false => boot.verdict,
     };
     let reason = match verdict {

@@ -15,7 +15,7 @@ use crate::needs::Need;
 pub(crate) mod as_tests;
 mod host;
 mod junit;
-mod machines;
+pub(crate) mod machines;
 
 /// How one test ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(crate) enum Outcome {
     /// The reason, of one line or more.
     Failed(String),
     Ignored,
+    /// Not run, for want of something that nothing here can bring.
+    Skipped(String),
 }
 
 /// One test that ran.
@@ -44,6 +46,7 @@ pub(crate) struct Case {
 pub(crate) struct Results {
     pub(crate) passed: usize,
     pub(crate) failed: usize,
+    pub(crate) skipped: usize,
     pub(crate) cases: Vec<Case>,
 }
 
@@ -51,6 +54,7 @@ impl Results {
     pub(crate) fn add(&mut self, other: Self) {
         self.passed += other.passed;
         self.failed += other.failed;
+        self.skipped += other.skipped;
         self.cases.extend(other.cases);
     }
 
@@ -59,6 +63,7 @@ impl Results {
         match case.outcome {
             Outcome::Passed | Outcome::Flaky(_) => self.passed += 1,
             Outcome::Failed(_) => self.failed += 1,
+            Outcome::Skipped(_) => self.skipped += 1,
             Outcome::Ignored => {}
         }
         self.cases.push(case);
@@ -71,7 +76,8 @@ impl Results {
         if !flaky.is_empty() {
             println!("flaky, passed when tried again: {}", flaky.join(", "));
         }
-        println!("{} passed, {} failed", self.passed, self.failed);
+        let skipped = if self.skipped == 0 { String::new() } else { format!(", {} skipped", self.skipped) };
+        println!("{} passed, {} failed{skipped}", self.passed, self.failed);
         if self.failed == 0 && self.passed > 0 { Exit::Right } else { Exit::Wrong }
     }
 }
@@ -161,9 +167,11 @@ pub(crate) fn chosen(arch: Option<Arch>, glob: Option<&str>) -> Result<Vec<Machi
 /// What host tests and these machines need.
 pub(crate) fn needs(machines: &[Machine]) -> Vec<Need> {
     let mut needs = vec![Need::Linker];
-    for arch in Arch::ALL {
-        if machines.iter().any(|machine| machine.arch == arch) {
-            needs.extend(Need::of_boot(arch));
+    for machine in machines.iter().filter(|machine| machines::skipped(machine).is_none()) {
+        for need in Need::of_boot(machine.arch, machine.boot) {
+            if !needs.contains(&need) {
+                needs.push(need);
+            }
         }
     }
     needs

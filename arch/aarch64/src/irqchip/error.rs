@@ -9,7 +9,7 @@ pub enum IrqError {
     /// One is in use already.
     Twice,
     /// What the firmware names is no controller of this architecture.
-    NotAGic,
+    NotHere,
     /// Its registers cannot be mapped.
     Unmapped(PhysRange),
     /// Nothing answers where its distributor is said to be.
@@ -25,15 +25,24 @@ pub enum IrqError {
     NoSystemRegisters,
     /// It has no redistributor for the CPU with this MPIDR affinity.
     NoRedistributor(u64),
-    /// The timer's interrupt is none that each CPU has its own of (16 to 31).
-    Timer(u32),
+    /// It has no registers for the CPU with this MPIDR affinity.
+    NoLocalRegisters(u64),
+    /// The timer's interrupt is none that each CPU has its own of.
+    Timer {
+        /// Its number.
+        number: u32,
+        /// The first that could be the timer's.
+        first: u32,
+        /// The last.
+        last: u32,
+    },
 }
 
 impl fmt::Display for IrqError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Twice => f.write_str("one is in use already"),
-            Self::NotAGic => f.write_str("the firmware names no GIC"),
+            Self::NotHere => f.write_str("the firmware names one of another architecture"),
             Self::Unmapped(range) => write!(f, "the registers at {range} cannot be mapped"),
             Self::NoAnswer => f.write_str("nothing answers where the distributor is said to be"),
             Self::Version { stated, found } => {
@@ -41,7 +50,10 @@ impl fmt::Display for IrqError {
             }
             Self::NoSystemRegisters => f.write_str("this CPU has no system registers for a GICv3"),
             Self::NoRedistributor(id) => write!(f, "no redistributor for the CPU with MPIDR affinity {id:#x}"),
-            Self::Timer(number) => write!(f, "the timer's interrupt {number} is none of a CPU's own (16 to 31)"),
+            Self::NoLocalRegisters(id) => write!(f, "it has no registers for the CPU with MPIDR affinity {id:#x}"),
+            Self::Timer { number, first, last } => {
+                write!(f, "the timer's interrupt {number} is none of a CPU's own ({first} to {last})")
+            }
         }
     }
 }

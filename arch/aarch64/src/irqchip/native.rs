@@ -1,6 +1,6 @@
 //! The controller of the machine that this kernel runs on.
 
-use super::SIGNAL;
+use super::bcm2836::{self, Bcm2836};
 use super::block::Mapped;
 use super::error::IrqError;
 use super::gic2::Gic2;
@@ -25,8 +25,8 @@ use spin::Once;
 pub struct IrqFacts {
     /// Which one there is, and where.
     pub controller: IrqController,
-    /// The number of the virtual timer's interrupt.
-    pub timer: u32,
+    /// The number of the virtual timer's interrupt, where it was said.
+    pub timer: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -34,12 +34,13 @@ pub struct IrqFacts {
 enum Driver {
     Gic2(Gic2<Mapped>),
     Gic3(Gic3<Mapped, SystemRegisters>),
+    Bcm2836(Bcm2836<Mapped>),
 }
 
 #[derive(Debug)]
 struct Chip {
     driver: Driver,
-    distributor: PhysAddr,
+    registers: PhysAddr,
     timer: u32,
 }
 
@@ -63,14 +64,19 @@ pub fn init(facts: &IrqFacts, map: &mut dyn FnMut(PhysRange) -> Option<VirtAddr>
     if CHIP.get().is_some() {
         return Err(IrqError::Twice);
     }
-    if !(16..32).contains(&facts.timer) {
-        return Err(IrqError::Timer(facts.timer));
+    let (possible, usual) = match &facts.controller {
+        IrqController::Bcm2836 { .. } => (0..=bcm2836::TIMERS - 1, bcm2836::USUAL_TIMER),
+        _ => (16..=31, timer::USUAL_INTERRUPT),
+    };
+    let timer = facts.timer.unwrap_or(usual);
+    if !possible.contains(&timer) {
+        return Err(IrqError::Timer { number: timer, first: *possible.start(), last: *possible.end() });
     }
     let mut block = |range: PhysRange| {
         let start = map(range).ok_or(IrqError::Unmapped(range))?;
         Ok(Mapped::new(VirtRange::new(start, start.saturating_add(range.size()))))
     };
-    let (driver, distributor) = match &facts.controller {
+    let (driver, registers) = match &facts.controller {
         IrqController::Gic2 { distributor, cpu_interface } => {
             let gic = Gic2 { distributor: block(*distributor)?, cpu_interface: block(*cpu_interface)? };
             gic.init()?;
@@ -92,10 +98,19 @@ pub fn init(facts: &IrqFacts, map: &mut dyn FnMut(PhysRange) -> Option<VirtAddr>
             gic.init()?;
             (Driver::Gic3(gic), distributor)
         }
-        IrqController::LocalApic { .. } => return Err(IrqError::NotAGic),
+        IrqController::Bcm2836 { local, devices } => {
+            let id = cpu::hardware_id();
+            if id >= bcm2836::CPUS {
+                return Err(IrqError::NoLocalRegisters(id));
+            }
+            let chip = Bcm2836 { local: block(*local)?, devices: devices.map(&mut block).transpose()? };
+            chip.init()?;
+            (Driver::Bcm2836(chip), local)
+        }
+        IrqController::LocalApic { .. } => return Err(IrqError::NotHere),
     };
-    let distributor = distributor.start();
-    CHIP.call_once(|| Chip { driver, distributor, timer: facts.timer });
+    let registers = registers.start();
+    CHIP.call_once(|| Chip { driver, registers, timer });
     Ok(())
 }
 
@@ -106,6 +121,7 @@ pub fn init_cpu() {
     let target = match &chip.driver {
         Driver::Gic2(gic) => gic.init_cpu(chip.timer).into(),
         Driver::Gic3(gic) => gic.init_cpu(cpu::hardware_id(), chip.timer).unwrap_or(0),
+        Driver::Bcm2836(bcm) => bcm.init_cpu(cpu::hardware_id(), chip.timer).map_or(0, u64::from),
     };
     TARGET.get(&Native.pin()).store(target, Ordering::Release);
 }
@@ -126,6 +142,7 @@ pub fn signal(to: CpuId) {
         // What it stored is 32 bits wide.
         Driver::Gic2(gic) => gic.send(target as u32),
         Driver::Gic3(gic) => gic.interface.send(target),
+        Driver::Bcm2836(bcm) => bcm.send(target as u32),
     }
 }
 
@@ -138,6 +155,7 @@ pub(crate) fn is_ready() -> bool {
 pub(crate) fn reaches(hardware_id: u64) -> bool {
     match CHIP.get().map(|chip| &chip.driver) {
         Some(Driver::Gic3(gic)) => gic.find(hardware_id).is_some(),
+        Some(Driver::Bcm2836(_)) => hardware_id < bcm2836::CPUS,
         Some(Driver::Gic2(_)) | None => true,
     }
 }
@@ -153,7 +171,7 @@ pub(crate) fn take() {
         return;
     }
     let kind = match number {
-        SIGNAL => Interrupt::Signal,
+        _ if number == chip.signal() => Interrupt::Signal,
         _ if number == chip.timer => {
             timer::clear_alarm();
             Interrupt::Timer
@@ -170,6 +188,14 @@ pub(crate) fn take() {
 }
 
 impl Chip {
+    /// The signal's number.
+    fn signal(&self) -> u32 {
+        match &self.driver {
+            Driver::Gic2(_) | Driver::Gic3(_) => super::SIGNAL,
+            Driver::Bcm2836(_) => bcm2836::SIGNAL,
+        }
+    }
+
     /// What waits: what [`Chip::end`] wants, and its number.
     fn acknowledge(&self) -> (u32, u32) {
         match &self.driver {
@@ -183,6 +209,11 @@ impl Chip {
                 let number = gic.interface.acknowledge();
                 (number, number)
             }
+            Driver::Bcm2836(bcm) => {
+                let number = bcm.acknowledge(cpu::hardware_id());
+                barrier::dsb(barrier::SY);
+                (number, number)
+            }
         }
     }
 
@@ -190,6 +221,8 @@ impl Chip {
         match &self.driver {
             Driver::Gic2(gic) => gic.end(taken),
             Driver::Gic3(gic) => gic.interface.end(taken),
+            // It was taken when it was acknowledged, or it is a level that is silent by now.
+            Driver::Bcm2836(_) => {}
         }
     }
 
@@ -197,6 +230,7 @@ impl Chip {
         match &self.driver {
             Driver::Gic2(gic) => gic.mask(number),
             Driver::Gic3(gic) => gic.mask(number, cpu::hardware_id()),
+            Driver::Bcm2836(bcm) => bcm.mask(number, cpu::hardware_id()),
         }
     }
 }
@@ -211,10 +245,11 @@ struct Description(Option<&'static Chip>);
 impl fmt::Display for Description {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Some(chip) = self.0 else { return f.write_str("no interrupt controller") };
-        let version = match chip.driver {
-            Driver::Gic2(_) => 2,
-            Driver::Gic3(_) => 3,
+        let name = match chip.driver {
+            Driver::Gic2(_) => "GICv2",
+            Driver::Gic3(_) => "GICv3",
+            Driver::Bcm2836(_) => "BCM2836",
         };
-        write!(f, "GICv{version} at {:#x}, timer interrupt {}", chip.distributor, chip.timer)
+        write!(f, "{name} at {:#x}, timer interrupt {}", chip.registers, chip.timer)
     }
 }

@@ -88,7 +88,7 @@ pub(crate) fn load(address: VirtAddr, width: Width) -> Result<u32, Fault> {
     let outcome = match width {
         Width::Bits8 => probe_load_byte(address.as_u64()),
         Width::Bits16 => probe_load_half(address.as_u64()),
-        Width::Bits32 => probe_load_word(address.as_u64()),
+        Width::Bits32 | Width::Bits32Big => probe_load_word(address.as_u64()),
     };
     // The upper bytes of a result are zero.
     outcome.result(address, FaultAccess::Read).map(|value| value as u32)
@@ -104,7 +104,7 @@ pub(crate) unsafe fn store(address: VirtAddr, width: Width, value: u32) -> Resul
         match width {
             Width::Bits8 => probe_store_byte(address.as_u64(), value.into()),
             Width::Bits16 => probe_store_half(address.as_u64(), value.into()),
-            Width::Bits32 => probe_store_word(address.as_u64(), value.into()),
+            Width::Bits32 | Width::Bits32Big => probe_store_word(address.as_u64(), value.into()),
         }
     };
     outcome.result(address, FaultAccess::Write).map(drop)

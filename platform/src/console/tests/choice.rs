@@ -20,6 +20,12 @@ fn the_forms_of_earlycon() {
     assert_eq!(at("uart8250,mmio32,0xfe215040"), mmio(UartKind::Ns16550, 0xfe21_5040, 2, Width::Bits32));
     assert_eq!(at("uart8250,mmio16,0x10"), mmio(UartKind::Ns16550, 0x10, 1, Width::Bits16));
     assert_eq!(at("uart8250,mmio,0x10000000"), mmio(UartKind::Ns16550, 0x1000_0000, 0, Width::Bits8));
+    assert_eq!(at("uart8250,mmio32be,0x1000"), mmio(UartKind::Ns16550, 0x1000, 2, Width::Bits32Big));
+    assert_eq!(at("omap8250,0x2800000"), mmio(UartKind::Ns16550, 0x280_0000, 2, Width::Bits8));
+    assert_eq!(
+        at("cdns,0xff000000,115200"),
+        ConsoleSpec { baud: Some(115_200), ..mmio(UartKind::Cadence, 0xff00_0000, 2, Width::Bits32) }
+    );
     assert_eq!(at("ns16550a,0x10000000"), mmio(UartKind::Ns16550, 0x1000_0000, 0, Width::Bits8));
 }
 
@@ -35,9 +41,10 @@ fn what_cannot_be_understood_is_told_by_part() {
         ("pl011,0x10000000000000000", SpecError::Address),
         ("uart8250,io,0x10000", SpecError::Address),
         ("uart8250,io", SpecError::Address),
-        ("uart8250,mmio32be,0x1000", SpecError::Layout),
+        ("pl011,mmio16,0x1000", SpecError::Layout),
+        ("uart8250,mmio8,0x1000", SpecError::Layout),
         ("pl011,io,0x3f8", SpecError::Layout),
-        ("lpuart,0x1000", SpecError::Driver),
+        ("uartlite,0x1000", SpecError::Driver),
     ] {
         assert_eq!(ConsoleSpec::parse(text), Err(error), "{text}");
         assert!(!error.to_string().is_empty());
@@ -68,6 +75,10 @@ fn the_command_line_comes_first() {
     let com2 = ConsoleSpec { baud: Some(115_200), ..ConsoleSpec::ns16550_io(0x2f8) };
     assert_eq!(chosen("console=ttyS0 console=ttyS1,115200n8", None, &PC).0, [com2, COM1]);
     assert_eq!(chosen("console=uart8250,io,0x2e8", None, &PC).0, [ConsoleSpec::ns16550_io(0x2e8), COM1]);
+    let ps = mmio(UartKind::Cadence, 0xff00_0000, 2, Width::Bits32);
+    assert_eq!(chosen("console=ttyPS0", Some(ps), &VIRT).0, [ps, PL011]);
+    assert_eq!(chosen("console=ttyPS1", Some(ps), &VIRT).1, ["ttyPS1"]);
+    assert_eq!(chosen("console=tty0", None, &PC).1, ["tty0"]);
     // The tree's 16550 is the first of its kind, whatever the board has.
     let tree = mmio(UartKind::Ns16550, 0x10, 0, Width::Bits8);
     assert_eq!(chosen("console=ttyS0", Some(tree), &PC).0, [tree, COM1]);

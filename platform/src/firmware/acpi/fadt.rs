@@ -144,7 +144,7 @@ pub(super) fn power_off(fadt: &Table, read: &mut dyn PhysRead) -> Result<PowerOf
     let fields = Fields::read(fadt, read)?;
     let flags = u32_at(&fields.0, FLAGS);
     let reset = fields.register(RESET_REGISTER).filter(|_| flags & RESET_SUPPORTED != 0);
-    let reset = reset.map(|register| Reset { register, value: fields.byte(RESET_VALUE) });
+    let reset = reset.map(|register| Reset::Byte { register, value: fields.byte(RESET_VALUE) });
     if let Some(conduit) = fields.psci() {
         return Ok(PowerOff { off: Some(Off::Psci(conduit)), reset });
     }

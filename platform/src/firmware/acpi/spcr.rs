@@ -46,11 +46,7 @@ fn spec(bytes: &[u8; LENGTH]) -> Option<ConsoleSpec> {
         3 => Width::Bits32,
         _ => Width::Bits8,
     };
-    let kind = match byte(INTERFACE) {
-        0x00 | 0x01 | 0x05 | 0x12 => UartKind::Ns16550,
-        0x03 | 0x0d | 0x0e | 0x10 => UartKind::Pl011,
-        _ => return None,
-    };
+    let kind = UartKind::by_interface(byte(INTERFACE))?;
     let baud = match byte(BAUD) {
         // As the firmware has set it.
         0 => None,
@@ -60,20 +56,16 @@ fn spec(bytes: &[u8; LENGTH]) -> Option<ConsoleSpec> {
         7 => Some(115_200),
         _ => return None,
     };
-    // Registers stand as far apart as they are wide.
-    let shift = match width {
-        Width::Bits8 => 0,
-        Width::Bits16 => 1,
-        Width::Bits32 => 2,
-    };
     let base = PhysAddr::new(address);
-    let spec = match (byte(ADDRESS), kind) {
+    let spec = match byte(ADDRESS) {
         _ if address == 0 => return None,
-        (0, UartKind::Pl011) => ConsoleSpec::pl011(base),
-        (0, UartKind::Ns16550) => {
+        0 if kind.is_fixed_layout() => ConsoleSpec::usual(kind, base)?,
+        // Registers stand as far apart as they are wide.
+        0 => {
+            let shift = u8::try_from(width.bytes().trailing_zeros()).ok()?;
             ConsoleSpec { kind, window: Window::Mmio { base, shift, width }, baud: None, clock: None }
         }
-        (1, UartKind::Ns16550) => ConsoleSpec::ns16550_io(u16::try_from(address).ok()?),
+        1 if kind == UartKind::Ns16550 => ConsoleSpec::ns16550_io(u16::try_from(address).ok()?),
         _ => return None,
     };
     Some(ConsoleSpec { baud, ..spec })
@@ -81,16 +73,16 @@ fn spec(bytes: &[u8; LENGTH]) -> Option<ConsoleSpec> {
 
 /// Prints which console it is, in the words of an `earlycon=`.
 pub(super) fn print(spec: &ConsoleSpec, text: &mut dyn fmt::Write) -> fmt::Result {
-    let driver = match spec.kind {
-        UartKind::Ns16550 => "uart",
-        UartKind::Pl011 => "pl011",
-    };
-    let (layout, address) = match spec.window {
+    let (driver, register_0) =
+        spec.kind.profile().declared.first().map_or(("", 0), |declared| (declared.earlycon, declared.register_0));
+    let (layout, base) = match spec.window {
         Window::Io { base } => ("io", base.into()),
         Window::Mmio { base, width: Width::Bits8, .. } => ("mmio", base.as_u64()),
         Window::Mmio { base, width: Width::Bits16, .. } => ("mmio16", base.as_u64()),
         Window::Mmio { base, width: Width::Bits32, .. } => ("mmio32", base.as_u64()),
+        Window::Mmio { base, width: Width::Bits32Big, .. } => ("mmio32be", base.as_u64()),
     };
+    let address = base.wrapping_sub_signed(register_0);
     let baud = spec.baud.unwrap_or(0);
     writeln!(text, "ACPI: SPCR: console: {driver},{layout},{address:#x},{baud}")
 }

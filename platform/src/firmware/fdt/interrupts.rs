@@ -1,13 +1,13 @@
 //! The interrupt controller of the CPUs, and the interrupt of their timers.
 //!
-//! The controller is the node that the root's `interrupt-parent` names, where that is a GIC; otherwise (interrupts pass
-//! through something else first, or the root names none) the first GIC of the tree. Its `reg` lists the distributor,
-//! then the CPU interface of version 2 or the redistributors of version 3, as the CPU sees them through the buses
-//! above.
+//! The controller is the node that the root's `interrupt-parent` names, where that is one that is known; otherwise
+//! (interrupts pass through something else first, or the root names none) the first known one of the tree. The `reg` of
+//! a GIC lists the distributor, then the CPU interface of version 2 or the redistributors of version 3, as the CPU sees
+//! them through the buses above. A BCM2836 has two controllers, one for what belongs to a CPU and one for devices.
 //!
-//! The timer's third interrupt, or the one called `virt`, is that of the virtual timer. Only a private interrupt of a
-//! GIC has a number that is known here. Linux: `gic_of_init` in `drivers/irqchip/irq-gic.c` and `irq-gic-v3.c`,
-//! `of_irq_init` and `of_irq_parse_one` in `drivers/of/irq.c`, `arch_timer_of_init`.
+//! The timer's third interrupt, or the one called `virt`, is that of the virtual timer. Only an interrupt that each CPU
+//! has its own of has a number that is known here. Linux: `gic_of_init` in `drivers/irqchip/irq-gic.c` and
+//! `irq-gic-v3.c`, `irq-bcm2836.c`, `of_irq_init` and `of_irq_parse_one` in `drivers/of/irq.c`, `arch_timer_of_init`.
 
 use super::Blob;
 use super::bus;
@@ -17,28 +17,33 @@ use fdt::node::FdtNode;
 use mm::addr::PhysRange;
 use mm::machine::{Problem, Source, Table, Warning};
 
-/// Which kind of registers a GIC has.
+/// Which kind of registers a controller has.
 #[derive(Clone, Copy)]
-enum Gic {
-    /// Version 1 or 2.
-    Two,
-    /// Version 3 or 4.
-    Three,
+enum Kind {
+    /// Those of a GIC of version 1 or 2.
+    Gic2,
+    /// Of version 3 or 4.
+    Gic3,
+    /// The local ones of a BCM2836.
+    Bcm2836,
 }
 
-/// What GICs are known by.
-const KNOWN: [(&str, Gic); 10] = [
-    ("arm,gic-v3", Gic::Three),
-    ("arm,gic-400", Gic::Two),
-    ("arm,cortex-a15-gic", Gic::Two),
-    ("arm,cortex-a9-gic", Gic::Two),
-    ("arm,cortex-a7-gic", Gic::Two),
-    ("arm,pl390", Gic::Two),
-    ("arm,arm11mp-gic", Gic::Two),
-    ("arm,arm1176jzf-devchip-gic", Gic::Two),
-    ("qcom,msm-8660-qgic", Gic::Two),
-    ("qcom,msm-qgic2", Gic::Two),
+/// What controllers are known by.
+const KNOWN: [(&str, Kind); 11] = [
+    ("arm,gic-v3", Kind::Gic3),
+    ("arm,gic-400", Kind::Gic2),
+    ("arm,cortex-a15-gic", Kind::Gic2),
+    ("arm,cortex-a9-gic", Kind::Gic2),
+    ("arm,cortex-a7-gic", Kind::Gic2),
+    ("arm,pl390", Kind::Gic2),
+    ("arm,arm11mp-gic", Kind::Gic2),
+    ("arm,arm1176jzf-devchip-gic", Kind::Gic2),
+    ("qcom,msm-8660-qgic", Kind::Gic2),
+    ("qcom,msm-qgic2", Kind::Gic2),
+    ("brcm,bcm2836-l1-intc", Kind::Bcm2836),
 ];
+/// What the controller of a BCM2836's devices is known by.
+const BCM2836_DEVICES: &str = "brcm,bcm2836-armctrl-ic";
 
 /// What the timers of CPUs are known by.
 const TIMERS: [&str; 2] = ["arm,armv8-timer", "arm,armv7-timer"];
@@ -51,6 +56,8 @@ const TIMER_INTERRUPTS: usize = 5;
 const PRIVATE: u128 = 1;
 /// Private interrupts of a CPU, and the number that the first of them has among all.
 const PRIVATES: u32 = 16;
+/// Interrupts of a CPU's timers at a BCM2836, which come first there.
+const BCM2836_TIMERS: u32 = 4;
 
 impl<'a> Blob<'a> {
     /// The interrupt controller of the CPUs. What cannot be used goes to `warn`.
@@ -58,13 +65,13 @@ impl<'a> Blob<'a> {
         let wanted = self.root().and_then(|root| cell(root, "interrupt-parent"));
         let mut first = None;
         let named = self.find_path(&mut |path| {
-            let gic = path.last().and_then(|&node| gic(node).filter(|_| has(node, "interrupt-controller")))?;
+            let kind = path.last().and_then(|&node| kind(node).filter(|_| has(node, "interrupt-controller")))?;
             let is_named = wanted.is_some() && path.last().and_then(|&node| phandle(node)) == wanted;
             if first.is_some() && !is_named {
                 return None;
             }
             let mut warn = |problem| warn(Warning { source: Source::whole(Table::InterruptController), problem });
-            match controller(gic, path, &mut warn) {
+            match self.controller(kind, path, &mut warn) {
                 Ok(found) if is_named => return Some(found),
                 Ok(found) => first = Some(found),
                 Err(problem) => warn(problem),
@@ -74,7 +81,47 @@ impl<'a> Blob<'a> {
         named.or(first)
     }
 
-    /// The number of the virtual timer's interrupt, as a GIC counts them.
+    /// What the controller that the root's `interrupt-parent` names is compatible with, known here or not: the most
+    /// general string.
+    #[must_use]
+    pub fn irq_controller_compatible(&self) -> Option<&'a str> {
+        let named = cell(self.root()?, "interrupt-parent")?;
+        strings(self.by_phandle(named)?, "compatible").last()
+    }
+
+    /// The controller that is the last of `path`.
+    fn controller(
+        &self,
+        kind: Kind,
+        path: &Path<'_, 'a>,
+        warn: &mut dyn FnMut(Problem),
+    ) -> Result<IrqController, Problem> {
+        Ok(match kind {
+            Kind::Gic2 => IrqController::Gic2 {
+                distributor: registers(path, 0, &Registers::DISTRIBUTOR_2)?,
+                cpu_interface: registers(path, 1, &Registers::CPU_INTERFACE)?,
+            },
+            Kind::Gic3 => IrqController::Gic3 {
+                distributor: registers(path, 0, &Registers::DISTRIBUTOR_3)?,
+                redistributors: redistributors(path, warn)?,
+            },
+            Kind::Bcm2836 => {
+                let local = registers(path, 0, &Registers::BCM2836_LOCAL)?;
+                let of_devices = |path: &Path<'_, 'a>| {
+                    path.last().filter(|&&node| is_compatible(node, BCM2836_DEVICES))?;
+                    Some(registers(path, 0, &Registers::BCM2836_DEVICES))
+                };
+                let devices = self.find_path(&mut { of_devices }).transpose();
+                let devices = devices.unwrap_or_else(|problem| {
+                    warn(problem);
+                    None
+                });
+                IrqController::Bcm2836 { local, devices }
+            }
+        })
+    }
+
+    /// The number of the virtual timer's interrupt, as its controller counts them.
     #[must_use]
     pub fn timer_interrupt(&self) -> Option<u32> {
         self.find_path(&mut |path| {
@@ -88,11 +135,15 @@ impl<'a> Blob<'a> {
                 VIRTUAL_PLACE
             };
             let (controller, cells) = self.interrupt(path, place)?;
-            gic(controller)?;
-            let (kind, rest) = take(cells, 1)?;
-            let (number, _) = take(rest, 1)?;
-            let number = u32::try_from(number).ok().filter(|&number| kind == PRIVATE && number < PRIVATES)?;
-            Some(PRIVATES + number)
+            let (first, rest) = take(cells, 1)?;
+            match kind(controller)? {
+                Kind::Gic2 | Kind::Gic3 => {
+                    let (number, _) = take(rest, 1)?;
+                    let number = u32::try_from(number).ok().filter(|&number| first == PRIVATE && number < PRIVATES)?;
+                    Some(PRIVATES + number)
+                }
+                Kind::Bcm2836 => u32::try_from(first).ok().filter(|&number| number < BCM2836_TIMERS),
+            }
         })
     }
 
@@ -136,23 +187,9 @@ fn interrupt_bytes(controller: FdtNode<'_, '_>) -> Option<usize> {
     usize::try_from(cell(controller, "#interrupt-cells")?).ok()?.checked_mul(4)
 }
 
-/// Which GIC a node is, by the first of its names that is known.
-fn gic(node: FdtNode<'_, '_>) -> Option<Gic> {
-    strings(node, "compatible").find_map(|name| KNOWN.iter().find(|(known, _)| *known == name)).map(|&(_, gic)| gic)
-}
-
-/// The GIC that is the last of `path`.
-fn controller(gic: Gic, path: &Path<'_, '_>, warn: &mut dyn FnMut(Problem)) -> Result<IrqController, Problem> {
-    match gic {
-        Gic::Two => Ok(IrqController::Gic2 {
-            distributor: registers(path, 0, &Registers::DISTRIBUTOR_2)?,
-            cpu_interface: registers(path, 1, &Registers::CPU_INTERFACE)?,
-        }),
-        Gic::Three => Ok(IrqController::Gic3 {
-            distributor: registers(path, 0, &Registers::DISTRIBUTOR_3)?,
-            redistributors: redistributors(path, warn)?,
-        }),
-    }
+/// Which controller a node is, by the first of its names that is known.
+fn kind(node: FdtNode<'_, '_>) -> Option<Kind> {
+    strings(node, "compatible").find_map(|name| KNOWN.iter().find(|(known, _)| *known == name)).map(|&(_, kind)| kind)
 }
 
 fn redistributors(path: &Path<'_, '_>, warn: &mut dyn FnMut(Problem)) -> Result<Redistributors, Problem> {

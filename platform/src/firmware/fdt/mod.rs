@@ -20,6 +20,7 @@ mod gate;
 mod interrupts;
 mod memory;
 mod numa;
+mod power;
 mod reserved;
 mod tree;
 

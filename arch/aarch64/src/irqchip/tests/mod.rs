@@ -1,5 +1,6 @@
 //! The drivers against models of the registers, which know nothing of the drivers but the manuals.
 
+mod bcm2836;
 mod gic2;
 mod gic3;
 

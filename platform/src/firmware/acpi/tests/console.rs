@@ -25,13 +25,14 @@ fn ns16550(base: u64, shift: u8, width: Width) -> ConsoleSpec {
 #[test]
 fn the_interface_decides_the_driver() {
     let pl011 = ConsoleSpec { baud: Some(115_200), ..ConsoleSpec::pl011(PhysAddr::new(0x900_0000)) };
-    for interface in [0x03, 0x0d, 0x0e, 0x10] {
-        assert_eq!(named(spcr(interface, 0, 1, 0x900_0000, 7)), Some(pl011));
+    let sbsa = ConsoleSpec { kind: UartKind::SbsaUart, ..pl011 };
+    for (interface, expected) in [(0x03, pl011), (0x0d, sbsa), (0x0e, sbsa), (0x10, pl011)] {
+        assert_eq!(named(spcr(interface, 0, 1, 0x900_0000, 7)), Some(expected));
     }
     for interface in [0x00, 0x01, 0x05, 0x12] {
         assert_eq!(named(spcr(interface, 0, 3, 0x900_0000, 0)), Some(ns16550(0x900_0000, 2, Width::Bits32)));
     }
-    for interface in [0x02, 0x04, 0x0f, 0x11, 0xff] {
+    for interface in [0x02, 0x06, 0x0f, 0x14, 0xff] {
         assert_eq!(named(spcr(interface, 0, 3, 0x900_0000, 7)), None);
     }
 }

@@ -66,6 +66,7 @@ fn read_interrupts(rsdp: PhysAddr, image: &mut MemoryImage<'_>) {
             assert!(!redistributors.ranges.is_empty());
             redistributors.ranges.iter().for_each(|&range| holds(range, 0x2_0000));
         }
+        Some(IrqController::Bcm2836 { .. }) => panic!("ACPI has no such controller"),
         None => {}
     }
     assert!(timer_interrupt(rsdp, image).is_none_or(|number| (16..32).contains(&number)));

@@ -18,7 +18,7 @@ fn a_pc_goes_off_by_pm1() {
 fn a_microvm_goes_off_by_its_sleep_register() {
     let at = |address| Register::Memory(PhysAddr::new(address));
     let off = Some(Off::SleepControl { control: at(0xfea0_0200), sleep_type: 5 });
-    assert_eq!(power(&MICROVM), PowerOff { off, reset: Some(Reset { register: at(0xfea0_0202), value: 0x42 }) });
+    assert_eq!(power(&MICROVM), PowerOff { off, reset: Some(Reset::Byte { register: at(0xfea0_0202), value: 0x42 }) });
 }
 
 /// A machine with q35's FADT, and a DSDT that holds `code`.
@@ -42,7 +42,7 @@ fn sleep_types(code: &[u8]) -> Option<u8> {
 
 #[test]
 fn a_q35_resets_by_its_register() {
-    let reset = Some(Reset { register: Register::Io(0xcf9), value: 0x0f });
+    let reset = Some(Reset::Byte { register: Register::Io(0xcf9), value: 0x0f });
     assert_eq!(q35(b"").reset, reset);
     assert_eq!(q35(b"").off, None);
 }

@@ -87,8 +87,12 @@ fn every_name_of_a_gic_is_known() {
         let tree = controller(root(1), "gic", &names, 1, &small(0x1000_0000)).end().done();
         assert_eq!(said(&tree).0, understood(0x1000_0000), "{name}");
     }
-    let tree = controller(root(1), "gic", "vendor,gic", 1, &small(0x1000_0000)).end().done();
+    let tree = controller(root(1), "gic", "vendor,gic\0vendor,irqs", 1, &small(0x1000_0000)).end().done();
     assert_eq!(said(&tree), (None, vec![]));
+    // Whoever cannot use it can say what it is.
+    let named = |bytes: &[u8]| blob_of(bytes, |blob| blob.irq_controller_compatible().map(str::to_owned));
+    assert_eq!(named(&tree).as_deref(), Some("vendor,irqs"));
+    assert_eq!((named(BARE), named(&root(7).done())), (None, None));
 }
 
 #[test]
@@ -239,4 +243,39 @@ fn interrupts_may_each_state_their_controller() {
             [("compatible", b"arm,armv7-timer\0"), (interrupts, &cells(&[1, 1, 12, 8, 1, 1, 12, 8, 1, 1, 12, 8]))];
         assert_eq!(timer(&root(1).node("gic", &huge).node("timer", &properties).done()), None, "{interrupts}");
     }
+}
+
+/// The two controllers of a Raspberry Pi 3, as its tree has them; the second has this `reg`.
+fn raspberry_pi(devices: &[u32], timer: &[(&str, &[u8])]) -> Vec<u8> {
+    let soc = root(1).begin("soc").prop("#address-cells", &cells(&[1])).prop("#size-cells", &cells(&[1]));
+    let ranges = [0x7e00_0000, 0x3f00_0000, 0x100_0000, 0x4000_0000, 0x4000_0000, 0x1000];
+    let soc = soc.prop("ranges", &cells(&ranges)).begin("interrupt-controller@7e00b200");
+    let soc = soc.text("compatible", "brcm,bcm2836-armctrl-ic").prop("interrupt-controller", &[]);
+    let soc =
+        soc.prop("reg", &cells(devices)).prop("phandle", &cells(&[1])).prop("#interrupt-cells", &cells(&[2])).end();
+    let soc = soc.begin("local_intc@40000000").text("compatible", "brcm,bcm2836-l1-intc");
+    let soc = soc.prop("interrupt-controller", &[]).prop("reg", &cells(&[0x4000_0000, 0x100]));
+    let soc = soc.prop("phandle", &cells(&[0x18])).prop("#interrupt-cells", &cells(&[2])).end().end();
+    let of_timer: [(&str, &[u8]); 2] = [("compatible", b"arm,armv7-timer\0"), ("interrupt-parent", &cells(&[0x18]))];
+    soc.node("timer", &[&of_timer[..], timer].concat()).done()
+}
+
+/// The root names the controller of devices, which the CPUs' own stands before.
+#[test]
+fn a_raspberry_pi_has_a_controller_of_each_cpus_own() {
+    let expected = |devices| Some(IrqController::Bcm2836 { local: at(0x4000_0000, 0x100), devices });
+    let interrupts = cells(&[0, 4, 1, 4, 3, 4, 2, 4]);
+    let tree = raspberry_pi(&[0x7e00_b200, 0x200], &[("interrupts", &interrupts)]);
+    assert_eq!(said(&tree), (expected(Some(at(0x3f00_b200, 0x200))), vec![]));
+    assert_eq!(timer(&tree), Some(3));
+    // What is no register of its is none of a CPU's timers.
+    for (number, understood) in [(0, Some(0)), (4, None), (8, None), (u32::MAX, None)] {
+        let interrupts = cells(&[0, 4, 1, 4, number, 4]);
+        assert_eq!(timer(&raspberry_pi(&[], &[("interrupts", &interrupts)])), understood, "{number}");
+    }
+    // Without the other it works, too.
+    let lost = Problem::EntryIgnored("its registers are not where the CPU reaches them");
+    assert_eq!(said(&raspberry_pi(&[0x1000, 0x200], &[])), (expected(None), vec![lost]));
+    let size = Problem::Value { what: "the size of its registers", value: 0x20 };
+    assert_eq!(said(&raspberry_pi(&[0x7e00_b200, 0x20], &[])), (expected(None), vec![size]));
 }

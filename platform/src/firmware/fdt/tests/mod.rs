@@ -5,6 +5,7 @@ mod cpus;
 mod damage;
 mod gate;
 mod interrupts;
+mod power;
 mod reader;
 mod regression;
 mod reserved;

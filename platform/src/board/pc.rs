@@ -1,0 +1,13 @@
+//! QEMU's `pc`: i440FX and PIIX3. Its ACPI tables say all that is needed; this is for when there are none.
+
+use super::{Board, CHIPSET_RESET, COM_PORTS, UNKNOWN, pm1};
+use crate::power::PowerOff;
+
+/// The board.
+pub const PC: Board = Board {
+    name: "pc",
+    host_bridge: Some((0x8086, 0x1237)),
+    serial: COM_PORTS,
+    power: PowerOff { off: pm1(0x604), reset: CHIPSET_RESET },
+    ..UNKNOWN
+};
