@@ -90,6 +90,7 @@ fn ask(machine: &Machine, guest: &Guest, limit: Duration) -> Result<Facts> {
         machine: machine.name.clone(),
         kernel: answer.kernel,
         qemu: boot::written(machine)?,
+        firmware: boot::firmware(machine)?,
         facts: answer.facts,
     };
     store::write(&record)?;
