@@ -130,6 +130,13 @@ pub enum ElfError {
         /// Entries that it should have.
         entries: u16,
     },
+    /// It ends before its list of sections does, which linkers put last: a part of it is missing.
+    Cut {
+        /// Where the list ends.
+        end: u64,
+        /// Where the file ends.
+        bytes: usize,
+    },
     /// Nothing in it takes memory.
     NothingToLoad,
     /// It has more segments than [`MAX_SEGMENTS`].
@@ -210,6 +217,7 @@ impl fmt::Display for ElfError {
             Self::Headers { offset, entries } => {
                 write!(f, "its list of {entries} program headers at byte {offset} is damaged or outside the file")
             }
+            Self::Cut { end, bytes } => write!(f, "is cut off: {bytes} bytes of {end} or more"),
             Self::NothingToLoad => f.write_str("has no segment to load"),
             Self::TooManySegments => write!(f, "has more than {MAX_SEGMENTS} segments to load"),
             Self::Segment { index, address, problem } => write!(f, "segment {index} at {address:#x} {problem}"),
@@ -292,6 +300,11 @@ fn headers(bytes: &[u8], machine: Machine) -> Result<(&Header, &[ProgramHeader64
         ET_EXEC => {}
         ET_DYN => return Err(ElfError::PositionIndependent),
         kind => return Err(ElfError::NotExecutable { kind: kind.0 }),
+    }
+    let sections = u64::from(header.e_shnum(ENDIAN)) * u64::from(header.e_shentsize(ENDIAN));
+    let end = header.e_shoff(ENDIAN).saturating_add(sections);
+    if end > bytes.len() as u64 {
+        return Err(ElfError::Cut { end, bytes: bytes.len() });
     }
     let damaged = ElfError::Headers { offset: header.e_phoff(ENDIAN), entries: header.e_phnum(ENDIAN) };
     Ok((header, header.program_headers(ENDIAN, bytes).map_err(|_| damaged)?))

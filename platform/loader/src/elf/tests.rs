@@ -182,6 +182,9 @@ fn every_damage_has_its_refusal() {
         (24, &word(BASE + 0x2000), ElfError::Entry { address: BASE + 0x2000 }),
         (32, &word(size as u64 - 100), ElfError::Headers { offset: size as u64 - 100, entries: 3 }),
         (32, &word(u64::MAX), ElfError::Headers { offset: u64::MAX, entries: 3 }),
+        (40, &word(size as u64 + 1), ElfError::Cut { end: size as u64 + 1, bytes: size }),
+        (40, &word(u64::MAX), ElfError::Cut { end: u64::MAX, bytes: size }),
+        (60, &[255, 255], ElfError::Cut { end: 65535 * 64, bytes: size }),
         (54, &[32, 0], ElfError::Headers { offset: 64, entries: 3 }),
         (56, &[0, 0], ElfError::NothingToLoad),
         (56, &[255, 250], ElfError::Headers { offset: 64, entries: 0xfaff }),
@@ -224,6 +227,18 @@ fn a_file_that_ends_early_is_refused_wherever_it_ends() {
             64..HEADERS => assert_eq!(error, ElfError::Headers { offset: 64, entries: 3 }),
             _ => assert!(matches!(error, ElfError::Segment { problem: SegmentProblem::OutsideFile { .. }, .. })),
         }
+    }
+}
+
+#[test]
+fn a_file_without_its_sections_is_cut_off() {
+    let mut bytes = Builder::kernel(Machine::X86_64).file().bytes().to_vec();
+    let sections = bytes.len() as u64;
+    bytes.extend([0; 128]);
+    let whole = Aligned::new(&bytes).with(40, &sections.to_le_bytes()).with(60, &[2, 0]);
+    assert!(check(whole.bytes(), Machine::X86_64).is_ok());
+    for length in sections as usize..bytes.len() {
+        assert_eq!(refusal(&whole.cut(length)), ElfError::Cut { end: sections + 128, bytes: length });
     }
 }
 
