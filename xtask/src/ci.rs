@@ -62,7 +62,8 @@ fn checks(arch: Option<Arch>) -> Vec<Check> {
             arguments.extend(["--", "-D", "warnings"]);
             checks.push(check(&format!("clippy of the {kernel}"), &arguments));
         }
-        let arguments = ["clippy", "--package", "tessera-loader", "--target", arch.uefi_target(), "--", "-D", "warnings"];
+        let arguments =
+            ["clippy", "--package", "tessera-loader", "--target", arch.uefi_target(), "--", "-D", "warnings"];
         checks.push(check(&format!("clippy of the {arch} boot loader"), &arguments));
     }
     checks.push(Check {

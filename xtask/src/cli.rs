@@ -180,7 +180,7 @@ pub(crate) struct ImageArgs {
     /// The arch to build for [default: the host's]
     #[arg(long)]
     pub(crate) arch: Option<Arch>,
-    /// The boot loader on it
+    /// The boot loader on it. Limine for x86_64 can be started by a BIOS, too
     #[arg(long, value_enum, default_value_t)]
     pub(crate) boot: ImageBoot,
     /// The folder with Limine's files, for --boot limine [default: $LIMINE_DIR, /usr/share/limine,
@@ -212,7 +212,7 @@ pub(crate) enum ImageBoot {
     /// Our own, for UEFI firmware
     #[default]
     Uefi,
-    /// Limine, for UEFI firmware
+    /// Limine
     Limine,
 }
 
