@@ -127,7 +127,7 @@ pub(crate) struct RunArgs {
     /// Wait for gdb on TCP port 1234 before the first instruction
     #[arg(long)]
     pub(crate) gdb: bool,
-    /// Time limit in seconds [default: 60; none on a terminal and with --gdb]
+    /// Time limit in seconds [default: 60, by firmware 120; none on a terminal and with --gdb]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
     /// Let the guest's clock count its instructions, one a nanosecond: every run is the same

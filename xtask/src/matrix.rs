@@ -241,7 +241,9 @@ impl Machine {
             test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
             max_instructions: entry.max_instructions,
             not_asked: entry.not_asked,
-            timeout: Duration::from_secs(entry.timeout.unwrap_or(defaults.timeout)),
+            timeout: entry
+                .timeout
+                .map_or_else(|| Duration::from_secs(defaults.timeout) + entry.boot.grace(), Duration::from_secs),
             stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })

@@ -126,7 +126,7 @@ fn drive(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Result<Option<
 
 fn time_limit(args: &RunArgs, config: Option<&Machine>, qemu: &Qemu) -> Option<Duration> {
     let watched = qemu.console == Console::Interactive || qemu.debugger == Debugger::Waiting;
-    let default = config.map_or(TIME_LIMIT, |machine| machine.timeout);
+    let default = config.map_or_else(|| TIME_LIMIT + boot_by(args, None).grace(), |machine| machine.timeout);
     args.timeout.map(Duration::from_secs).or((!watched).then_some(default))
 }
 

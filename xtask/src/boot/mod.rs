@@ -9,6 +9,7 @@
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -45,6 +46,12 @@ impl BootBy {
     /// Whether the machine has UEFI firmware.
     pub(crate) fn has_uefi(self) -> bool {
         matches!(self, Self::Uefi | Self::Limine)
+    }
+
+    /// How much longer than a direct boot this one may take: firmware and loader are some seconds of it on a host with
+    /// nothing else to do.
+    pub(crate) fn grace(self) -> Duration {
+        Duration::from_secs(if self == Self::Direct { 0 } else { 60 })
     }
 
     /// Whether the loader is Limine.
