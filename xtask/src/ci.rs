@@ -50,6 +50,10 @@ fn checks(arch: Option<Arch>) -> Vec<Check> {
     let mut checks = vec![
         check("format", &["fmt", "--all", "--", "--check"]),
         check("clippy of the host crates", &["clippy", "--all-targets", "--", "-D", "warnings"]),
+        check(
+            "clippy of the boot loader's tests",
+            &["clippy", "--package", "tessera-loader", "--all-targets", "--", "-D", "warnings"],
+        ),
     ];
     for arch in Arch::ALL.into_iter().filter(|each| arch.is_none_or(|arch| arch == *each)) {
         for kernel in [Model::Vmemmap, Model::Flat].map(|model| Kernel { arch, model }) {
@@ -58,6 +62,9 @@ fn checks(arch: Option<Arch>) -> Vec<Check> {
             arguments.extend(["--", "-D", "warnings"]);
             checks.push(check(&format!("clippy of the {kernel}"), &arguments));
         }
+        let arguments =
+            ["clippy", "--package", "tessera-loader", "--target", arch.uefi_target(), "--", "-D", "warnings"];
+        checks.push(check(&format!("clippy of the {arch} boot loader"), &arguments));
     }
     checks.push(Check {
         environment: Some(("RUSTDOCFLAGS", "-D warnings")),

@@ -130,7 +130,7 @@ pub(crate) struct RunArgs {
     /// Wait for gdb on TCP port 1234 before the first instruction
     #[arg(long)]
     pub(crate) gdb: bool,
-    /// Time limit in seconds [default: 60; none on a terminal and with --gdb]
+    /// Time limit in seconds [default: 60, by firmware 120; none on a terminal and with --gdb]
     #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
     pub(crate) timeout: Option<u64>,
     /// Let the guest's clock count its instructions, one a nanosecond: every run is the same
@@ -183,7 +183,7 @@ pub(crate) struct ImageArgs {
     /// The arch to build for [default: the host's]
     #[arg(long)]
     pub(crate) arch: Option<Arch>,
-    /// The boot loader on it
+    /// The boot loader on it. Limine for x86_64 can be started by a BIOS, too
     #[arg(long, value_enum, default_value_t)]
     pub(crate) boot: ImageBoot,
     /// The folder with Limine's files, for --boot limine [default: $LIMINE_DIR, /usr/share/limine,
@@ -215,7 +215,7 @@ pub(crate) enum ImageBoot {
     /// Our own, for UEFI firmware
     #[default]
     Uefi,
-    /// Limine, for UEFI firmware
+    /// Limine
     Limine,
 }
 

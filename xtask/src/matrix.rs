@@ -205,7 +205,10 @@ impl Machine {
             bail!("medium and kernel-damage go with boot: QEMU takes the kernel from no drive");
         }
         if !by_qemu && firmware.as_ref().is_some_and(|firmware| !matches!(firmware, Firmware::Tables(_))) {
-            bail!("boot by {} has UEFI firmware, so it goes with no bios, device-tree or edited-tree", entry.boot);
+            bail!(
+                "boot by {} has firmware of its own, so it goes with no bios, device-tree or edited-tree",
+                entry.boot
+            );
         }
         let stops = entry.stops.is_some();
         let last = entry.stops.map_or_else(|| defaults.expect.clone(), |sentence| vec![sentence]);
@@ -221,7 +224,7 @@ impl Machine {
             model: entry.model,
             machine: entry.machine,
             boot: entry.boot,
-            medium: entry.medium,
+            medium: if entry.boot == BootBy::LimineBios { Medium::Image } else { entry.medium },
             kernel_damage: entry.kernel_damage,
             cpu: entry.cpu,
             memory,
@@ -238,7 +241,9 @@ impl Machine {
             test_device: if entry.no_test_device { TestDevice::Absent } else { TestDevice::Present },
             max_instructions: entry.max_instructions,
             not_asked: entry.not_asked,
-            timeout: Duration::from_secs(entry.timeout.unwrap_or(defaults.timeout)),
+            timeout: entry
+                .timeout
+                .map_or_else(|| Duration::from_secs(defaults.timeout) + entry.boot.grace(), Duration::from_secs),
             stops,
             expect: expect.map(Expectation::new).collect::<Result<_>>()?,
         })

@@ -61,7 +61,7 @@ impl Need {
     pub(crate) fn of_boot(arch: Arch, by: BootBy) -> Vec<Self> {
         let mut needs = Self::of_loading(arch, by);
         needs.push(Self::Qemu(arch));
-        if by != BootBy::Direct {
+        if by.has_uefi() {
             needs.push(Self::Firmware(arch));
         }
         needs

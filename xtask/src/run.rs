@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, anyhow};
 
 use crate::arch::Arch;
+use crate::boot::bios::Bios;
 use crate::boot::drive::{Drive, Medium};
 use crate::boot::esp::Loader;
 use crate::boot::flash::Flash;
@@ -103,26 +104,30 @@ fn boot_by(args: &RunArgs, config: Option<&Machine>) -> BootBy {
 /// The drive that the firmware boots from, where the kernel does not come from QEMU.
 fn drive(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Result<Option<Drive>> {
     let by = boot_by(args, config);
-    if args.limine.is_some() && by != BootBy::Limine {
+    if args.limine.is_some() && !by.is_limine() {
         return Err(usage("--limine names the files of a boot by Limine: add --boot limine"));
     }
     let loader = match by {
         BootBy::Direct => return Ok(None),
         BootBy::Uefi => Loader::Ours(workspace::loader_program(arch)?),
-        BootBy::Limine => Loader::Limine(limine::program(arch, args.limine.as_deref())?),
+        BootBy::Limine | BootBy::LimineBios => Loader::Limine(limine::program(arch, args.limine.as_deref())?),
     };
+    if let (BootBy::LimineBios, Loader::Limine(program)) = (by, &loader) {
+        Bios::beside(program)?;
+    }
+    let medium = config.map_or_else(Medium::default, |machine| machine.medium);
     let name = config.map_or_else(|| format!("run-{arch}-{by}"), |machine| machine.name.clone());
     Ok(Some(Drive {
         loader,
         damage: config.and_then(|machine| machine.kernel_damage),
-        medium: config.map_or_else(Medium::default, |machine| machine.medium),
+        medium: if by == BootBy::LimineBios { Medium::Image } else { medium },
         folder: workspace::machine_logs()?.join(name),
     }))
 }
 
 fn time_limit(args: &RunArgs, config: Option<&Machine>, qemu: &Qemu) -> Option<Duration> {
     let watched = qemu.console == Console::Interactive || qemu.debugger == Debugger::Waiting;
-    let default = config.map_or(TIME_LIMIT, |machine| machine.timeout);
+    let default = config.map_or_else(|| TIME_LIMIT + boot_by(args, None).grace(), |machine| machine.timeout);
     args.timeout.map(Duration::from_secs).or((!watched).then_some(default))
 }
 
@@ -219,7 +224,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         image: workspace::kernel_image(kernel(args, config, arch))?,
         initrd,
         firmware: firmware.transpose()?,
-        flash: (by != BootBy::Direct).then(|| Flash::of(arch)).transpose()?,
+        flash: by.has_uefi().then(|| Flash::of(arch)).transpose()?,
         drive: drive(args, config, arch)?,
         append: args.append.clone().or_else(|| config.map(Machine::command_line)).unwrap_or_default(),
         exec,
@@ -271,7 +276,7 @@ pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) ->
     qemu.prepare()?;
     let interactive = qemu.console == Console::Interactive;
     let input = if interactive { Input::Terminal } else { Input::Nothing };
-    let first = if qemu.flash.is_some() { Speaker::Firmware } else { Speaker::Kernel };
+    let first = if qemu.drive.is_some() { Speaker::Firmware } else { Speaker::Kernel };
     let mut serial = Serial::new(workspace::elf_of(&qemu.image), first);
     let ending = process::watch(&mut qemu.command(), input, limit, &mut |piece| {
         match piece {
@@ -408,6 +413,7 @@ mod tests {
             &["--exec", "echo \"x\""],
             &["--machine", "microvm", "--boot", "uefi"],
             &["--machine", "microvm", "--boot", "limine", "--limine", "/nowhere"],
+            &["--machine", "microvm", "--boot", "limine-bios"],
             &["--limine", "/nowhere"],
         ] {
             let error = described(&[&["--arch", "x86_64"], words].concat(), None, Terminal::No).unwrap_err();

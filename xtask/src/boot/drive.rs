@@ -66,10 +66,9 @@ impl Drive {
     /// # Errors
     /// When a file cannot be read or written, or a disk is too small.
     pub(crate) fn write(&self, contents: &Contents<'_>) -> Result<()> {
-        let files = contents.files()?;
         match self.medium {
-            Medium::Folder => esp::write_folder(&self.path(), &files),
-            Medium::Image => disk::write(&self.path(), DISK_SIZE, &files),
+            Medium::Folder => esp::write_folder(&self.path(), &contents.files()?),
+            Medium::Image => disk::write(&self.path(), DISK_SIZE, contents),
         }
     }
 }

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result};
 
+use super::bios::Bios;
 use super::damage::KernelDamage;
 use super::limine;
 use crate::arch::Arch;
@@ -48,6 +49,17 @@ pub(crate) struct Contents<'a> {
 pub(crate) type FileOfEsp = (String, Vec<u8>);
 
 impl Contents<'_> {
+    /// What a BIOS needs to start from a disk with these, where Limine brings it.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub(crate) fn bios(&self) -> Result<Option<Bios>> {
+        match (self.arch, self.loader) {
+            (Arch::X86_64, Loader::Limine(program)) => Bios::found(program),
+            _ => Ok(None),
+        }
+    }
+
     /// The files, in an order that does not change.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
 use super::escaped;
@@ -64,6 +64,23 @@ impl Flash {
     /// Whether both files are there.
     pub(crate) fn is_there(&self) -> bool {
         self.code.is_file() && self.variables.is_file()
+    }
+
+    /// Which firmware this is: a number that another build of it does not have.
+    ///
+    /// # Errors
+    /// When its code cannot be read.
+    pub(crate) fn fingerprint(&self) -> Result<String> {
+        let bytes = fs::read(&self.code).with_context(|| self.code.display().to_string())?;
+        // Some distributions fill the file up to the size of the chip.
+        let end = bytes.iter().rposition(|byte| !matches!(byte, 0 | 0xff)).map_or(0, |last| last + 1);
+        // FNV-1a, of eight bytes at a time: no secret is kept by it.
+        let step = |hash: u64, word: &[u8]| {
+            let word = word.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            (hash ^ word).wrapping_mul(0x0000_0100_0000_01b3)
+        };
+        let hash = bytes.get(..end).unwrap_or_default().chunks(8).fold(0xcbf2_9ce4_8422_2325, step);
+        Ok(format!("{hash:016x}"))
     }
 
     /// QEMU's options.
@@ -214,6 +231,21 @@ mod tests {
             "-drive if=pflash,unit=0,format=raw,readonly=on,file=/a,,b \
              -drive if=pflash,unit=1,format=raw,snapshot=on,file=/v"
         );
+    }
+
+    #[test]
+    fn another_build_has_another_fingerprint_and_padding_changes_none() {
+        let file = env::temp_dir().join(format!("xtask-firmware-{}", std::process::id()));
+        let of = |bytes: &[u8]| {
+            fs::write(&file, bytes).unwrap();
+            Flash::new(&file, "/v").fingerprint().unwrap()
+        };
+        let one = of(b"firmware of May");
+        assert_eq!(of(b"firmware of May\0\0\xff"), one);
+        assert_ne!(of(b"firmware of Mai"), one);
+        assert_ne!(of(b"Firmware of May"), one);
+        fs::remove_file(&file).unwrap();
+        assert!(Flash::new(&file, "/v").fingerprint().is_err());
     }
 
     #[test]

@@ -56,7 +56,7 @@ pub(crate) fn image(args: &ImageArgs) -> Result<Exit> {
             folder.join(format!("{arch}-{by}.img"))
         }
     };
-    disk::write(&output, args.size, &contents.files()?)?;
+    disk::write(&output, args.size, &contents)?;
     println!("{}", output.display());
     Ok(Exit::Right)
 }

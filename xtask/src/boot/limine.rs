@@ -9,6 +9,8 @@ use std::process::{Command, Stdio};
 
 use anyhow::Result;
 
+use super::BootBy;
+use super::bios::Bios;
 use crate::arch::Arch;
 use crate::exit::Failure;
 use crate::workspace;
@@ -32,11 +34,15 @@ pub(crate) fn program(arch: Arch, option: Option<&Path>) -> Result<PathBuf> {
 }
 
 /// Why machines that boot by Limine are skipped: nobody names a folder, and it is not installed.
-pub(crate) fn absent(arch: Arch) -> Option<String> {
-    if env::var_os(VARIABLE).is_some_and(|value| !value.is_empty()) {
+pub(crate) fn absent(arch: Arch, by: BootBy) -> Option<String> {
+    if !by.is_limine() || env::var_os(VARIABLE).is_some_and(|value| !value.is_empty()) {
         return None;
     }
-    find(arch, &installed()).err().map(|failure| failure.to_string())
+    let there = find(arch, &installed()).map_err(Into::into).and_then(|program| match by {
+        BootBy::LimineBios => Bios::beside(&program).map(drop),
+        _ => Ok(()),
+    });
+    there.err().map(|error| format!("{error:#}"))
 }
 
 fn find(arch: Arch, folders: &[PathBuf]) -> Result<PathBuf, Failure> {

@@ -4,11 +4,12 @@
 //! (`platform/loader`) or Limine's ([`limine`]), and that one loads the kernel's ELF file from there and enters it by
 //! the Limine boot protocol. [`esp`] says which files the partition holds. QEMU makes a drive of a folder, so a boot
 //! needs no disk image; [`disk`] writes one all the same, for `cargo xtask image` ([`image`]) and for machines that
-//! start from a disk as real ones do.
+//! start from a disk as real ones do. With Limine a BIOS can start such a disk, too ([`bios`]).
 
 use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -17,6 +18,7 @@ use serde::Deserialize;
 use crate::arch::Arch;
 use crate::exit::usage;
 
+pub(crate) mod bios;
 pub(crate) mod damage;
 pub(crate) mod disk;
 pub(crate) mod drive;
@@ -27,7 +29,7 @@ pub(crate) mod limine;
 
 /// Who loads the kernel.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, ValueEnum, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum BootBy {
     /// QEMU, by PVH on x86_64 and as a Linux Image on aarch64
     #[default]
@@ -36,6 +38,26 @@ pub(crate) enum BootBy {
     Uefi,
     /// UEFI firmware, with Limine
     Limine,
+    /// A BIOS, with Limine from a disk image (x86_64)
+    LimineBios,
+}
+
+impl BootBy {
+    /// Whether the machine has UEFI firmware.
+    pub(crate) fn has_uefi(self) -> bool {
+        matches!(self, Self::Uefi | Self::Limine)
+    }
+
+    /// How much longer than a direct boot this one may take: firmware and loader are some seconds of it on a host with
+    /// nothing else to do.
+    pub(crate) fn grace(self) -> Duration {
+        Duration::from_secs(if self == Self::Direct { 0 } else { 60 })
+    }
+
+    /// Whether the loader is Limine.
+    pub(crate) fn is_limine(self) -> bool {
+        matches!(self, Self::Limine | Self::LimineBios)
+    }
 }
 
 impl fmt::Display for BootBy {
@@ -44,20 +66,22 @@ impl fmt::Display for BootBy {
             Self::Direct => "direct",
             Self::Uefi => "uefi",
             Self::Limine => "limine",
+            Self::LimineBios => "limine-bios",
         })
     }
 }
 
-/// QEMU's machine types that UEFI firmware is built for. Others have no flash chips to hold it, or need firmware of
-/// their own.
-fn machines_with_uefi(arch: Arch) -> &'static [&'static str] {
-    match arch {
-        Arch::X86_64 => &["pc", "q35"],
-        Arch::Aarch64 => &["virt"],
+/// QEMU's machine types that UEFI firmware is built for, or a BIOS that starts disks. Others have no flash chips to hold
+/// it, or need firmware of their own.
+fn machines(arch: Arch, by: BootBy) -> &'static [&'static str] {
+    match (arch, by) {
+        (Arch::X86_64, _) => &["pc", "q35"],
+        (Arch::Aarch64, BootBy::LimineBios) => &[],
+        (Arch::Aarch64, _) => &["virt"],
     }
 }
 
-/// Whether UEFI firmware can start this machine type (with its properties after commas).
+/// Whether the firmware can start this machine type (with its properties after commas).
 ///
 /// # Errors
 /// Wrong usage, which names those that it can start.
@@ -69,11 +93,13 @@ pub(crate) fn check_machine(arch: Arch, machine: &str, by: BootBy) -> Result<()>
         let kind = if *known == "q35" { kind.strip_prefix("pc-").unwrap_or(kind) } else { kind };
         kind == *known || kind.strip_prefix(long).is_some_and(|version| version.starts_with('-'))
     };
-    let known = machines_with_uefi(arch);
+    let known = machines(arch, by);
     if by == BootBy::Direct || known.iter().any(is) {
         return Ok(());
     }
-    Err(usage(format!("--boot {by}: UEFI firmware cannot start {kind}; on {arch} it starts {}", known.join(" and "))))
+    let firmware = if by.has_uefi() { "UEFI firmware" } else { "a BIOS" };
+    let starts = if known.is_empty() { "nothing".to_owned() } else { known.join(" and ") };
+    Err(usage(format!("--boot {by}: {firmware} cannot start {kind}; on {arch} it starts {starts}")))
 }
 
 /// A folder for one boot's files.
@@ -133,6 +159,8 @@ mod tests {
         ] {
             check_machine(arch, machine, BootBy::Uefi).unwrap();
         }
+        assert!(check_machine(Arch::X86_64, "q35", BootBy::LimineBios).is_ok());
+        assert!(check_machine(Arch::Aarch64, "virt", BootBy::LimineBios).is_err());
         for (arch, machine) in [
             (Arch::X86_64, "microvm"),
             (Arch::X86_64, "pcspk"),
@@ -142,7 +170,7 @@ mod tests {
             (Arch::Aarch64, "sbsa-ref"),
         ] {
             assert!(check_machine(arch, machine, BootBy::Direct).is_ok());
-            for by in [BootBy::Uefi, BootBy::Limine] {
+            for by in [BootBy::Uefi, BootBy::Limine, BootBy::LimineBios] {
                 let error = check_machine(arch, machine, by).unwrap_err();
                 assert!(matches!(error.downcast_ref(), Some(Failure::Usage(line)) if line.contains(machine)));
             }

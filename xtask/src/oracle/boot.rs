@@ -128,6 +128,14 @@ pub(super) fn written(machine: &Machine) -> Result<String> {
     Ok(qemu.shell_line())
 }
 
+/// The fingerprint of the UEFI firmware that the machine has.
+///
+/// # Errors
+/// When there is none on this host.
+pub(super) fn firmware(machine: &Machine) -> Result<Option<String>> {
+    run::of_matrix(machine)?.flash.as_ref().map(Flash::fingerprint).transpose()
+}
+
 fn of(machine: &Machine, append: String, files: PathBuf) -> Result<Qemu> {
     let mut qemu = run::of_matrix(machine)?;
     qemu.append = append;

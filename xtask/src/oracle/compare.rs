@@ -56,5 +56,8 @@ fn row(machine: &Machine) -> Result<Row> {
     if record.qemu != boot::written(machine)? {
         bail!("the machine was another when Linux was asked: {}", again());
     }
+    if record.firmware != boot::firmware(machine)? {
+        bail!("the UEFI firmware was another when Linux was asked: {}", again());
+    }
     Ok(Row::new(&machine.name, &record.facts, &boot::ours(machine)?))
 }

@@ -13,7 +13,6 @@
 
 use anyhow::Result;
 
-use crate::boot::BootBy;
 use crate::exit::{Exit, usage};
 use crate::kernel::Model;
 use crate::matrix::Machine;
@@ -45,7 +44,7 @@ pub(crate) fn oracle(args: &OracleArgs) -> Result<Exit> {
 /// Whether Linux is asked about this machine.
 fn is_asked(machine: &Machine) -> bool {
     machine.max_instructions.is_none()
-        && machine.boot != BootBy::Limine
+        && !machine.boot.is_limine()
         && machine.kernel_damage.is_none()
         && !machine.not_asked
         && machine.model == Model::default()

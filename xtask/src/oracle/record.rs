@@ -11,7 +11,6 @@ use super::args::RecordArgs;
 use super::store::{self, Record, SCHEMA};
 use super::{Facts, boot, chosen, initrd};
 use crate::arch::Arch;
-use crate::boot::BootBy;
 use crate::debian::{self, Linux};
 use crate::exit::Exit;
 use crate::image;
@@ -34,7 +33,7 @@ pub(super) fn record(args: &RecordArgs) -> Result<Exit> {
     let mut needs = Need::of_debian().to_vec();
     for machine in &machines {
         needs.push(Need::Qemu(machine.arch));
-        if machine.boot != BootBy::Direct {
+        if machine.boot.has_uefi() {
             needs.push(Need::Firmware(machine.arch));
         }
     }
@@ -90,6 +89,7 @@ fn ask(machine: &Machine, guest: &Guest, limit: Duration) -> Result<Facts> {
         machine: machine.name.clone(),
         kernel: answer.kernel,
         qemu: boot::written(machine)?,
+        firmware: boot::firmware(machine)?,
         facts: answer.facts,
     };
     store::write(&record)?;

@@ -27,6 +27,9 @@ pub(super) struct Record {
     pub(super) kernel: String,
     /// QEMU's command line, without what depends on the host's folders.
     pub(super) qemu: String,
+    /// The fingerprint of the UEFI firmware, where there is one: another keeps other memory for itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) firmware: Option<String>,
     pub(super) facts: Facts,
 }
 

@@ -29,7 +29,7 @@ const LAST_LINES: usize = 12;
 
 /// Why the machine cannot be booted here, where nothing that can be installed is in the way.
 pub(super) fn skipped(machine: &Machine) -> Option<String> {
-    if machine.boot == BootBy::Limine { limine::absent(machine.arch) } else { None }
+    limine::absent(machine.arch, machine.boot)
 }
 
 /// Builds the kernels and loaders and boots the machines, so many at once.
