@@ -48,6 +48,8 @@ pub(crate) enum Verb {
     Doctor(DoctorArgs),
     /// Bring a machine up that is not here, from its boot log, device tree or machine file
     Simulate(SimulateArgs),
+    /// Say what a board's device tree says beside what is understood, and write what it needs
+    NewBoard(NewBoardArgs),
     /// Do exactly what CI does: format, lints, documentation, `test --yes`
     Ci(CiArgs),
 }
@@ -276,6 +278,29 @@ impl TestArgs {
     pub(crate) fn consent(&self) -> Consent {
         self.installing.consent()
     }
+}
+
+/// Options of `new-board`.
+#[derive(Args)]
+#[command(
+    after_help = "What it writes, where it is needed: platform/src/board/NAME.rs with its line in the table, and a \
+                        machine in ci/matrix.toml where QEMU has one. docs/porting.md is the guide.\n\n\
+                        Examples:\n  \
+                        cargo xtask new-board my-board --dtb my-board.dtb --dry-run\n  \
+                        cargo xtask new-board raspi3ap --dtb bcm2837-rpi-3-a-plus.dtb"
+)]
+pub(crate) struct NewBoardArgs {
+    /// Its name: lower-case letters, digits and `-`; of a machine of QEMU, QEMU's
+    pub(crate) name: String,
+    /// Its device tree blob
+    #[arg(long, value_name = "FILE")]
+    pub(crate) dtb: PathBuf,
+    /// QEMU's machine type that it is, if it is one [default: NAME, where QEMU has one of this name]
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) machine: Option<String>,
+    /// Print what is understood and what would be written, and write nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 /// Options of `simulate`.

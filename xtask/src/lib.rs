@@ -30,6 +30,7 @@ mod memory;
 mod missing;
 mod mutants;
 mod needs;
+mod new_board;
 mod numa;
 mod oracle;
 mod process;

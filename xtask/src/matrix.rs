@@ -19,6 +19,7 @@ use crate::firmware::tables::Tables;
 use crate::firmware::tree::Tree;
 use crate::kernel::{Kernel, Model};
 use crate::memory::MemorySize;
+use crate::new_board::Reference;
 use crate::numa::{Distances, Numa};
 use crate::qemu::{Room, TestDevice};
 use crate::serial::without_time;
@@ -55,6 +56,8 @@ pub(crate) struct Machine {
     pub(crate) initrd: Option<String>,
     /// What the firmware says, where it is not QEMU's alone.
     pub(crate) firmware: Option<Firmware>,
+    /// The device tree of a board, where it is a file that somebody else has.
+    pub(crate) dtb: Option<Reference>,
     /// What of the kernel command line is for our kernel alone.
     append: String,
     /// What of the kernel command line shapes memory, and is for Linux too.
@@ -126,6 +129,7 @@ struct Entry {
     device_tree: Option<Tree>,
     #[serde(rename = "edited-tree")]
     edited_tree: Option<Edits>,
+    dtb: Option<Reference>,
     append: Option<String>,
     #[serde(default)]
     options: String,
@@ -196,6 +200,9 @@ impl Machine {
         if given.next().is_some() || arch.is_some_and(|arch| arch != entry.arch) {
             bail!("one of these: a bios or acpi-tables for x86_64, a device-tree or edited-tree for aarch64");
         }
+        if entry.dtb.is_some() && (firmware.is_some() || entry.arch == Arch::X86_64 || entry.boot != BootBy::Direct) {
+            bail!("a dtb is for an aarch64 board that boots directly, without another device tree");
+        }
         if firmware.as_ref().is_some_and(Firmware::lies) && entry.initrd.is_some() {
             bail!("no initrd goes with a bios or device-tree");
         }
@@ -235,6 +242,7 @@ impl Machine {
             extra: entry.qemu,
             initrd: entry.initrd,
             firmware,
+            dtb: entry.dtb,
             append: entry.append.unwrap_or_else(|| defaults.append.clone()),
             options: entry.options,
             exec: entry.exec.unwrap_or_else(|| defaults.exec.clone()),

@@ -199,7 +199,11 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
     {
         return Err(usage(format!("--boot {by}: {} has firmware of its own, which enters the kernel", machine.name)));
     }
-    let firmware = match (firmware.map(|(_, firmware)| firmware), &args.dtb) {
+    let dtb = args.dtb.clone().map_or_else(
+        || config.and_then(|machine| Some(machine.dtb.as_ref()?.file())).transpose(),
+        |file| Ok(Some(file)),
+    )?;
+    let firmware = match (firmware.map(|(_, firmware)| firmware), &dtb) {
         (_, Some(_)) if arch == Arch::X86_64 => return Err(usage("--dtb: x86_64 machines have no device tree")),
         (_, Some(_)) if by != BootBy::Direct => return Err(usage(format!("--dtb: --boot {by} has the firmware's"))),
         (Some(_), Some(_)) => return Err(usage("--dtb: the machine of the matrix says what its firmware says")),

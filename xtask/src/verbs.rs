@@ -9,7 +9,7 @@ use crate::exit::Exit;
 use crate::image::{self, Report};
 use crate::kernel::Kernel;
 use crate::needs::Need;
-use crate::{boot, ci, doctor, fuzz, missing, mutants, oracle, run, simulate, test};
+use crate::{boot, ci, doctor, fuzz, missing, mutants, new_board, oracle, run, simulate, test};
 
 /// Does what the command line asks for.
 pub(crate) fn perform() -> Result<Exit> {
@@ -21,6 +21,7 @@ pub(crate) fn perform() -> Result<Exit> {
         Verb::Oracle(args) => oracle::oracle(&args),
         Verb::Fuzz(args) => fuzz::fuzz(&args),
         Verb::Mutants(args) => mutants::mutants(&args),
+        Verb::NewBoard(args) => new_board::new_board(&args),
         Verb::Doctor(args) => doctor::doctor(args.installing.consent()),
         Verb::Simulate(args) => simulate::simulate(&args),
         Verb::Ci(args) => ci::ci(&args),

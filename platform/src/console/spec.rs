@@ -83,6 +83,16 @@ impl ConsoleSpec {
         Self { kind, window: Window::mmio32(base), baud: None, clock: None }
     }
 
+    /// The address by which an `earlycon=` names it: a port's number, or that of a register.
+    #[must_use]
+    pub fn named_address(&self) -> u64 {
+        let register_0 = self.kind.profile().declared.first().map_or(0, |declared| declared.register_0);
+        match self.window {
+            Window::Io { base } => base.into(),
+            Window::Mmio { base, .. } => base.as_u64().wrapping_sub_signed(register_0),
+        }
+    }
+
     /// The speed to set, where it was asked for and can be set.
     #[must_use]
     pub fn line(&self) -> Option<Line> {

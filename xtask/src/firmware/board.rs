@@ -8,7 +8,6 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use platform::console::Window;
 use platform::firmware::fdt;
 use serde::Deserialize;
 use toml::{Table, Value};
@@ -86,7 +85,11 @@ impl Board {
         }
         let mut blob = std::fs::read(file).with_context(|| file.display().to_string())?;
         let described = description(machine)?.map(|(name, text)| toml::from_str::<File>(&text).context(name));
-        let (serial, qemu) = described.transpose()?.map(|file| (file.serial, file.qemu)).unwrap_or_default();
+        let (serial, qemu) = match described.transpose()? {
+            Some(file) => (file.serial, file.qemu),
+            // A board of QEMU that is not described may have the chip of one that is.
+            None => (serial_lines_of(&mut blob)?, Vec::new()),
+        };
         let console_line = console_line(&mut blob, &serial).with_context(|| file.display().to_string())?;
         Ok(Self { tree: Tree::Given(file.to_owned()), console_line, qemu })
     }
@@ -133,13 +136,28 @@ fn keep_cpus(root: &mut Table, smp: u32) {
     });
 }
 
+/// The serial lines of a described board that has a UART where this tree has its console.
+fn serial_lines_of(blob: &mut [u8]) -> Result<Vec<u64>> {
+    let tree = fdt::check(blob).map_err(|error| anyhow::anyhow!("no device tree: {error}"))?;
+    let Some(console) = tree.stdout().map(|spec| spec.named_address()) else { return Ok(Vec::new()) };
+    let folder = workspace::root().join(FOLDER);
+    let mut files: Vec<_> = std::fs::read_dir(&folder).context(FOLDER)?.flatten().map(|entry| entry.path()).collect();
+    files.sort();
+    for file in files {
+        let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        let described: File = toml::from_str(&text).with_context(|| file.display().to_string())?;
+        if described.serial.contains(&console) {
+            return Ok(described.serial);
+        }
+    }
+    Ok(Vec::new())
+}
+
 /// Which of the UARTs at `serial` the tree names as its console; the first where it names none of them.
 fn console_line(blob: &mut [u8], serial: &[u64]) -> Result<usize> {
     let tree = fdt::check(blob).map_err(|error| anyhow::anyhow!("no device tree: {error}"))?;
-    let Some(Window::Mmio { base, .. }) = tree.stdout().map(|spec| spec.window) else { return Ok(0) };
-    // A driver may begin to count registers a little before or behind the address that the tree names.
-    let page = |address: u64| address / 0x1000;
-    Ok(serial.iter().position(|&address| page(address) == page(base.as_u64())).unwrap_or(0))
+    let Some(console) = tree.stdout() else { return Ok(0) };
+    Ok(serial.iter().position(|&address| address == console.named_address()).unwrap_or(0))
 }
 
 fn write(reserved: &[[u64; 2]], root: &Table) -> Result<Vec<u8>> {

@@ -16,6 +16,7 @@ use crate::instructions;
 use crate::jobs::in_parallel;
 use crate::kernel::Kernel;
 use crate::matrix::Machine;
+use crate::new_board::Reference;
 use crate::progress::Progress;
 use crate::run;
 use crate::verdict::{self, Verdict};
@@ -29,7 +30,7 @@ const LAST_LINES: usize = 12;
 
 /// Why the machine cannot be booted here, where nothing that can be installed is in the way.
 pub(super) fn skipped(machine: &Machine) -> Option<String> {
-    limine::absent(machine.arch, machine.boot)
+    limine::absent(machine.arch, machine.boot).or_else(|| machine.dtb.as_ref().and_then(Reference::absent))
 }
 
 /// Builds the kernels and loaders and boots the machines, so many at once.

@@ -73,16 +73,15 @@ fn spec(bytes: &[u8; LENGTH]) -> Option<ConsoleSpec> {
 
 /// Prints which console it is, in the words of an `earlycon=`.
 pub(super) fn print(spec: &ConsoleSpec, text: &mut dyn fmt::Write) -> fmt::Result {
-    let (driver, register_0) =
-        spec.kind.profile().declared.first().map_or(("", 0), |declared| (declared.earlycon, declared.register_0));
-    let (layout, base) = match spec.window {
-        Window::Io { base } => ("io", base.into()),
-        Window::Mmio { base, width: Width::Bits8, .. } => ("mmio", base.as_u64()),
-        Window::Mmio { base, width: Width::Bits16, .. } => ("mmio16", base.as_u64()),
-        Window::Mmio { base, width: Width::Bits32, .. } => ("mmio32", base.as_u64()),
-        Window::Mmio { base, width: Width::Bits32Big, .. } => ("mmio32be", base.as_u64()),
+    let driver = spec.kind.profile().declared.first().map_or("", |declared| declared.earlycon);
+    let layout = match spec.window {
+        Window::Io { .. } => "io",
+        Window::Mmio { width: Width::Bits8, .. } => "mmio",
+        Window::Mmio { width: Width::Bits16, .. } => "mmio16",
+        Window::Mmio { width: Width::Bits32, .. } => "mmio32",
+        Window::Mmio { width: Width::Bits32Big, .. } => "mmio32be",
     };
-    let address = base.wrapping_sub_signed(register_0);
+    let address = spec.named_address();
     let baud = spec.baud.unwrap_or(0);
     writeln!(text, "ACPI: SPCR: console: {driver},{layout},{address:#x},{baud}")
 }

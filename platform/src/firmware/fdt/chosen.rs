@@ -38,6 +38,12 @@ impl<'a> Blob<'a> {
         console(&self.resolve(path)?, options)
     }
 
+    /// The console that is the node at `path`, or at the alias of this name, where a driver here knows it.
+    #[must_use]
+    pub fn console_at(&self, path: &str) -> Option<ConsoleSpec> {
+        console(&self.resolve(path)?, "")
+    }
+
     /// What the console that `/chosen` names is compatible with, known here or not: the most general string.
     #[must_use]
     pub fn stdout_compatible(&self) -> Option<&'a str> {
