@@ -9,4 +9,8 @@ fn main() {
     println!("cargo:rustc-link-arg-bins=-T{script}");
     println!("cargo:rustc-link-arg-bins=-zmax-page-size=4096");
     println!("cargo:rustc-link-arg-bins=--no-rosegment");
+    if target == "aarch64" {
+        // Keeps `adrp` from where some Cortex-A53 take it wrongly (arch/aarch64/src/cpu/errata.rs).
+        println!("cargo:rustc-link-arg-bins=--fix-cortex-a53-843419");
+    }
 }

@@ -43,6 +43,7 @@ extern "C" fn start_kernel(handover: u64) -> ! {
     log::ensure_console(discover::consoles(&boot, reject));
     parse_levels(&boot);
     info!("Tessera {} on {}", env!("CARGO_PKG_VERSION"), arch::NAME);
+    info!("Boot: {}", boot.protocol);
     info!("Command line: {}", boot.cmdline.as_str());
     name_unknown(&boot);
 

@@ -9,7 +9,7 @@ use mm::machine::{
     Bank, Count, List, MachineMemory, MemoryKind, Owner, Problem, Purpose, RegionFlags, Reservation, Source, Table,
     Warning,
 };
-use mm::memblock::{Memblock, MemblockError, Which};
+use mm::memblock::{Memblock, MemblockError, NodeWish, Request, Which};
 use mm::resource::{Resource, ResourceKind, ResourceTree};
 use mm::view::iomem::iomem;
 use proptest::prelude::*;
@@ -94,6 +94,42 @@ fn what_is_needed_only_for_a_while_is_given_back() {
     assert_eq!(reserved, [(span(0x2000, 0x2fff), held), (span(0x3000, 0x5fff), late), (span(0x8000, 0x8fff), held)]);
     memblock.release_temporary();
     assert_eq!(memblock.reserved_size(), 0x5000);
+}
+
+#[test]
+fn who_must_have_low_memory_gets_some_of_what_is_given_back_later() {
+    let ram = Ram::new(0, 4096);
+    let banks = [bank(0, 0x9_ffff, MemoryKind::Usable), bank(0x8_0000, 0x8_ffff, MemoryKind::Reserved)];
+    let services = |start, last| held(start, last, Table::EfiMap, Purpose::Temporary);
+    let reservations = [
+        services(0, 0x2fff),
+        services(0x6_0000, 0x8_1fff),
+        held(0x7_f000, 0x7_ffff, Table::Acpi, Purpose::Held),
+        held(0x9_0000, 0x9_ffff, Table::Acpi, Purpose::Held),
+    ];
+    let (mut memblock, result, _) = populate(&ram, &banks, &reservations);
+    result.unwrap();
+    let request = |size, start, last| Request {
+        size,
+        align: 0x1000,
+        within: span(start, last),
+        node: NodeWish::Any,
+        owner: Owner::new("late"),
+    };
+    let mut take = |request| memblock.alloc_temporary(request).map_err(|_| ());
+    // What another holds already stays his, and so does what is no RAM.
+    assert_eq!(take(request(0x1000, 0x1000, 0x9_ffff)), Ok(span(0x7_e000, 0x7_efff)));
+    assert_eq!(take(request(0x2000, 0x1000, 0x9_ffff)), Ok(span(0x7_c000, 0x7_dfff)));
+    assert_eq!(take(request(0x1000, 0x1000, 0x5_ffff)), Ok(span(0x2000, 0x2fff)));
+    assert_eq!(take(request(0x2000, 0x1000, 0x5_ffff)), Err(()));
+    assert_eq!(take(request(0x1000, 0x3000, 0x5_ffff)), Err(()));
+    assert_eq!(take(request(0, 0x3000, 0x5_ffff)), Err(()));
+    assert_eq!(take(Request { align: 0x3000, ..request(0x1000, 0, 0x9_ffff) }), Err(()));
+    // It stays when the rest goes.
+    memblock.release_temporary();
+    let late: Vec<_> = memblock.reserved().iter().filter(|region| region.owner() == Owner::new("late")).collect();
+    let late: Vec<_> = late.iter().map(|region| region.range()).collect();
+    assert_eq!(late, [span(0x2000, 0x2fff), span(0x7_c000, 0x7_efff)]);
 }
 
 #[test]

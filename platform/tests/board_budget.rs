@@ -24,8 +24,8 @@ fn plain(name: &Path) -> Option<String> {
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
-    let list = fs::read_dir(folder).into_iter().flatten();
-    list.map(|entry| entry.expect("an entry").path()).collect()
+    let list = fs::read_dir(folder).into_iter().flatten().flatten();
+    list.map(|entry| entry.path()).collect()
 }
 
 fn boards(root: &Path) -> BTreeSet<String> {
@@ -62,7 +62,8 @@ fn over_budget(root: &Path) -> Vec<String> {
     for board in boards(root) {
         let mut files = Vec::new();
         collect(root, root, &board, &mut files);
-        let lines = |file: &PathBuf| fs::read(file).expect("a file").split(|&byte| byte == b'\n').count() - 1;
+        // What cannot be read is no line, but a file all the same.
+        let lines = |file: &PathBuf| fs::read(file).unwrap_or_default().iter().filter(|&&byte| byte == b'\n').count();
         let lines: usize = files.iter().map(lines).sum();
         println!("{board}: {} files, {lines} lines", files.len());
         assert!(!files.is_empty());

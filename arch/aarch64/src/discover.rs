@@ -1,23 +1,27 @@
-//! From x0 to a description of the machine: the device tree, and the way to speak and to end that it names.
+//! From what the boot loader left to a description of the machine, and the way to speak and to end that it names.
 //!
-//! The loader gives one address. [`boot_info`] maps the tree there and lets `platform` check and read it; everything
-//! else is asked of the result. Without a tree nothing is known of the machine: then the kernel says so on whatever
-//! console answers at a usual place, and stops. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
-//! `early_init_dt_scan`.
+//! A loader of Linux Images gives one address, of a device tree. One of the Limine protocol gives its answers, among
+//! them where the firmware's tables are: a device tree, ACPI's tables, EFI's memory map, or several of them.
+//! [`boot_info`] maps the tree, which is needed for good, and lets `platform` check and read all of it; everything else
+//! is asked of the result, which knows which of two tables is believed. Where nothing says what memory there is, the
+//! kernel says so on whatever console answers at a usual place, and stops. Linux: `setup_machine_fdt` in
+//! `arch/arm64/kernel/setup.c`, `early_init_dt_scan`, `efi_init`, `acpi_boot_table_init`.
 
 use crate::cpu::StartFacts;
+use crate::entry::{self, Handover};
 use crate::exit;
 use crate::irqchip::IrqFacts;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
 use core::fmt;
-use mm::addr::PhysAddr;
+use log::warn;
 use mm::machine::{MachineSink, Rules, Warning};
 use platform::board::{self, Board};
 use platform::console::kind::Identity;
 use platform::console::spec::{self, Candidates, SpecError};
 use platform::console::{ConsoleSpec, Uart};
-use platform::handover::{BootInfo, HandoverError, MemoryMapSource, image};
+use platform::handover::limine::Requests;
+use platform::handover::{BootInfo, HandoverError, image, limine};
 use platform::power::PowerOff;
 use platform::read::PhysRead;
 use platform::slots::{MemorySlots, Ports};
@@ -35,8 +39,10 @@ pub enum DiscoverError {
         /// What is wrong there.
         error: TreeError,
     },
-    /// There is one, and it cannot be used.
-    BadTree(HandoverError),
+    /// A loader of the Limine protocol does not say where its direct map is, into which all that it says points.
+    NoDirectMap,
+    /// What the boot loader left cannot be used.
+    Handover(HandoverError),
 }
 
 impl fmt::Display for DiscoverError {
@@ -45,22 +51,40 @@ impl fmt::Display for DiscoverError {
             Self::NoTree { handover, error } => {
                 write!(f, "no device tree where the boot loader's x0 points, {handover:#x}: {error}")
             }
-            Self::BadTree(error) => write!(f, "{error}"),
+            Self::NoDirectMap => f.write_str("the boot loader does not say where its direct map of memory is"),
+            Self::Handover(error) => write!(f, "{error}"),
         }
     }
 }
 
 impl core::error::Error for DiscoverError {}
 
-/// What the boot loader left behind: `handover` is the address of its device tree. From then on [`exit`] knows how this
-/// machine ends. Works once: the tree is handed out for good.
+/// What the boot loader left behind; `handover` is what it had in x0. From then on [`exit`] knows how this machine ends.
+/// Works once: the tree is handed out for good.
 ///
 /// # Errors
-/// There is no device tree, or none that can be used.
+/// What there is cannot be used.
 pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
-    let at = PhysAddr::new(handover);
-    let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
-    let mut boot = image::read(at, blob).map_err(DiscoverError::BadTree)?;
+    let boot = match entry::handover(handover) {
+        Handover::Image(at) => {
+            let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
+            image::read(at, blob)
+        }
+        Handover::Limine(left) => {
+            if left.words.get(Requests::HHDM_RESPONSE / size_of::<u64>()) == Some(&0) {
+                return Err(DiscoverError::NoDirectMap);
+            }
+            let tree = left.device_tree(read).and_then(|at| match paging::map_dtb(at) {
+                Ok(blob) => Some(blob),
+                Err(error) => {
+                    warn!("no device tree where the boot loader says, at {at:#x}: {error}");
+                    None
+                }
+            });
+            limine::read(&left, tree, read)
+        }
+    };
+    let mut boot = boot.map_err(DiscoverError::Handover)?;
     boot.find_console(read);
     exit::prepare(&boot.cmdline, power(&boot, read));
     Ok(boot)
@@ -68,7 +92,7 @@ pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>
 
 /// Hands every fact about memory to `sink`.
 pub fn machine(boot: &BootInfo<'_>, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
-    boot.describe(read, sink);
+    boot.describe(RULES, read, sink);
 }
 
 /// What the firmware says of starting CPUs.
@@ -80,22 +104,24 @@ pub fn start_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> StartFacts {
 /// What the firmware says of interrupts, or where it names no controller, what the board has; `None` when neither does.
 /// What of it cannot be used goes to `warn`.
 pub fn irq_facts(boot: &BootInfo<'_>, read: &mut dyn PhysRead, warn: &mut dyn FnMut(Warning)) -> Option<IrqFacts> {
-    let controller = boot.irq_controller(read, warn).or_else(|| board(boot).irq_controller())?;
+    let controller = boot.irq_controller(RULES, read, warn).or_else(|| board(boot).irq_controller())?;
     Some(IrqFacts { controller, timer: boot.timer_interrupt(read) })
 }
 
-/// Prints what the machine calls itself, and the tables of ACPI. Memory is not listed here: of a device tree Linux
-/// shows the memory nodes only as what becomes of them.
+/// Prints what the machine calls itself, EFI's memory map where that is asked for, and the tables of ACPI. Of a device
+/// tree Linux shows the memory nodes only as what becomes of them.
 ///
 /// # Errors
 /// When `text` refuses.
 pub fn print_map(boot: &BootInfo<'_>, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
-    if let MemoryMapSource::DeviceTree(tree) = &boot.map
+    if let Some(tree) = &boot.tree
         && let Some(model) = tree.model().or_else(|| tree.compatible().next())
     {
         writeln!(text, "Machine model: {model}")?;
         board::print(board(boot), tree.compatible(), text)?;
     }
+    boot.print_efi(RULES, read, text)?;
+    boot.print_mirrored(read, text)?;
     boot.print_tables(read, text)
 }
 
@@ -126,10 +152,7 @@ fn power(boot: &BootInfo<'_>, read: &mut dyn PhysRead) -> PowerOff {
 
 /// What is assumed of this board.
 fn board(boot: &BootInfo<'_>) -> &'static Board {
-    let known = match &boot.map {
-        MemoryMapSource::DeviceTree(tree) => board::by_compatible(tree.compatible()),
-        MemoryMapSource::E820(_) | MemoryMapSource::None => None,
-    };
+    let known = boot.tree.as_ref().and_then(|tree| board::by_compatible(tree.compatible()));
     known.unwrap_or(&board::UNKNOWN)
 }
 

@@ -1,9 +1,25 @@
 //! The first instructions, the boot tables, and what the kernel's image consists of.
 //!
-//! The boot loader puts the image at a 2 MiB boundary and jumps to its first byte, with the MMU off and the physical
-//! address of the device tree in x0: Linux's arm64 boot protocol, which QEMU's `-kernel` and U-Boot's `booti` follow.
-//! The code (entry.s) leaves EL2 for EL1 when it is entered there, fills the boot tables, turns the MMU and the caches
-//! on, clears .bss, and goes on at the linked address, on the boot stack, in [`arch_start`].
+//! A boot loader of Linux Images jumps to the first byte, with the MMU off and the physical address of the device tree
+//! in x0: Linux's arm64 boot protocol, which QEMU's `-kernel` and U-Boot's `booti` follow. The code (entry.s) leaves EL2
+//! for EL1 when it is entered there, fills the boot tables, turns the MMU and the caches on, clears .bss, and goes on at
+//! the linked address, on the boot stack, in [`arch_start`].
+//!
+//! A boot loader of the Limine protocol jumps to the ELF's entry point, `limine_entry`, with the MMU on, in tables of its
+//! own, at EL1 or at EL2 with VHE. That code (limine.s) takes the offset of the loader's direct map along, which is all
+//! that goes with the loader's tables, maps one page where it lies in memory, turns the MMU off there and joins the
+//! other. So there is one way to EL1 and into the boot tables, and nothing of the loader's own state is relied on behind
+//! it. [`handover`] then says which of the two it was.
+//!
+//! Either may put the image at any page of memory; nothing of it is relocated, because it is linked at a virtual address.
+//!
+//! Caches, on hardware where they matter. What is read with the MMU off, so past the caches, has been cleaned to the
+//! point of coherency: code and constants of the image by the loader (Linux's protocol asks for it) or by limine.s; the
+//! page tables by nobody, as they are written with the MMU off, after the lines of their memory have been cleaned and
+//! dropped, and again after, since a CPU may fetch lines ahead. The walker reads them through the caches from then on.
+//! The instruction cache is invalidated before the MMU goes on. `.bss`, stacks and spare frames are first touched
+//! through the caches, so lines that a loader left dirty there are part of what is overwritten. What a loader leaves in
+//! other memory is read by mappings with the same attributes as it wrote it with.
 //!
 //! What holds from there on, in the boot tables. The final ones share those of the image and of the fixmap:
 //! - the image is mapped at its link address, page by page, each section with its own rights: nothing is ever writable
@@ -27,14 +43,20 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::layout::{ImageSection, VirtRange};
 use mm::paging::Access;
+use platform::handover::limine::{Left, Requests};
 
 core::arch::global_asm!(
     include_str!("entry.s"),
+    include_str!("limine.s"),
     direct_start = const DIRECT_START,
     fixmap_start = const FIXMAP_START,
     fixmap_end = const FIXMAP_END,
     mair = const paging::MAIR,
     tcr = const paging::TCR,
+    tcr_low = const paging::TCR & 0xffff,
+    protocol_image = const PROTOCOL_IMAGE,
+    protocol_limine = const PROTOCOL_LIMINE,
+    hhdm_response = const Requests::HHDM_RESPONSE,
     trap_stack_bytes = const cpu::TRAP_STACK_BYTES,
     start_list = sym cpu::START_LIST,
 );
@@ -66,19 +88,57 @@ static IMAGE_BASE: AtomicU64 = AtomicU64::new(0);
 /// The exception level at which the loader entered, 1 or 2.
 static ENTRY_LEVEL: AtomicU64 = AtomicU64::new(1);
 
-/// Where Rust begins. The asm of this module goes here once, with the loader's x0, the image's physical address, the
-/// exception level at which the loader entered, and the virtual counter at that time.
+/// What a loader of the Limine protocol looks for in the image, and writes its answers to.
+#[used]
 #[unsafe(no_mangle)]
-extern "C" fn arch_start(handover: u64, image_base: u64, level: u64, time: u64) -> ! {
+#[unsafe(link_section = ".limine_requests")]
+static limine_requests: Requests = Requests::new();
+
+/// By which protocol the loader entered: [`PROTOCOL_IMAGE`] or [`PROTOCOL_LIMINE`].
+static PROTOCOL: AtomicU64 = AtomicU64::new(PROTOCOL_IMAGE);
+const PROTOCOL_IMAGE: u64 = 0;
+const PROTOCOL_LIMINE: u64 = 1;
+
+/// The offset of the Limine protocol's direct map of memory, 0 when the loader did not say.
+static HHDM: AtomicU64 = AtomicU64::new(0);
+
+/// Where Rust begins. The asm of this module goes here once, with the loader's x0, the image's physical address, the
+/// exception level at which the loader entered, the virtual counter at that time, the protocol, and the offset of the
+/// loader's direct map.
+#[unsafe(no_mangle)]
+extern "C" fn arch_start(x0: u64, image_base: u64, level: u64, time: u64, protocol: u64, hhdm: u64) -> ! {
     unsafe extern "C" {
         safe fn start_kernel(handover: u64) -> !;
     }
     IMAGE_BASE.store(image_base, Ordering::Relaxed);
     ENTRY_LEVEL.store(level, Ordering::Relaxed);
+    PROTOCOL.store(protocol, Ordering::Relaxed);
+    HHDM.store(hhdm, Ordering::Relaxed);
     timer::begin(time);
     traps::init();
+    cpu::check_errata();
     hello::say();
-    start_kernel(handover)
+    start_kernel(x0)
+}
+
+/// What a boot loader leaves behind.
+pub(crate) enum Handover {
+    /// One of Linux Images: the address of a device tree.
+    Image(PhysAddr),
+    /// One of the Limine protocol: its answers.
+    Limine(Left),
+}
+
+/// What the boot loader that left `x0` in its register left behind.
+pub(crate) fn handover(x0: u64) -> Handover {
+    if PROTOCOL.load(Ordering::Relaxed) == PROTOCOL_IMAGE {
+        return Handover::Image(PhysAddr::new(x0));
+    }
+    let first = (&raw const limine_requests).cast::<u64>();
+    // SAFETY: the requests consist of as many words. The loader has written to them, behind the compiler's back and
+    // before the kernel was entered; nobody does any more.
+    let words = core::array::from_fn(|word| unsafe { first.add(word).read_volatile() });
+    Handover::Limine(Left { words, hhdm: HHDM.load(Ordering::Relaxed) })
 }
 
 /// The image's sections in the order of their addresses. `bss` includes stacks, spare frames and boot tables.

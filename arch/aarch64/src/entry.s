@@ -1,8 +1,10 @@
 // The way from the boot loader to Rust. See entry.rs for what holds where this ends.
 //
-// The loader enters at the image's first byte with the MMU off, interrupts masked, and the physical address of the
-// device tree in x0 (Linux's arm64 boot protocol). The image is linked high and lies at any 2 MiB boundary; the two
-// differ by a multiple of a page, so that `adrp` gives physical addresses while the MMU is off.
+// A loader of Linux Images enters at the image's first byte with the MMU off, interrupts masked, and the physical
+// address of the device tree in x0. A loader of the Limine protocol enters at limine_entry, with its own tables, in
+// which the image lies where it is linked: that code goes back to where the other one begins. The image is linked high
+// and lies at any page; the two differ by a multiple of a page, so that `adrp` gives physical addresses while the MMU
+// is off.
 //
 // The other CPUs come later, by `secondary_start` and `secondary_start_listed`: see cpu/start.rs. They share what is
 // below but for the tables, which exist by then.
@@ -26,6 +28,12 @@
 .set SCTLR_MMU_ON, SCTLR_MMU_OFF | 1 << 12 | 1 << 3 | 1 << 2 | 1    // I, SA, C, M
 .set TCR_EPD0_SHIFT, 7
 .set TCR_EPD1_SHIFT, 23
+.set CURRENTEL_2_SHIFT, 3           // the bit of CurrentEL that tells EL2 from EL1
+.set HCR_RW, 1 << 31
+.set HCR_E2H_SHIFT, 34
+
+.set PROTOCOL_IMAGE, {protocol_image}
+.set PROTOCOL_LIMINE, {protocol_limine}
 
 .set AFFINITY, 0xff00ffffff         // MPIDR: the bits that name a CPU
 
@@ -96,8 +104,8 @@ boot_map_end:
     dsb     sy
 .endm
 
-// x\reg = the physical address of a symbol.
-.macro PHYSICAL reg, symbol
+// x\reg = where a symbol is: its physical address while the MMU is off, then the linked one.
+.macro ADDRESS reg, symbol
     adrp    \reg, \symbol
     add     \reg, \reg, :lo12:\symbol
 .endm
@@ -105,10 +113,12 @@ boot_map_end:
 entry:
     msr     daifset, #0xf
     mov     x19, x0                 // what the loader handed over
+    mov     x17, #PROTOCOL_IMAGE
+    mov     x18, xzr                // no direct map of the loader's
     adr     x27, at_el1
 
 // ---- whatever level to EL1, where it goes on at x27 -----------------------------------------------------------------
-// Leaves the level of entry in x28. Changes x0, x1.
+// Leaves the level of entry in x28. Changes x0, x1, x3, x4.
 //
 // Most registers of EL2 come out of reset with any value, so each is set: EL1 shall own the machine, nothing traps.
 to_el1:
@@ -121,18 +131,22 @@ to_el1:
 0:  wfe                             // EL3: nobody who follows a protocol comes here
     b       0b
 at_el2:
-    mov     x0, #1 << 31            // HCR_EL2.RW: EL1 runs AArch64. No second stage, no VHE.
+    mov     x0, #HCR_RW             // EL1 runs AArch64. No second stage, no VHE.
     msr     hcr_el2, x0
     isb
     mov     x0, #3                  // EL1 may use the physical counter and timer
-    msr     cnthctl_el2, x0
+    mov     x3, #0x33ff             // no trap of FP; bits that are 1
+    mrs     x4, hcr_el2
+    tbz     x4, #HCR_E2H_SHIFT, 1f
+    lsl     x0, x0, #10             // a CPU that knows EL2 with VHE only: the same bits stand elsewhere
+    mov     x3, #3 << 20
+1:  msr     cnthctl_el2, x0
+    msr     cptr_el2, x3
     msr     cntvoff_el2, xzr        // the virtual counter is the physical one
     mrs     x0, midr_el1
     msr     vpidr_el2, x0
     mrs     x0, mpidr_el1
     msr     vmpidr_el2, x0
-    mov     x0, #0x33ff             // no trap of FP; bits that are 1
-    msr     cptr_el2, x0
     msr     hstr_el2, xzr
     msr     vttbr_el2, xzr
     mrs     x0, id_aa64dfr0_el1     // debug stays at EL1, and so do all counters of a PMU, if there is one
@@ -151,6 +165,10 @@ at_el2:
     msr     s3_4_c1_c1_6, xzr       // HFGITR_EL2
     msr     s3_4_c3_c1_4, xzr       // HDFGRTR_EL2
     msr     s3_4_c3_c1_5, xzr       // HDFGWTR_EL2
+1:  mrs     x0, id_aa64mmfr1_el1    // more of HCR_EL2, where it exists
+    ubfx    x0, x0, #40, #4
+    cbz     x0, 1f
+    msr     s3_4_c1_c2_2, xzr       // HCRX_EL2
 1:  mrs     x0, id_aa64pfr0_el1     // GICv3 by system registers: EL1 may use them
     ubfx    x0, x0, #24, #4
     cbz     x0, 1f
@@ -161,8 +179,11 @@ at_el2:
     isb
     msr     s3_4_c12_c11_0, xzr     // ICH_HCR_EL2
 1:  ldr     x0, =SCTLR_MMU_OFF
+    tbnz    x4, #HCR_E2H_SHIFT, 1f
     msr     sctlr_el1, x0
-    mov     x0, #0x3c5              // EL1 with its own stack pointer, everything masked
+    b       2f
+1:  msr     s3_5_c1_c0_0, x0        // SCTLR_EL12: with VHE the other name is SCTLR_EL2's
+2:  mov     x0, #0x3c5              // EL1 with its own stack pointer, everything masked
     msr     spsr_el2, x0
     msr     elr_el2, x27
     eret
@@ -172,12 +193,12 @@ at_el1:
     msr     spsel, #1
     mrs     x29, cntvct_el0         // when this kernel began
     // Whatever a loader left dirty in the caches goes to memory now; later it would overwrite what is written here.
-    PHYSICAL x20, __image_start
-    PHYSICAL x1, __data_end
+    ADDRESS x20, __image_start
+    ADDRESS x1, __data_end
     mov     x0, x20
     FOR_EACH_LINE civac
-    PHYSICAL x25, __boot_tables_start
-    PHYSICAL x1, __boot_tables_end
+    ADDRESS x25, __boot_tables_start
+    ADDRESS x1, __boot_tables_end
     mov     x0, x25
     FOR_EACH_LINE civac
     ldr     x0, =SCTLR_MMU_OFF      // off it is, says the protocol; EL1's other bits may be anything
@@ -186,7 +207,7 @@ at_el1:
     msr     cpacr_el1, xzr          // the kernel is built without FP; using it is an error that traps
     msr     mdscr_el1, xzr
 
-    PHYSICAL x1, __boot_tables_end
+    ADDRESS x1, __boot_tables_end
     mov     x0, x25
 1:  stp     xzr, xzr, [x0], #16
     cmp     x0, x1
@@ -205,8 +226,8 @@ at_el1:
 
     ldr     x21, =LINK_BASE
     sub     x21, x20, x21           // physical minus linked address
-    PHYSICAL x26, boot_map
-    PHYSICAL x27, boot_map_end
+    ADDRESS x26, boot_map
+    ADDRESS x27, boot_map_end
     mov     x0, x24
 2:  ldp     x1, x3, [x26]
     ldr     x4, [x26, #16]
@@ -225,7 +246,7 @@ at_el1:
     b.lo    2b
 
     // Lines of the tables that were fetched meanwhile hold what was there before.
-    PHYSICAL x1, __boot_tables_end
+    ADDRESS x1, __boot_tables_end
     mov     x0, x25
     FOR_EACH_LINE ivac
 
@@ -266,7 +287,7 @@ secondary_start_listed:
     mrs     x1, mpidr_el1
     ldr     x0, =AFFINITY
     and     x1, x1, x0
-    PHYSICAL x2, {start_list}
+    ADDRESS x2, {start_list}
 1:  ldr     x19, [x2]
 2:  cbz     x19, 3f
     ldr     x0, [x19, #RECORD_HARDWARE_ID]
@@ -374,8 +395,8 @@ high_half:
     SETTLE
     adrp    x0, __boot_stack_top
     add     sp, x0, :lo12:__boot_stack_top
-    PHYSICAL x0, __bss_start
-    PHYSICAL x1, __bss_cleared_end
+    ADDRESS x0, __bss_start
+    ADDRESS x1, __bss_cleared_end
 1:  stp     xzr, xzr, [x0], #16
     cmp     x0, x1
     b.lo    1b
@@ -384,6 +405,8 @@ high_half:
     mov     x1, x20                 // where the image lies
     mov     x2, x28                 // the level of entry
     mov     x3, x29                 // the virtual counter at entry
+    mov     x4, x17                 // by which protocol
+    mov     x5, x18                 // the offset of Limine's direct map
     mov     x29, xzr                // the backtrace ends here
     mov     x30, xzr
     b       arch_start

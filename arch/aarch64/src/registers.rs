@@ -1,10 +1,12 @@
-//! Device registers in mapped memory, for the drivers in `platform`.
+//! Device registers in mapped memory, for the drivers in `platform`; and how a register is read.
 //!
-//! Every access survives a bus error, so that a console that a device tree or a command line names where there is none
-//! costs its output and not the boot. That is two barriers for each access, which no serial line notices.
+//! Every access of [`DeviceRegisters`] survives a bus error, so that a console that a device tree or a command line
+//! names where there is none costs its output and not the boot. That is two barriers for each access, which no serial
+//! line notices. Whoever knows that a device answers reads it by [`load`].
 
 use crate::paging;
 use crate::traps::probe;
+use core::arch::asm;
 use mm::addr::VirtAddr;
 use platform::console::{ConsoleSpec, Registers, Width, Window};
 
@@ -41,6 +43,19 @@ impl DeviceRegisters {
             Window::Io { .. } => Width::Bits8,
         }
     }
+}
+
+/// Reads a device's register of 32 bits, with acquire semantics: Cortex-A57 may lock up with any other load
+/// ([`errata`](crate::cpu)), and it costs no other CPU anything.
+///
+/// # Safety
+/// `register` is mapped as Device, and at a multiple of 4. Somebody answers there.
+#[inline]
+pub(crate) unsafe fn load(register: *const u32) -> u32 {
+    let value: u32;
+    // SAFETY: the caller says that it can be read. A device may do something when it is read, so this is not `readonly`.
+    unsafe { asm!("ldar {0:w}, [{1}]", out(reg) value, in(reg) register, options(nostack, preserves_flags)) };
+    value
 }
 
 impl Registers for DeviceRegisters {

@@ -2,8 +2,11 @@
 //! nobody to interrupt.
 //!
 //! The order is fixed: entries are written (`dsb ishst` makes the walkers see them), translations are dropped, the
-//! drop is waited for (`dsb ish`), and what this CPU fetched ahead is fetched again (`isb`). Linux: `asm/tlbflush.h`.
+//! drop is waited for (`dsb ish`), and what this CPU fetched ahead is fetched again (`isb`). Where a CPU of the machine
+//! needs it ([`Remedies::REPEAT_TLBI`]), the drop and the wait are done twice; to ask costs a load and a branch that is
+//! not taken. Linux: `asm/tlbflush.h`, `ARM64_WORKAROUND_REPEAT_TLBI`.
 
+use crate::cpu::{Remedies, needs};
 use core::arch::asm;
 use mm::layout::VirtRange;
 use mm::paging::change::FLUSH_PAGES;
@@ -17,12 +20,28 @@ pub fn flush(range: VirtRange) {
     }
     // SAFETY: barriers have no effect but order.
     unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
-    for operand in operands(range) {
-        // SAFETY: dropping translations only makes the CPU read the tables again.
-        unsafe { asm!("tlbi vaae1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
+    drop_and_wait(|| {
+        for operand in operands(range) {
+            // SAFETY: dropping translations only makes the CPU read the tables again.
+            unsafe { asm!("tlbi vaae1is, {}", in(reg) operand, options(nostack, preserves_flags)) };
+        }
+    });
+}
+
+/// Waits until what `drop` has dropped is dropped everywhere, and fetches anew what comes next.
+#[inline]
+fn drop_and_wait(drop: impl Fn()) {
+    drop();
+    // SAFETY: barriers have no effect but order.
+    unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
+    // Asked behind the barrier: see `cpu::errata::check`.
+    if needs(Remedies::REPEAT_TLBI) {
+        drop();
+        // SAFETY: as above.
+        unsafe { asm!("dsb ish", options(nostack, preserves_flags)) };
     }
     // SAFETY: as above.
-    unsafe { asm!("dsb ish", "isb", options(nostack, preserves_flags)) };
+    unsafe { asm!("isb", options(nostack, preserves_flags)) };
 }
 
 /// As [`flush`], but for this CPU alone: for mappings that no other has used.
@@ -52,8 +71,16 @@ fn operands(range: VirtRange) -> impl Iterator<Item = u64> {
 
 /// Makes every CPU forget everything.
 pub fn flush_all() {
+    // SAFETY: barriers have no effect but order.
+    unsafe { asm!("dsb ishst", options(nostack, preserves_flags)) };
     // SAFETY: dropping translations only makes the CPU read the tables again.
-    unsafe { asm!("dsb ishst", "tlbi vmalle1is", "dsb ish", "isb", options(nostack, preserves_flags)) };
+    drop_and_wait(|| unsafe { asm!("tlbi vmalle1is", options(nostack, preserves_flags)) });
+}
+
+/// Makes this CPU forget everything, once all have seen what it wrote before.
+pub(crate) fn forget_all_here() {
+    // SAFETY: dropping translations only makes the CPU read the tables again.
+    unsafe { asm!("dsb ish", "tlbi vmalle1", "dsb nsh", "isb", options(nostack, preserves_flags)) };
 }
 
 /// Makes entries that went from absent to present visible to the table walkers and to what this CPU runs next. An

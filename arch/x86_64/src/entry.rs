@@ -1,8 +1,15 @@
 //! The first instructions, the boot tables, and what the kernel's image consists of.
 //!
-//! The boot loader finds `pvh_entry` (entry.s) by an ELF note and jumps there in 32-bit mode, with the address of its
-//! `hvm_start_info`. The code says that it is there (a `T` on COM1, if a UART answers), checks for 64-bit mode and NX,
-//! clears .bss, fills the boot tables and goes on in the higher half, on the boot stack, in `arch_start`.
+//! There are two ways in. Both say that they are there (a `T` on COM1, if a UART answers), check for 64-bit mode and NX,
+//! clear .bss, fill the boot tables and go on at the linked address, on the boot stack, in `arch_start`:
+//! - PVH (entry.s): the boot loader finds `pvh_entry` by an ELF note, has loaded the image where it is linked, and jumps
+//!   there in 32-bit mode with the address of its `hvm_start_info`.
+//! - Limine's protocol (limine.s, [`limine`]): the boot loader finds requests in .data, answers them, and jumps to the
+//!   ELF's entry point in 64-bit mode, in tables of its own that map the image where it is linked. The image lies at any
+//!   page, also above 4 GiB. Nothing of the loader's tables is used once CR3 is loaded.
+//!
+//! From then on the image's place in physical memory is a number found at entry, and nothing here is a constant of it but
+//! in the 32-bit code.
 //!
 //! What holds from there on, in the boot tables. The final ones share those of the image and of the fixmap:
 //! - the image is mapped at its link address, page by page, each section with its own rights: nothing is ever writable
@@ -13,22 +20,43 @@
 //!   nothing executable; so no leaf has to be split later, and no device can lie under a cacheable mapping;
 //! - nothing is mapped in the lower half.
 //!
-//! The other CPUs come by secondary.s, with a root of their own that has the image alone, until they take the kernel's
-//! (see `cpu`).
+//! The other CPUs come by secondary.s, with a root of their own, until they take the kernel's (see `cpu`).
 //!
-//! Cost: one instruction for each 4 bytes of .bss, about 9 for each page of the image. Linux:
-//! `arch/x86/platform/pvh/head.S`,
-//! `kernel/head_64.S`.
+//! Cost (PVH): one instruction for each 4 bytes of .bss, about 9 for each page of the image. Linux:
+//! `arch/x86/platform/pvh/head.S`, `kernel/head_64.S`.
 
-use crate::layout::LAYOUT;
+pub(crate) mod limine;
+mod tables;
+
+use core::mem::offset_of;
+use core::sync::atomic::{AtomicU64, Ordering};
 use mm::addr::{PhysAddr, PhysRange, VirtAddr};
 use mm::layout::{ImageSection, VirtRange};
 use mm::paging::Access;
+use tables::BootTables;
 
 #[cfg(not(test))]
-core::arch::global_asm!(include_str!("entry.s"), include_str!("secondary.s"), options(att_syntax));
+core::arch::global_asm!(
+    include_str!("entry.s"),
+    include_str!("limine.s"),
+    include_str!("secondary.s"),
+    root = const offset_of!(BootTables, root),
+    high = const offset_of!(BootTables, high),
+    image_directory = const offset_of!(BootTables, image_directory),
+    image = const offset_of!(BootTables, image),
+    fixmap_directory = const offset_of!(BootTables, fixmap_directory),
+    fixmap = const offset_of!(BootTables, fixmap),
+    direct_pointers = const offset_of!(BootTables, direct_pointers),
+    direct_directories = const offset_of!(BootTables, direct_directories),
+    direct = const offset_of!(BootTables, direct),
+    fixmap_tables = const tables::FIXMAP_TABLES,
+    linked = const tables::LINKED_AT.as_u64(),
+    boot_tables = sym BOOT_TABLES,
+    options(att_syntax)
+);
 
 unsafe extern "C" {
+    static __image_start: u8;
     static __text_start: u8;
     static __text_end: u8;
     static __rodata_start: u8;
@@ -47,7 +75,15 @@ unsafe extern "C" {
     static early_frames_end: u8;
 }
 
-/// Where Rust begins. The asm of this module goes here once, with the loader's EBX and the time stamp counter at entry.
+/// The boot tables. Either way in fills them, and they are page tables from then on.
+static mut BOOT_TABLES: BootTables = BootTables::EMPTY;
+
+/// Where the image lies in physical memory: its first byte. Where it is linked, until somebody says otherwise, which is
+/// before anything reads it.
+static IMAGE_BASE: AtomicU64 = AtomicU64::new(tables::LINKED_AT.as_u64());
+
+/// Where Rust begins. Both ways in lead here, with what the loader handed over (PVH: the address of its
+/// `hvm_start_info`; Limine: the offset of its direct map) and the time stamp counter at entry.
 #[cfg(not(test))]
 #[unsafe(no_mangle)]
 extern "C" fn arch_start(handover: u64, entry_time: u64) -> ! {
@@ -118,10 +154,19 @@ fn address_of(symbol: *const u8) -> VirtAddr {
     VirtAddr::new(symbol.addr() as u64)
 }
 
-/// Where a range of the image lies in physical memory: the loader takes the addresses that the linker chose.
+/// The physical address of a symbol of the image.
+fn phys_of_symbol(symbol: *const u8) -> PhysAddr {
+    phys_of(VirtRange::new(address_of(symbol), address_of(symbol))).start()
+}
+
+/// Where the image is linked.
+fn linked_start() -> VirtAddr {
+    address_of(&raw const __image_start)
+}
+
+/// Where a range of the image lies in physical memory: as far from its first byte as it is linked.
 fn phys_of(range: VirtRange) -> PhysRange {
-    match LAYOUT.image_to_phys(range.start(), PhysAddr::new(0)) {
-        Some(start) => PhysRange::new(start, start.saturating_add(range.size())),
-        None => PhysRange::EMPTY,
-    }
+    let base = PhysAddr::new(IMAGE_BASE.load(Ordering::Relaxed));
+    let start = range.start().checked_sub(linked_start()).and_then(|offset| base.checked_add(offset));
+    start.and_then(|start| PhysRange::from_size(start, range.size())).unwrap_or(PhysRange::EMPTY)
 }

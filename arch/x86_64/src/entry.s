@@ -1,8 +1,9 @@
-# The way from the boot loader to Rust. See entry.rs for what holds where this ends.
+# The way from a PVH boot loader to Rust, and what limine.s and secondary.s share with it. See entry.rs for what holds
+# where this ends.
 #
 # The loader enters `pvh_entry` in 32-bit protected mode with paging off, flat segments, interrupts off, no stack and
-# the physical address of hvm_start_info in EBX (Xen's x86/HVM direct boot ABI, PVH). Symbols are linked high, so that
-# 32-bit code writes `symbol - VMA` for the physical address.
+# the physical address of hvm_start_info in EBX (Xen's x86/HVM direct boot ABI, PVH). It has loaded the image where it is
+# linked. Symbols are linked high, so that 32-bit code writes `symbol - VMA` for the physical address.
 
 .set VMA, 0xffffffff80000000
 .set COM1, 0x3f8
@@ -15,8 +16,20 @@
 .set TABLE, 0x23                    # present, writable, accessed
 .set NO_EXECUTE_HIGH, 0x80000000    # bit 63, in the upper half of an entry
 
-.set BOOT_IMAGE_TABLES, 8           # 8 x 2 MiB from VMA on; kernel.ld asserts that the image fits
-.set FIXMAP_TABLES, 2               # layout.rs: FIXMAP_START to FIXMAP_END
+.set LINKED, {linked}              # the physical address; kernel.ld asserts it
+.set FIXMAP_TABLES, {fixmap_tables}
+
+# The boot tables: entry/tables.rs says which there are, and what for.
+.set BOOT_TABLES, {boot_tables} - VMA
+.set PML4, BOOT_TABLES + {root}
+.set PDPT_HIGH, BOOT_TABLES + {high}
+.set PD_IMAGE, BOOT_TABLES + {image_directory}
+.set PT_IMAGE, BOOT_TABLES + {image}
+.set PD_FIXMAP, BOOT_TABLES + {fixmap_directory}
+.set PT_FIXMAP, BOOT_TABLES + {fixmap}
+.set PDPT_DIRECT, BOOT_TABLES + {direct_pointers}
+.set PD_DIRECT, BOOT_TABLES + {direct_directories}
+.set PT_DIRECT, BOOT_TABLES + {direct}
 
 # ---- where the loader looks -----------------------------------------------------------------------------------------
 .section .note.pvh, "a", @note
@@ -25,26 +38,7 @@
     .asciz "Xen"
     .long pvh_entry - VMA
 
-# ---- page tables and stacks -----------------------------------------------------------------------------------------
-.section .bss.boot_tables, "aw", @nobits
-.balign 4096
-.global boot_pml4
-boot_pml4:          .skip 4096
-boot_pdpt_high:     .skip 4096      # the top 512 GiB: image and fixmap
-boot_pd_image:      .skip 4096
-boot_pt_image:      .skip 4096 * BOOT_IMAGE_TABLES
-boot_pd_fixmap:     .skip 4096
-.global boot_pt_fixmap
-boot_pt_fixmap:     .skip 4096 * FIXMAP_TABLES
-boot_pdpt_direct:   .skip 4096      # the direct map, with the image's memory in it
-boot_pd_direct:     .skip 4096
-boot_pt_direct:     .skip 4096 * BOOT_IMAGE_TABLES
-# The root with which every other CPU begins: the image at its link address and at its physical one, with its sections'
-# own rights, and nothing else. The kernel's own root may lie above 4 GiB, where no CPU can begin.
-.global secondary_pml4
-secondary_pml4:     .skip 4096
-secondary_pdpt:     .skip 4096
-
+# ---- stacks and spare frames ----------------------------------------------------------------------------------------
 # Below each stack lies a page that the boot tables leave unmapped: who runs out of stack traps.
 .section .noinit.stacks, "aw", @nobits
 .balign 4096
@@ -73,7 +67,6 @@ boot_gdt:
     .quad 0
     .quad 0x00af9b000000ffff        # 0x08: 64-bit code
     .quad 0x00cf93000000ffff        # 0x10: data
-    .quad 0x00cf9b000000ffff        # 0x18: 32-bit code, on the way of the other CPUs
 boot_gdt_end:
 boot_gdt_low:
     .word boot_gdt_end - boot_gdt - 1
@@ -84,6 +77,59 @@ boot_gdt_high:
     .quad boot_gdt
 no_long_mode:
     .asciz "\nThis CPU has no 64-bit mode or no NX bit; both are needed. Stopped.\n"
+
+# ---- in 32 and in 64 bits -------------------------------------------------------------------------------------------
+# Both ways into the image begin with these; the same text is assembled for either mode.
+
+# A first character says that the kernel is there, whatever fails after it. Only a UART keeps what is written to its
+# scratch register and never shows all ones as its line status; everything else is left alone. ESI: 1 if there is one.
+.macro FIRST_CHARACTER put
+    xorl    %esi, %esi
+    movw    $COM1 + 7, %dx
+    movb    $0x5a, %al
+    outb    %al, %dx
+    movw    $COM1 + 5, %dx
+    inb     %dx, %al
+    cmpb    $0xff, %al
+    je      1f
+    movw    $COM1 + 7, %dx
+    inb     %dx, %al
+    cmpb    $0x5a, %al
+    jne     1f
+    incl    %esi
+    movb    $'T', %al
+    call    \put
+1:
+.endm
+
+# Leads to `too_old` on a CPU without long mode (bit 29) or NX (bit 20). Changes EAX, EBX, ECX, EDX.
+.macro CHECK_CPU too_old
+    movl    $0x80000000, %eax
+    cpuid
+    cmpl    $0x80000001, %eax
+    jb      \too_old
+    movl    $0x80000001, %eax
+    cpuid
+    andl    $0x20100000, %edx
+    cmpl    $0x20100000, %edx
+    jne     \too_old
+.endm
+
+# AL to COM1, after a bounded wait for room. Changes EAX, ECX, EDX.
+.macro EARLY_PUT
+    movb    %al, %ah
+    movl    $0x10000, %ecx
+    movw    $COM1 + 5, %dx
+1:  inb     %dx, %al
+    testb   $0x20, %al
+    jnz     2f
+    decl    %ecx
+    jnz     1b
+2:  movb    %ah, %al
+    movw    $COM1, %dx
+    outb    %al, %dx
+    ret
+.endm
 
 # ---- 32 bits, paging off --------------------------------------------------------------------------------------------
 .section .text.entry, "ax", @progbits
@@ -98,34 +144,8 @@ pvh_entry:
     pushl   %eax
     movl    %ebx, %ebp              # cpuid takes EBX
 
-    # A first character says that the kernel is there, whatever fails after it. Only a UART keeps what is written to
-    # its scratch register and never shows all ones as its line status; everything else is left alone.
-    xorl    %esi, %esi              # 1: there is a UART
-    movw    $COM1 + 7, %dx
-    movb    $0x5a, %al
-    outb    %al, %dx
-    movw    $COM1 + 5, %dx
-    inb     %dx, %al
-    cmpb    $0xff, %al
-    je      1f
-    movw    $COM1 + 7, %dx
-    inb     %dx, %al
-    cmpb    $0x5a, %al
-    jne     1f
-    incl    %esi
-    movb    $'T', %al
-    call    early_put
-1:
-    # Long mode (bit 29) and NX (bit 20).
-    movl    $0x80000000, %eax
-    cpuid
-    cmpl    $0x80000001, %eax
-    jb      cpu_too_old
-    movl    $0x80000001, %eax
-    cpuid
-    andl    $0x20100000, %edx
-    cmpl    $0x20100000, %edx
-    jne     cpu_too_old
+    FIRST_CHARACTER put=early_put
+    CHECK_CPU too_old=cpu_too_old
 
     # .bss, with the page tables in it.
     movl    $__bss_start - VMA, %edi
@@ -143,10 +163,10 @@ pvh_entry:
 1:  movl    %eax, %edi
     shrl    $9, %edi                # frame number x 8: the entry's place
     leal    \low(%eax), %edx
-    movl    %edx, boot_pt_image - VMA(%edi)
-    movl    $\high, boot_pt_image - VMA + 4(%edi)
-    movl    %edx, boot_pt_direct - VMA(%edi)
-    movl    $NO_EXECUTE_HIGH, boot_pt_direct - VMA + 4(%edi)
+    movl    %edx, PT_IMAGE - (LINKED >> 9)(%edi)
+    movl    $\high, PT_IMAGE - (LINKED >> 9) + 4(%edi)
+    movl    %edx, PT_DIRECT - (LINKED >> 9)(%edi)
+    movl    $NO_EXECUTE_HIGH, PT_DIRECT - (LINKED >> 9) + 4(%edi)
     addl    $4096, %eax
     cmpl    %ecx, %eax
     jb      1b
@@ -157,14 +177,14 @@ pvh_entry:
 .irp name, boot_stack, double_fault_stack, nmi_stack, machine_check_stack
     movl    $\name\()_unmapped - VMA, %edi
     shrl    $9, %edi
-    movl    $0, boot_pt_image - VMA(%edi)
-    movl    $0, boot_pt_image - VMA + 4(%edi)
+    movl    $0, PT_IMAGE - (LINKED >> 9)(%edi)
+    movl    $0, PT_IMAGE - (LINKED >> 9) + 4(%edi)
 .endr
 
     # Tables above. Slot 0 of the two upper levels lets this very code go on where it lies once paging is on.
 .macro TABLES parent, slot, child, count
-    movl    $\child - VMA + TABLE, %eax
-    movl    $\parent - VMA + \slot * 8, %edi
+    movl    $\child + TABLE, %eax
+    movl    $\parent + \slot * 8, %edi
     movl    \count, %ecx
 1:  movl    %eax, (%edi)
     addl    $4096, %eax
@@ -174,26 +194,22 @@ pvh_entry:
 .endm
     movl    $__image_end - VMA - 1, %edx
     shrl    $21, %edx               # tables from 2 MiB on, where the image starts, to its end
-    TABLES boot_pml4, 0, boot_pdpt_high, $1
-    TABLES boot_pml4, 273, boot_pdpt_direct, $1     # 0xffff888000000000
-    TABLES boot_pml4, 511, boot_pdpt_high, $1
-    TABLES boot_pdpt_high, 0, boot_pd_image, $1
-    TABLES boot_pdpt_high, 510, boot_pd_image, $1   # 0xffffffff80000000
-    TABLES boot_pdpt_high, 511, boot_pd_fixmap, $1
-    TABLES boot_pd_image, 1, boot_pt_image + 4096, %edx
-    TABLES boot_pd_fixmap, 504, boot_pt_fixmap, $FIXMAP_TABLES  # 0xffffffffff000000
-    TABLES boot_pdpt_direct, 0, boot_pd_direct, $1
-    TABLES boot_pd_direct, 1, boot_pt_direct + 4096, %edx
-    TABLES secondary_pml4, 0, secondary_pdpt, $1
-    TABLES secondary_pml4, 511, secondary_pdpt, $1
-    TABLES secondary_pdpt, 0, boot_pd_image, $1
-    TABLES secondary_pdpt, 510, boot_pd_image, $1
+    TABLES PML4, 0, PDPT_HIGH, $1
+    TABLES PML4, 273, PDPT_DIRECT, $1       # 0xffff888000000000
+    TABLES PML4, 511, PDPT_HIGH, $1
+    TABLES PDPT_HIGH, 0, PD_IMAGE, $1
+    TABLES PDPT_HIGH, 510, PD_IMAGE, $1     # 0xffffffff80000000
+    TABLES PDPT_HIGH, 511, PD_FIXMAP, $1
+    TABLES PD_IMAGE, 1, PT_IMAGE, %edx
+    TABLES PD_FIXMAP, 504, PT_FIXMAP, $FIXMAP_TABLES    # 0xffffffffff000000
+    TABLES PDPT_DIRECT, 0, PD_DIRECT, $1
+    TABLES PD_DIRECT, 1, PT_DIRECT, %edx
 
-    # The other CPUs go this way too, with the same values.
+# With the table at `root`. The other CPUs go this way too, with the same values.
 .macro ENTER_LONG_MODE root
     movl    $0x20, %eax             # CR4.PAE
     movl    %eax, %cr4
-    movl    $\root - VMA, %eax
+    movl    \root, %eax
     movl    %eax, %cr3
     movl    $0xc0000080, %ecx       # EFER: long mode, NX
     rdmsr
@@ -202,7 +218,7 @@ pvh_entry:
     movl    $0x80010033, %eax       # CR0: PG, WP, NE, ET, MP, PE; caches on
     movl    %eax, %cr0
 .endm
-    ENTER_LONG_MODE boot_pml4
+    ENTER_LONG_MODE $PML4
     lgdt    boot_gdt_low - VMA
     ljmp    $8, $long_mode - VMA
 
@@ -218,20 +234,8 @@ cpu_too_old:
 3:  hlt
     jmp     3b
 
-# AL to COM1, after a bounded wait for room. Changes EAX, ECX, EDX.
 early_put:
-    movb    %al, %ah
-    movl    $0x10000, %ecx
-    movw    $COM1 + 5, %dx
-1:  inb     %dx, %al
-    testb   $0x20, %al
-    jnz     2f
-    decl    %ecx
-    jnz     1b
-2:  movb    %ah, %al
-    movw    $COM1, %dx
-    outb    %al, %dx
-    ret
+    EARLY_PUT
 
 # ---- 64 bits --------------------------------------------------------------------------------------------------------
 .code64
@@ -250,21 +254,25 @@ high_half:
     movl    %eax, %gs
 .endm
     OWN_SEGMENTS
-    # An empty selector need not clear the base. Per-CPU variables are the templates themselves until there are areas.
-    movl    $0xc0000101, %ecx       # IA32_GS_BASE
-    xorl    %edx, %edx
-    wrmsr
     leaq    boot_stack_top(%rip), %rsp
+    # Nothing is mapped low any more.
+    movq    %rax, PML4 + VMA(%rip)
+    movq    %rax, PDPT_HIGH + VMA(%rip)
+    movl    %ebp, %edi              # hvm_start_info
 
-    # Nothing is mapped low any more. Turning global pages on drops what the TLB still knows.
-    movq    %rax, boot_pml4(%rip)
-    movq    %rax, boot_pdpt_high(%rip)
+# Where both ways meet: in the boot tables, with own segments, on the boot stack, below whose top the time stamp counter
+# at entry stands. RDI: what the loader handed over.
+into_rust:
+    # Turning global pages on drops what the TLB still knows.
     movq    %cr4, %rax
     orq     $0x80, %rax             # CR4.PGE
     movq    %rax, %cr4
-
-    movl    %ebp, %edi              # hvm_start_info
-    movq    boot_stack_top - 8(%rip), %rsi  # the time stamp counter at entry
+    # An empty selector need not clear the base. Per-CPU variables are the templates themselves until there are areas.
+    movl    $0xc0000101, %ecx       # IA32_GS_BASE
+    xorl    %eax, %eax
+    xorl    %edx, %edx
+    wrmsr
+    movq    boot_stack_top - 8(%rip), %rsi
     xorl    %ebp, %ebp              # the backtrace ends here
     call    arch_start
     ud2

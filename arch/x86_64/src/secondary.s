@@ -1,8 +1,9 @@
 # The way of every CPU but the first, from its first instruction to Rust. See cpu/start.rs for who sends it here.
 #
-# Such a CPU begins in real mode at the start of a page below 1 MiB. What stands there is a copy of the few instructions
-# between trampoline_start and trampoline_end, the same for all of them: they hold no address that must be patched. From
-# there on the CPU runs in the image, first at its physical address, then at its link address.
+# Such a CPU begins in real mode at the start of a page below 1 MiB. What stands there is a copy of all between
+# trampoline_start and trampoline_end: the code up to 64-bit mode and its descriptors, with four numbers filled in that
+# depend on where page and tables lie. They are the same for all CPUs. From there on the CPU runs in the image, at its link
+# address.
 
 .set RECORD_NEXT, 0
 .set RECORD_STACK, 8
@@ -13,40 +14,67 @@
 
 # ---- 16 bits, in the copy -------------------------------------------------------------------------------------------
 .section .rodata.trampoline, "a", @progbits
-.code16
+.balign 8
 .global trampoline_start, trampoline_end
+.global trampoline_root, trampoline_to_32, trampoline_to_64, trampoline_gdt_address
+.code16
 trampoline_start:
     cli
     cld
     movw    %cs, %ax
     movw    %ax, %ds
-    lgdtl   trampoline_gdt - trampoline_start
+    movzwl  %ax, %ebx
+    shll    $4, %ebx                # where the page lies
+    lgdtl   trampoline_gdt_place - trampoline_start
     movl    %cr0, %eax
     orb     $1, %al                 # PE
     movl    %eax, %cr0
-    ljmpl   $0x18, $secondary_protected - VMA
-.balign 4
-trampoline_gdt:
-    .word boot_gdt_end - boot_gdt - 1
-    .long boot_gdt - VMA
-trampoline_end:
+    ljmpl   *(trampoline_to_32 - trampoline_start)
 
-# ---- 32 bits, paging off, in the image ------------------------------------------------------------------------------
-.section .text.entry, "ax", @progbits
+# ---- 32 bits, paging off, in the copy -------------------------------------------------------------------------------
 .code32
-secondary_protected:
+trampoline_32:
     movl    $0x10, %eax
     movl    %eax, %ds
     movl    %eax, %es
     movl    %eax, %ss
-    ENTER_LONG_MODE secondary_pml4
-    ljmp    $8, $secondary_long - VMA
+    ENTER_LONG_MODE "(trampoline_root - trampoline_start)(%ebx)"
+    ljmpl   *(trampoline_to_64 - trampoline_start)(%ebx)
 
-# ---- 64 bits --------------------------------------------------------------------------------------------------------
+# ---- 64 bits, in the copy, which the tables map where it lies -------------------------------------------------------
 .code64
-secondary_long:
+trampoline_64:
     movabsq $secondary_high, %rax
     jmpq    *%rax
+
+# Filled in: the root table; and where the page lies is added to the other three.
+.balign 4
+trampoline_root:
+    .long 0
+trampoline_to_32:
+    .long trampoline_32 - trampoline_start
+    .word 0x18
+.balign 4
+trampoline_to_64:
+    .long trampoline_64 - trampoline_start
+    .word 0x08
+trampoline_gdt_place:               # two bytes before a multiple of 4
+    .word trampoline_gdt_end - trampoline_gdt - 1
+trampoline_gdt_address:
+    .long trampoline_gdt - trampoline_start
+# The accessed bits are set: the CPU would write them, and the tables do not let it.
+.balign 8
+trampoline_gdt:
+    .quad 0
+    .quad 0x00af9b000000ffff        # 0x08: 64-bit code
+    .quad 0x00cf93000000ffff        # 0x10: data
+    .quad 0x00cf9b000000ffff        # 0x18: 32-bit code
+trampoline_gdt_end:
+trampoline_end:
+
+# ---- 64 bits, in the image ------------------------------------------------------------------------------------------
+.section .text.entry, "ax", @progbits
+.code64
 secondary_high:
     OWN_SEGMENTS
     # The kernel's tables, in which nothing is mapped low; they may lie anywhere, as the records below may.

@@ -41,12 +41,18 @@ pub enum Table {
     E820,
     /// The memory map of EFI firmware.
     EfiMap,
+    /// EFI's system table.
+    EfiSystemTable,
     /// The boot loader's list of `setup_data`.
     SetupData,
     /// The memory types that the CPU's range registers give (x86).
     Mtrr,
     /// The boot loader's `hvm_start_info` and the modules it lists.
     StartInfo,
+    /// What a loader of the Limine protocol makes of a firmware's memory map.
+    LimineMap,
+    /// The modules that it loaded.
+    LimineModules,
     /// The flattened device tree as a whole, its header or its structure.
     DeviceTree,
     /// A `memory` node of the device tree.
@@ -106,9 +112,12 @@ impl Table {
         match self {
             Self::E820 => "E820",
             Self::EfiMap => "EFI map",
+            Self::EfiSystemTable => "EFI system table",
             Self::SetupData => "setup_data",
             Self::Mtrr => "MTRR",
             Self::StartInfo => "start_info",
+            Self::LimineMap => "Limine map",
+            Self::LimineModules => "Limine modules",
             Self::DeviceTree => "device tree",
             Self::MemoryNode => "device tree memory",
             Self::ReserveMap => "device tree reserve map",

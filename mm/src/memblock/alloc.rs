@@ -11,7 +11,7 @@
 
 #![forbid(unsafe_code)]
 
-use super::free::Choice;
+use super::free::{Choice, FreeRanges};
 use super::region::{HELD, TEMPORARY, Traits};
 use super::{Conflict, Contents, Direction, Event, Memblock, MemblockError, RegionFlags};
 use crate::addr::{NodeId, PhysAddr, PhysRange};
@@ -126,6 +126,32 @@ impl<A: PhysMap> Memblock<A> {
     #[track_caller]
     pub fn alloc_from(&mut self, request: Request, from: PhysAddr) -> Result<PhysRange, OutOfMemory> {
         self.take(request, from, Contents::Raw)
+    }
+
+    /// Takes memory that is reserved only for a while ([`Purpose::Temporary`](crate::machine::Purpose)) for an owner who
+    /// stays: for who must have some in `within`, where nothing is free, and does not touch it before hand-over. At the
+    /// top, whatever the direction. O(regions). Linux: `efi_free_boot_services`, which leaves the trampoline such memory.
+    ///
+    /// # Errors
+    /// As [`Memblock::alloc`].
+    #[track_caller]
+    pub fn alloc_temporary(&mut self, request: Request) -> Result<PhysRange, OutOfMemory> {
+        let Request { size, align, within, node, .. } = request;
+        if size == 0 {
+            return Err(OutOfMemory::Empty);
+        }
+        if !align.is_power_of_two() {
+            return Err(OutOfMemory::Alignment(align));
+        }
+        let on = if let NodeWish::Only(node) = node { Some(node) } else { None };
+        // All memory that may be handed out, whoever holds it.
+        let memory = FreeRanges::new(self.memory.items(), &[], within, Choice { node: on, ..Choice::FREE });
+        let place = |part| fit(part, &request, Direction::TopDown);
+        let range = memory.rev().find_map(|all| self.temporary_parts(all.range).filter_map(place).last());
+        let range = range.ok_or(OutOfMemory::NoRange { size, align, within, node })?;
+        let conflict = move |other: PhysRange| other.overlaps(range).then_some(range);
+        self.reserve_traits(range, request.owner, HELD, &conflict).map_err(OutOfMemory::Booking)?;
+        Ok(range)
     }
 
     /// Finds free memory as [`Memblock::alloc`] does, but from the end `from` and clear of `avoid`, and reserves it so

@@ -166,9 +166,19 @@ impl<A: PhysMap> Memblock<A> {
 
     /// The first entry in `range` that is reserved only for a while.
     fn temporary(&self, range: PhysRange) -> Option<PhysRange> {
+        self.temporaries(range).next()
+    }
+
+    /// The parts of `range` that are reserved only for a while, ascending.
+    pub(super) fn temporary_parts(&self, range: PhysRange) -> impl Iterator<Item = PhysRange> {
+        self.temporaries(range).map(move |entry| entry.intersection(range))
+    }
+
+    /// The entries in `range` that are reserved only for a while, ascending.
+    fn temporaries(&self, range: PhysRange) -> impl Iterator<Item = PhysRange> {
         let entries = self.reserved.items().get(self.reserved.position(range.start())..).unwrap_or_default();
-        let mut inside = entries.iter().take_while(|entry| entry.start < range.end());
-        inside.find(|entry| entry.traits.flags & TEMPORARY != 0).map(|entry| entry.range())
+        let inside = entries.iter().take_while(move |entry| entry.start < range.end());
+        inside.filter(|entry| entry.traits.flags & TEMPORARY != 0).map(|entry| entry.range())
     }
 }
 

@@ -20,7 +20,7 @@ const fn parameter(name: &'static str, value: &'static str, help: &'static str) 
 
 /// Every parameter that is known, in alphabetical order. SIZE is a number with K, M, G, T, P or E behind it.
 pub const PARAMETERS: &[Parameter] = &[
-    parameter("acpi", "=off|force|…", "accepted and without effect: ACPI is read where the boot loader names it"),
+    parameter("acpi", "=off|on|force", "off: ACPI is not read; on, force: it is, whatever a device tree says"),
     parameter("cma", "=SIZE[@START[-END]]", "contiguous memory for devices; arm64 keeps 64M by itself, 0: none"),
     parameter("cma_pernuma", "=SIZE", "arm64: contiguous memory on each node besides"),
     parameter("console", "=ttyS0[,115200]|ttyAMA0|none", "where the log and the monitor are; the last one holds"),
@@ -35,7 +35,7 @@ pub const PARAMETERS: &[Parameter] = &[
         "[=uart8250,io|mmio|mmio32,ADDR|pl011,ADDR]",
         "console from the first line on; bare: the device tree's",
     ),
-    parameter("efi", "=…", "accepted and without effect: no EFI service is used"),
+    parameter("efi", "=debug", "EFI's memory map is printed; no EFI service is used"),
     parameter("exec", "=\"COMMAND; COMMAND\"", "monitor commands to run at the end of bring-up"),
     parameter("exit", "=isa-debug|semihosting", "the test device that takes the exit status on power off"),
     parameter(

@@ -9,6 +9,7 @@ pub mod e820;
 pub mod efi;
 pub mod fdt;
 pub mod interrupts;
+pub mod limine;
 pub mod mp_table;
 pub mod mtrr;
 pub mod pat;

@@ -4,10 +4,10 @@
 //! RAM disk that `/chosen` names. Linux: `setup_machine_fdt` in `arch/arm64/kernel/setup.c`,
 //! `early_init_dt_scan_chosen`.
 
-use super::{BootInfo, HandoverError, MemoryMapSource};
+use super::{BootInfo, HandoverError, MemoryMapSource, Protocol};
 use crate::cmdline::Cmdline;
 use crate::firmware::fdt;
-use mm::addr::{PhysAddr, PhysRange};
+use mm::addr::PhysAddr;
 use mm::machine::{Problem, Source, Table};
 
 /// What the device tree at `at` says, whose bytes (at least as many as its header states) are `blob`.
@@ -16,9 +16,8 @@ use mm::machine::{Problem, Source, Table};
 /// When the device tree is damaged.
 pub fn read(at: PhysAddr, blob: &mut [u8]) -> Result<BootInfo<'_>, HandoverError> {
     let blob = fdt::check(blob)?;
-    let source = Source::whole(Table::DeviceTree);
-    let mut info = BootInfo::new();
-    info.map = MemoryMapSource::DeviceTree(blob);
+    let mut info = BootInfo::new(Protocol::LinuxImage);
+    info.map = MemoryMapSource::DeviceTree;
     if let Some(bytes) = blob.bootargs() {
         info.cmdline = Cmdline::from_bytes(bytes);
         if bytes.len() > Cmdline::CAPACITY {
@@ -26,16 +25,10 @@ pub fn read(at: PhysAddr, blob: &mut [u8]) -> Result<BootInfo<'_>, HandoverError
             info.warn(Source::whole(Table::CommandLine), Problem::TooMany { what: "bytes", limit });
         }
     }
-    match PhysRange::from_size(at, blob.total_size()) {
-        Some(range) => {
-            info.dtb = Some(range);
-            info.reserve(range, "device tree", source);
-        }
-        None => info.warn(source, Problem::Wraps { start: at.as_u64(), size: blob.total_size() }),
-    }
+    info.keep_tree(at, blob);
     if let Some(initrd) = blob.initrd() {
         info.initrd = Some(initrd);
-        info.reserve(initrd, "initrd", source);
+        info.reserve(initrd, "initrd", Source::whole(Table::DeviceTree));
     }
     Ok(info)
 }

@@ -7,8 +7,7 @@
 //!
 //! Linux: `arch/x86/platform/pvh/enlighten.c`; the layout is Xen's `public/arch-x86/hvm/start_info.h`.
 
-use super::{BootInfo, HandoverError, MAX_RESERVED, MemoryMapSource};
-use crate::cmdline::Cmdline;
+use super::{BootInfo, HandoverError, MAX_RESERVED, MemoryMapSource, Protocol, text};
 use crate::firmware::e820::E820;
 use crate::read::{PhysRead, u32_at, u64_at};
 use mm::addr::{PhysAddr, PhysRange};
@@ -22,8 +21,6 @@ const SIZE_V1: usize = 56;
 const MODULE_SIZE: usize = 32;
 /// Modules that are looked at. Four of the reservations are the loader's own.
 const MAX_MODULES: u32 = (MAX_RESERVED - 4) as u32;
-/// The command line is fetched in pieces that end at multiples of this, so that no read goes past its last page.
-const PIECE: usize = 64;
 
 const START_INFO: Source = Source::whole(Table::StartInfo);
 
@@ -46,14 +43,15 @@ pub fn read(start_info: PhysAddr, read: &mut dyn PhysRead) -> Result<BootInfo<'s
     let header = header;
     let address = |offset| Some(u64_at(&header, offset)).filter(|&address| address != 0).map(PhysAddr::new);
 
-    let mut info = BootInfo::new();
+    let mut info = BootInfo::new(Protocol::Pvh);
     let size = if has_map { SIZE_V1 } else { SIZE_V0 };
     reserve(&mut info, start_info, size as u64, "start_info", START_INFO);
     if let Some(list) = address(16) {
         modules(&mut info, read, list, u32_at(&header, 12));
     }
     if let Some(at) = address(24) {
-        command_line(&mut info, read, at);
+        let size = text::command_line(&mut info, read, at);
+        reserve(&mut info, at, size, "command line", START_INFO);
     }
     info.rsdp = address(32);
     if let Some(at) = address(40) {
@@ -102,47 +100,10 @@ fn modules(info: &mut BootInfo<'_>, read: &mut dyn PhysRead, list: PhysAddr, sta
     }
 }
 
-/// Kept out of its caller, so that its buffer is on the stack no longer than it is needed.
-#[inline(never)]
-fn command_line(info: &mut BootInfo<'_>, read: &mut dyn PhysRead, at: PhysAddr) {
-    let mut text = [0; Cmdline::CAPACITY];
-    let mut length = 0;
-    let mut terminated = false;
-    let mut most = PIECE;
-    while let Some(rest) = text.get_mut(length..).filter(|rest| !rest.is_empty()) {
-        let here = at.saturating_add(length as u64);
-        // The remainder is below PIECE, so it fits any integer.
-        let to_boundary = PIECE - (here.as_u64() % PIECE as u64) as usize;
-        let count = to_boundary.min(rest.len()).min(most);
-        let piece = rest.get_mut(..count).unwrap_or_default();
-        if let Err(error) = read.read(here, piece) {
-            if most > 1 {
-                // The text may end before memory does.
-                most = 1;
-                continue;
-            }
-            info.warn(Source::whole(Table::CommandLine), Problem::Unreadable(error.at));
-            break;
-        }
-        if let Some(end) = piece.iter().position(|&byte| byte == 0) {
-            length += end;
-            terminated = true;
-            break;
-        }
-        length += count;
-    }
-    if length == Cmdline::CAPACITY {
-        let limit = Cmdline::CAPACITY as u64;
-        info.warn(Source::whole(Table::CommandLine), Problem::TooMany { what: "bytes", limit });
-    }
-    info.cmdline = Cmdline::from_bytes(text.get(..length).unwrap_or_default());
-    let size = length as u64 + u64::from(terminated);
-    reserve(info, at, size, "command line", START_INFO);
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cmdline::Cmdline;
     use crate::read::MemoryImage;
 
     const AT: u64 = 0x21e0;

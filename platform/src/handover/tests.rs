@@ -15,9 +15,13 @@ fn tables() -> [(PhysAddr, &'static [u8]); 3] {
     [(RSDP, PC_RSDP), (PhysAddr::new(0x7fe_0000), PC_TABLES), (PhysAddr::new(0x9_fc00), MP_TABLE)]
 }
 
+fn rules_of(boot: &BootInfo<'_>) -> Rules {
+    if boot.protocol == Protocol::Pvh { Rules::X86 } else { Rules::Arm64 }
+}
+
 /// How many CPUs each table lists.
 fn cpus(boot: &BootInfo<'_>, memory: &[(PhysAddr, &[u8])]) -> Vec<(Table, usize)> {
-    let recorder = Recorder::of(|sink| boot.describe(&mut MemoryImage::new(memory), sink));
+    let recorder = Recorder::of(|sink| boot.describe(rules_of(boot), &mut MemoryImage::new(memory), sink));
     let count = |table| recorder.cpus.iter().filter(|cpu| cpu.source.table == table).count();
     [Table::Madt, Table::MpTable, Table::CpuNode]
         .map(|table| (table, count(table)))
@@ -29,7 +33,7 @@ fn cpus(boot: &BootInfo<'_>, memory: &[(PhysAddr, &[u8])]) -> Vec<(Table, usize)
 #[test]
 fn an_mp_table_counts_where_acpi_lists_no_cpu() {
     let memory = tables();
-    let mut boot = BootInfo::new();
+    let mut boot = BootInfo::new(Protocol::Pvh);
     assert_eq!(cpus(&boot, &memory), [(Table::MpTable, 2)]);
     boot.rsdp = Some(RSDP);
     assert_eq!(cpus(&boot, &memory), [(Table::Madt, 4)]);
@@ -45,14 +49,14 @@ fn who_says_of_interrupts_what() {
     let memory = tables();
     let asked = |boot: &BootInfo<'_>, memory: &[(PhysAddr, &[u8])]| {
         let image = &mut MemoryImage::new(memory);
-        (boot.irq_controller(image, &mut |warning| panic!("{warning}")), boot.timer_interrupt(image))
+        (boot.irq_controller(rules_of(boot), image, &mut |warning| panic!("{warning}")), boot.timer_interrupt(image))
     };
     let mut moved = MP_TABLE.to_vec();
     // The local APICs' address, and the sum with it.
     moved[16 + 38] = 0xc0;
     moved[16 + 7] = moved[16 + 7].wrapping_add(0x20);
     let local_apic = |address| Some(IrqController::LocalApic { address: PhysAddr::new(address) });
-    let mut boot = BootInfo::new();
+    let mut boot = BootInfo::new(Protocol::Pvh);
     assert_eq!(asked(&boot, &[(PhysAddr::new(0x9_fc00), &moved)]), (local_apic(0xfec0_0000), None));
     assert_eq!(asked(&boot, &[]), (local_apic(0xfee0_0000), None));
     boot.rsdp = Some(RSDP);
@@ -62,7 +66,11 @@ fn who_says_of_interrupts_what() {
     let (controller, timer) = asked(&boot, &memory);
     assert!(matches!(controller, Some(IrqController::Gic3 { .. })));
     assert_eq!(timer, Some(27));
-    // ACPI comes first where it says something; it has no word on the timer.
+    // A tree that says something comes first, unless ACPI is asked for; that has no word on the timer.
     boot.rsdp = Some(RSDP);
-    assert_eq!(asked(&boot, &memory), (local_apic(0xfee0_0000), Some(27)));
+    assert_eq!(asked(&boot, &memory), (controller.clone(), timer));
+    for (item, expected) in [("on", local_apic(0xfee0_0000)), ("force", local_apic(0xfee0_0000)), ("off", controller)] {
+        boot.cmdline = Cmdline::new(&format!("acpi={item}"));
+        assert_eq!(asked(&boot, &memory), (expected.clone(), Some(27)), "{item}");
+    }
 }

@@ -48,6 +48,9 @@ fn the_table_of_tiers_is_what_the_matrix_proves() {
     let written: BTreeSet<_> = rows.trim_start().lines().skip(1).take_while(|line| line.starts_with('|')).collect();
     let proved: Vec<_> = proved().into_iter().map(|(name, counts)| row(&name, counts)).collect();
     let proved_set: BTreeSet<_> = proved.iter().map(String::as_str).collect();
-    assert!(proved.iter().all(|row| row.contains(|letter: char| letter.is_ascii_digit())), "a board that nothing boots");
+    assert!(
+        proved.iter().all(|row| row.contains(|letter: char| letter.is_ascii_digit())),
+        "a board that nothing boots"
+    );
     assert_eq!(written, proved_set, "docs/porting.md must say:\n{}", proved.join("\n"));
 }

@@ -8,6 +8,7 @@
 //! overflow stack, the report of a trap asks for the pages below both. Their templates describe the boot CPU; the
 //! others' copies are written before they start. Linux: `asm/percpu.h`, `cpu_number`, `overflow_stack`.
 
+use super::errata;
 use crate::Native;
 use core::arch::asm;
 use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
@@ -61,7 +62,7 @@ pub fn percpu_template() -> VirtRange {
 }
 
 /// Says where each CPU's area is, by the distance from [`percpu_template`], and moves this CPU, the boot CPU, to its
-/// own. Works once.
+/// own. Works once. Here is where Linux says what it has found out about this CPU, and so does this.
 ///
 /// # Safety
 /// At each offset lies a copy of the templates as they are now, in the direct map, that nobody else uses, for good. No
@@ -75,6 +76,7 @@ pub unsafe fn set_percpu(offsets: &'static [usize]) {
         unsafe { asm!("msr tpidr_el1, {}", in(reg) own, options(nostack, preserves_flags)) };
     });
     Native.irq_restore(interrupts);
+    errata::tell();
 }
 
 /// This CPU's distance from the templates.

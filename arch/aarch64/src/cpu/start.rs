@@ -11,6 +11,7 @@
 //! `arch/arm64/kernel/psci.c`, `smp_spin_table.c`, `secondary_entry` in `head.S`.
 
 use super::area::{self, Stacks};
+use super::errata;
 use super::method::{StartError, StartFacts, Way};
 use super::record::{Start, StartRecord};
 use crate::psci::{self, PsciError};
@@ -140,6 +141,8 @@ extern "C" fn arch_start_secondary(cpu: u32) -> ! {
     unsafe extern "C" {
         safe fn start_secondary(cpu: u32) -> !;
     }
+    errata::check();
     traps::init();
+    errata::tell();
     start_secondary(cpu)
 }

@@ -32,6 +32,7 @@ pub(super) const CPUS: u64 = 4;
 /// Interrupts 0 to 3 are the timers'.
 pub(super) const TIMERS: u32 = 4;
 /// The virtual timer's, where the firmware does not say.
+#[cfg(target_os = "none")]
 pub(super) const USUAL_TIMER: u32 = 3;
 /// Interrupt 4 is mailbox 0.
 pub(super) const SIGNAL: u32 = 4;

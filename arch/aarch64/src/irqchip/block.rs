@@ -28,8 +28,8 @@ pub(super) struct Mapped {
 #[cfg(target_os = "none")]
 mod mapped {
     use super::{Block, Mapped};
-    use crate::Native;
     use crate::traps::probe;
+    use crate::{Native, registers};
     use mm::addr::VirtAddr;
     use mm::arch::PhysMap;
     use mm::layout::VirtRange;
@@ -62,7 +62,7 @@ mod mapped {
             let Some(at) = self.at(offset) else { return 0 };
             // SAFETY: the register lies in a block that is mapped for good, at a multiple of 4; it is a device's, no
             // memory of anybody.
-            unsafe { Native.virt_ptr(at).cast::<u32>().read_volatile() }
+            unsafe { registers::load(Native.virt_ptr(at).cast::<u32>()) }
         }
 
         #[inline]

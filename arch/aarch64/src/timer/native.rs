@@ -1,6 +1,7 @@
 //! The counter and the alarm of the CPU that asks.
 
-use super::ticks::ticks_at;
+use super::ticks::{ticks_at, unwrapped};
+use crate::cpu::{Remedies, needs};
 use aarch64_cpu::asm::barrier;
 use aarch64_cpu::registers::{CNTFRQ_EL0, CNTV_CTL_EL0, CNTV_CVAL_EL0, CNTVCT_EL0, Readable, Writeable};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -56,7 +57,8 @@ pub fn frequency() -> u64 {
 fn counter() -> u64 {
     // Without it the counter may be read ahead of what it shall time.
     barrier::isb(barrier::SY);
-    CNTVCT_EL0.get()
+    let count = CNTVCT_EL0.get();
+    if needs(Remedies::READ_COUNTER_TWICE) { unwrapped(count, CNTVCT_EL0.get()) } else { count }
 }
 
 /// Makes this CPU's timer interrupt once, as soon as [`uptime`] has reached `at`; at once when it has already. Takes

@@ -1,4 +1,4 @@
-//! From a moment to the counter's value.
+//! From a moment to the counter's value, and from what was read of it to the value.
 
 use core::time::Duration;
 
@@ -10,9 +10,29 @@ pub(super) fn ticks_at(at: Duration, hertz: u64) -> u64 {
     at.as_secs().saturating_mul(hertz).saturating_add(part).min(i64::MAX as u64)
 }
 
+/// The counter's value by two reads, one after the other. On some CPUs a read while the lower half wraps may have the
+/// upper half of what comes next. Where the upper halves differ the first read is right, else the second. Linux:
+/// `arm64_858921_read_cntvct_el0`.
+pub(super) const fn unwrapped(first: u64, second: u64) -> u64 {
+    if (first ^ second) >> 32 & 1 == 0 { second } else { first }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_counter_that_is_wrong_while_it_wraps_is_read_right() {
+        const BEFORE: u64 = 0x5_ffff_ffff;
+        const AFTER: u64 = 0x6_0000_0000;
+        // Both sides of the wrap, and reads of one side only.
+        assert_eq!(unwrapped(BEFORE, AFTER), BEFORE);
+        assert_eq!(unwrapped(BEFORE - 1, BEFORE), BEFORE);
+        assert_eq!(unwrapped(AFTER, AFTER + 1), AFTER + 1);
+        // The wrong read, whose upper half is too new, comes first, or second.
+        assert_eq!(unwrapped(0x6_ffff_ffff, AFTER + 1), AFTER + 1);
+        assert_eq!(unwrapped(BEFORE, 0x6_ffff_ffff), BEFORE);
+    }
 
     /// What `uptime` says at this tick.
     fn time_at(ticks: u64, hertz: u64) -> Duration {

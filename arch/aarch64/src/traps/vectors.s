@@ -96,7 +96,7 @@ save_frame:
 // ---- accesses that survive ------------------------------------------------------------------------------------------
 // A fault between probe_begin and probe_end goes on at probe_failed, with ESR in x0 and 1 in x1. Without one x1 is 0.
 // None of them uses the stack, so that only the program counter must change. The barriers wait for errors that
-// arrive late, as SError.
+// arrive late, as SError. Loads, of device registers as a rule, have acquire semantics: see cpu/errata.rs.
 .balign 4
 .global probe_begin, probe_end, probe_failed
 .global probe_load_byte, probe_load_half, probe_load_word, probe_store_byte, probe_store_half, probe_store_word
@@ -104,13 +104,13 @@ save_frame:
 .global probe_semihosting, probe_hvc, probe_smc
 probe_begin:
 probe_load_byte:                    // x0 address -> x0 byte
-    ldrb    w0, [x0]
+    ldarb   w0, [x0]
     b       probe_done
 probe_load_word:                    // x0 address -> x0 32 bits
-    ldr     w0, [x0]
+    ldar    w0, [x0]
     b       probe_done
 probe_load_half:                    // x0 address -> x0 16 bits
-    ldrh    w0, [x0]
+    ldarh   w0, [x0]
     b       probe_done
 probe_store_byte:                   // x0 address, w1 byte
     strb    w1, [x0]

@@ -87,6 +87,13 @@ pub fn describe(rsdp: PhysAddr, read: &mut dyn PhysRead, sink: &mut dyn MachineS
     }
 }
 
+/// Whether the root pointer at `rsdp` leads to tables, and to the fixed description among them, without which ACPI is
+/// nothing. Linux: `acpi_fadt_sanity_check`.
+pub fn is_there(rsdp: PhysAddr, read: &mut dyn PhysRead) -> bool {
+    let silent = &mut mm::machine::Count::default();
+    Root::open(rsdp, read, silent).is_some_and(|root| root.find(read, fadt::SIGNATURE).is_some())
+}
+
 /// Prints a line for each table under the root pointer at `rsdp`.
 ///
 /// # Errors

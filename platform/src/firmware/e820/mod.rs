@@ -1,7 +1,7 @@
 //! A PC's memory map: what the BIOS, or EFI firmware in its place, says, and everything that changes it on the way.
 //!
-//! The raw entries ([`E820`], or [`EfiMap`] by what the types of EFI mean there) may come in any order, twice, and
-//! overlapping. Where they overlap, the one with the greatest type number holds, and neighbours of one type become one;
+//! The raw entries ([`E820`], or [`EfiMap`] and [`LimineMap`] by what their types mean there) may come in any order,
+//! twice, and overlapping. Where they overlap, the one with the greatest type number holds, and neighbours of one type become one;
 //! so what goes to the sink ascends and does not overlap, and each bank names the entry or the change that made its
 //! first byte what it is. Each odd entry is named once in a warning.
 //!
@@ -31,11 +31,12 @@ pub use kind::Kind;
 pub use raw::E820;
 
 use super::efi::EfiMap;
+use super::limine::LimineMap;
 use super::mtrr::Mtrr;
 use crate::cmdline::Cmdline;
 use crate::read::PhysRead;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{Bank, MachineSink, RegionFlags};
+use mm::machine::{MachineSink, RegionFlags};
 use steps::Steps;
 use sweep::Join;
 
@@ -59,6 +60,8 @@ pub enum FirmwareMap {
     E820(E820),
     /// EFI's.
     Efi(EfiMap),
+    /// The one that a loader of the Limine protocol made of either.
+    Limine(LimineMap),
 }
 
 /// How far the map has come.
@@ -93,6 +96,26 @@ pub struct PcMap<'a> {
     pub mtrr: Option<&'a Mtrr>,
 }
 
+impl FirmwareMap {
+    /// Hands to `sink` what the firmware says, made consistent, for machines that are no PC: the banks, what the
+    /// firmware and the boot loader hold of them, and a warning for each odd entry.
+    pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
+        self.tell(read, sink);
+        let map = PcMap::from(*self);
+        let steps = Steps::until(&map, Stage::Firmware, read);
+        sweep::spans(&steps, read, Join::OneSource, &mut |span| sink.bank(span.bank()));
+    }
+
+    /// Hands to `sink` all that is no bank.
+    fn tell(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
+        match self {
+            Self::E820(map) => map.tell(read, sink),
+            Self::Efi(map) => map.describe_pc(read, sink),
+            Self::Limine(map) => map.describe(read, sink),
+        }
+    }
+}
+
 impl From<E820> for PcMap<'_> {
     fn from(map: E820) -> Self {
         FirmwareMap::E820(map).into()
@@ -109,10 +132,7 @@ impl PcMap<'_> {
     /// Hands everything to `sink`: the banks of the working map, what the firmware and the boot loader hold of them,
     /// and a warning for each odd entry or item.
     pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
-        match &self.firmware {
-            FirmwareMap::E820(map) => map.tell(read, sink),
-            FirmwareMap::Efi(map) => map.describe_pc(read, sink),
-        }
+        self.firmware.tell(read, sink);
         if let Some(cmdline) = self.cmdline {
             user::edits(cmdline, &mut |edit| {
                 if let Err(warning) = edit {
@@ -122,10 +142,7 @@ impl PcMap<'_> {
         }
         setup_data::reserve(self.setup_data, read, sink);
         let steps = Steps::until(self, Stage::Working, read);
-        sweep::spans(&steps, read, Join::OneSource, &mut |span| {
-            let bank = Bank { range: span.range, kind: span.kind.memory(), flags: span.flags, source: span.source };
-            sink.bank(bank);
-        });
+        sweep::spans(&steps, read, Join::OneSource, &mut |span| sink.bank(span.bank()));
         bios::reserve(read, sink);
     }
 }

@@ -12,7 +12,7 @@ use super::{Entry, FirmwareMap, Kind, Op};
 use crate::read::PhysRead;
 use arrayvec::ArrayVec;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{RegionFlags, Source, Table};
+use mm::machine::{Bank, RegionFlags, Source, Table};
 
 const POINTS: usize = 65;
 
@@ -26,6 +26,13 @@ pub(super) struct Span {
     pub(super) source: Source,
     /// Whether a border that its type may keep is at its start.
     has_border: bool,
+}
+
+impl Span {
+    /// What it says of memory.
+    pub(super) const fn bank(&self) -> Bank {
+        Bank { range: self.range, kind: self.kind.memory(), flags: self.flags, source: self.source }
+    }
 }
 
 /// Which neighbours of one type become one.
@@ -60,6 +67,7 @@ impl FirmwareMap {
         match self {
             Self::E820(map) => map.all(read, each),
             Self::Efi(map) => map.pc_entries(read, each),
+            Self::Limine(map) => map.pc_entries(read, each),
         }
     }
 
@@ -67,6 +75,7 @@ impl FirmwareMap {
         match self {
             Self::E820(_) => Table::E820,
             Self::Efi(_) => Table::EfiMap,
+            Self::Limine(_) => Table::LimineMap,
         }
     }
 }

@@ -46,11 +46,11 @@ impl PcMap<'_> {
         self.print_table(Stage::Firmware, "BIOS-e820", read, text)
     }
 
-    /// Prints what the command line, the boot loader, and the rules of a PC change, and where RAM then ends.
+    /// Prints what the command line and the boot loader change.
     ///
     /// # Errors
     /// When `text` refuses.
-    pub fn print_changes(&self, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
+    pub fn print_user(&self, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
         let mut lines = Lines { text, result: Ok(()) };
         let mut user_defined = false;
         if let Some(cmdline) = self.cmdline {
@@ -72,6 +72,23 @@ impl PcMap<'_> {
             writeln!(text, "user-defined physical RAM map:")?;
             self.print_table(Stage::User, "user", read, text)?;
         }
+        Ok(())
+    }
+
+    /// Prints what the command line, the boot loader, and the rules of a PC change, and where RAM then ends.
+    ///
+    /// # Errors
+    /// When `text` refuses.
+    pub fn print_changes(&self, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
+        self.print_user(read, text)?;
+        self.print_legacy(read, text)
+    }
+
+    /// Prints what the rules of a PC change, and where RAM then ends.
+    ///
+    /// # Errors
+    /// When `text` refuses.
+    pub fn print_legacy(&self, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
         let mut lines = Lines { text, result: Ok(()) };
         self.edits.iter().chain(&bios::RULES).for_each(|edit| lines.edit(edit));
         lines.done()?;

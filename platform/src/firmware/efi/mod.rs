@@ -15,9 +15,11 @@
 //! `reserve_regions` in `drivers/firmware/efi/efi-init.c`, `efi_find_mirror` in `efi.c`.
 
 mod descriptor;
+mod system_table;
 mod text;
 
 pub use descriptor::{Attributes, Descriptor, DescriptorType};
+pub use system_table::{ACPI_1, ACPI_2, Guid, SystemTable};
 
 use super::e820::{Entry, Kind};
 use crate::read::PhysRead;
@@ -74,6 +76,13 @@ impl EfiMap {
                 each(index, descriptor);
             }
         });
+    }
+
+    /// Whether any descriptor that can be names memory.
+    pub fn names_memory(&self, read: &mut dyn PhysRead) -> bool {
+        let mut found = false;
+        self.sound(read, &mut |_, descriptor| found |= descriptor.kind == DescriptorType::CONVENTIONAL);
+        found
     }
 
     /// Shows `each` entry that a PC's map has by this one. Types that nobody knows have none.

@@ -8,7 +8,7 @@
 
 use super::Blob;
 use super::bus::address;
-use super::tree::{Path, cell, has, number, strings, text, value};
+use super::tree::{Path, cell, has, is_compatible, number, strings, text, value};
 use crate::console::kind::Declared;
 use crate::console::spec::baud;
 use crate::console::{ConsoleSpec, UartKind, Width, Window};
@@ -61,6 +61,18 @@ impl<'a> Blob<'a> {
     /// The strings of the root's `compatible`, the most specific first.
     pub fn compatible(&self) -> impl Iterator<Item = &'a str> + use<'a> {
         self.root().map(|root| strings(root, "compatible")).into_iter().flatten()
+    }
+
+    /// Whether it is a stub: a tree that says nothing of the machine, only what a boot loader put into `/chosen`, or
+    /// Xen into its own node. Linux: `dt_is_stub` in `arch/arm64/kernel/acpi.c`.
+    #[must_use]
+    pub fn is_stub(&self) -> bool {
+        let says_nothing = |node: FdtNode<'_, '_>| match node.name {
+            "chosen" => true,
+            "hypervisor" => is_compatible(node, "xen,xen"),
+            _ => false,
+        };
+        self.root().is_none_or(|root| root.children().all(says_nothing))
     }
 
     /// The root's `model`.

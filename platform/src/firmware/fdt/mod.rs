@@ -85,4 +85,4 @@ impl<'a> Blob<'a> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -136,16 +136,16 @@ fn only_the_signal_and_the_timer_are_on_and_none_as_fiq() {
 fn a_signal_reaches_one_cpu_and_is_taken_once() {
     let (chip, _, _) = machine();
     let targets: Vec<u32> = (0..4).map(|cpu| chip.init_cpu(cpu, 3).expect("a CPU")).collect();
-    for to in 0..4 {
-        chip.send(targets[to]);
+    for (to, target) in (0..).zip(targets) {
+        chip.send(target);
         // Twice is once.
-        chip.send(targets[to]);
+        chip.send(target);
         for cpu in 0..4 {
-            assert_eq!(chip.acknowledge(cpu), if cpu == to as u64 { 4 } else { 1023 }, "from {to} to {cpu}");
+            assert_eq!(chip.acknowledge(cpu), if cpu == to { 4 } else { 1023 }, "from {to} to {cpu}");
         }
-        assert_eq!(chip.acknowledge(to as u64), 1023);
-        chip.send(targets[to]);
-        assert_eq!(chip.acknowledge(to as u64), 4, "a new one");
+        assert_eq!(chip.acknowledge(to), 1023);
+        chip.send(target);
+        assert_eq!(chip.acknowledge(to), 4, "a new one");
     }
 }
 

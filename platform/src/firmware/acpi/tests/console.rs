@@ -75,7 +75,7 @@ fn a_damaged_table_names_nothing_and_is_told() {
     assert_eq!(named(short), None);
 }
 
-/// Below the command line, above the board, and only where a device tree says nothing.
+/// Below the command line, above the board, and only where ACPI is believed.
 #[test]
 fn it_stands_between_the_command_line_and_the_board() {
     use crate::board::{Board, VIRT};
@@ -85,11 +85,12 @@ fn it_stands_between_the_command_line_and_the_board() {
 
     let machine = Machine::new(&[spcr(3, 0, 3, 0x1234_0000, 0)]);
     let named = ConsoleSpec::pl011(PhysAddr::new(0x1234_0000));
-    let stdout = |tree: &[u8]| {
+    let stdout = |tree: &[u8], cmdline: &str| {
         let mut tree = tree.to_vec();
         let mut boot = image::read(PhysAddr::new(0x4800_0000), &mut tree).unwrap();
         assert_ne!(boot.stdout(), Some(named), "nobody has asked ACPI yet");
         boot.rsdp = Some(PhysAddr::new(RSDP));
+        boot.cmdline = Cmdline::new(cmdline);
         with(&machine.pieces(), |_, image| boot.find_console(image));
         boot.stdout()
     };
@@ -97,8 +98,9 @@ fn it_stands_between_the_command_line_and_the_board() {
     let mut silent = VIRT_TREE.to_vec();
     let at = silent.windows(12).position(|window| window == b"stdout-path\0").unwrap();
     silent[at] = b'x';
-    assert_eq!(stdout(&silent), Some(named));
-    assert_eq!(stdout(VIRT_TREE), Some(ConsoleSpec::pl011(PhysAddr::new(0x900_0000))));
+    let of_tree = ConsoleSpec::pl011(PhysAddr::new(0x900_0000));
+    assert_eq!((stdout(&silent, ""), stdout(VIRT_TREE, "")), (None, Some(of_tree)));
+    assert_eq!((stdout(&silent, "acpi=force"), stdout(VIRT_TREE, "acpi=on")), (Some(named), Some(named)));
 
     let order = |text: &str, board: &Board| choose(&Cmdline::new(text), Some(named), board, &mut |_, _| {}).to_vec();
     assert_eq!(order("", &VIRT), [named, VIRT.serial[0]]);

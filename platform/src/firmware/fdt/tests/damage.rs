@@ -5,14 +5,15 @@ use crate::firmware::IrqController;
 use crate::handover::image;
 use crate::read::MemoryImage;
 use mm::addr::PhysAddr;
+use mm::machine::Rules;
 
 const TRIALS: usize = if cfg!(miri) { 50 } else { 100_000 };
 
 /// Everything that can be asked of a tree.
 fn read_all(bytes: &mut [u8]) -> bool {
     let Ok(info) = image::read(PhysAddr::new(0x4800_0000), bytes) else { return false };
-    let crate::MemoryMapSource::DeviceTree(blob) = info.map else { unreachable!() };
-    let recorder = Recorder::of(|sink| info.describe(&mut MemoryImage::new(&[]), sink));
+    let blob = info.tree.unwrap();
+    let recorder = Recorder::of(|sink| info.describe(Rules::Arm64, &mut MemoryImage::new(&[]), sink));
     assert!(recorder.banks.iter().all(|bank| !bank.range.is_empty()));
     assert!(recorder.reservations.iter().all(|reservation| !reservation.range.is_empty()));
     assert!(recorder.wishes.iter().all(|wish| wish.size > 0 && wish.align.is_power_of_two()));

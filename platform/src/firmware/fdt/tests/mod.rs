@@ -25,7 +25,7 @@ fn cells(values: &[u32]) -> Vec<u8> {
 
 /// Builds blobs, right or wrong.
 #[derive(Default)]
-struct Builder {
+pub(crate) struct Builder {
     reserve: Vec<u8>,
     structure: Vec<u8>,
     strings: Vec<u8>,
@@ -38,7 +38,7 @@ impl Builder {
     }
 
     /// A tree whose root has these cell counts, still open.
-    fn root(address: u32, size: u32) -> Self {
+    pub(crate) fn root(address: u32, size: u32) -> Self {
         Self::new().begin("").prop("#address-cells", &cells(&[address])).prop("#size-cells", &cells(&[size]))
     }
 
@@ -86,7 +86,7 @@ impl Builder {
     }
 
     /// A whole node without children.
-    fn node(self, name: &str, properties: &[(&str, &[u8])]) -> Self {
+    pub(crate) fn node(self, name: &str, properties: &[(&str, &[u8])]) -> Self {
         properties.iter().fold(self.begin(name), |this, (name, value)| this.prop(name, value)).end()
     }
 
@@ -125,7 +125,7 @@ impl Builder {
     }
 
     /// The blob, its root closed.
-    fn done(self) -> Vec<u8> {
+    pub(crate) fn done(self) -> Vec<u8> {
         self.end().token(9).open(17)
     }
 }

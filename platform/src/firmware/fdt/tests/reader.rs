@@ -65,7 +65,8 @@ fn the_first_string_that_is_known_decides_and_properties_say_how_registers_lie()
     let stdout = |compatible: &[u8], more: &[(&str, &[u8])]| {
         let reg = cells(&[0x1000_0040, 0x40]);
         let properties = [&[("compatible", compatible), ("reg", &reg[..])], more].concat();
-        let tree = Builder::root(1, 1).begin("chosen").text("stdout-path", "/uart").end().node("uart", &properties).done();
+        let tree =
+            Builder::root(1, 1).begin("chosen").text("stdout-path", "/uart").end().node("uart", &properties).done();
         blob_of(&tree, |blob| {
             assert_eq!(blob.console_at("/uart"), blob.stdout());
             blob.stdout().map(|console| (console.kind, console.window))

@@ -45,9 +45,9 @@ fn initrd_and_dtb_blob_inside_ram_are_reserved() {
     let info = image::read(PhysAddr::new(0x4800_0000), &mut bytes).unwrap();
     assert_eq!(info.cmdline.get("exec"), Some("meminfo; poweroff"));
     assert_eq!(info.initrd, Some(PhysRange::new(PhysAddr::new(0x4800_0000), PhysAddr::new(0x4812_3456))));
-    assert!(matches!(info.map, MemoryMapSource::DeviceTree(_)));
+    assert!(matches!(info.map, MemoryMapSource::DeviceTree));
     assert_eq!(info.dtb.map(PhysRange::size), Some(BARE.len() as u64));
-    let recorder = Recorder::of(|sink| info.describe(&mut MemoryImage::new(&[]), sink));
+    let recorder = Recorder::of(|sink| info.describe(mm::machine::Rules::Arm64, &mut MemoryImage::new(&[]), sink));
     assert_eq!(recorder.reserved()[0], ("device tree", 0x4800_0000, 0x4800_0000 + BARE.len() as u64));
     assert_eq!(recorder.reserved()[1], ("initrd", 0x4800_0000, 0x4812_3456));
     assert_eq!(recorder.usable().len(), 3);
