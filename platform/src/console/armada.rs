@@ -17,6 +17,8 @@ const SPEED: u32 = word(0x10);
 
 const INTERRUPTS: u32 = 0x1ff;
 const RECEIVED: u32 = 1 << 4;
+/// Nothing is left to send, in the FIFO or on its way.
+const ALL_SENT: u32 = 1 << 6;
 const RECEIVE_FULL: u32 = 1 << 8;
 const TRANSMIT_FULL: u32 = 1 << 11;
 const RECEIVE_EMPTY: u32 = 1 << 12;
@@ -52,6 +54,7 @@ impl<R: Registers> Driver for Armada<R> {
         status & NO_STATUS == 0
             && !has(RECEIVE_FULL | RECEIVE_EMPTY)
             && !has(TRANSMIT_FULL | TRANSMIT_EMPTY)
+            && (status & ALL_SENT == 0 || status & TRANSMIT_EMPTY != 0)
             && self.registers.read(SPEED) != 0
     }
 

@@ -6,6 +6,8 @@
 
 mod reference;
 mod skeleton;
+#[cfg(test)]
+mod tiers;
 mod told;
 mod tree;
 

@@ -140,7 +140,9 @@ impl MachineSink for Facts {
             }
             Fact::Reservation(_) => self.held += 1,
             Fact::Wish(wish) if wish.purpose == Purpose::Contiguous => {
-                self.pools.push(format!("{} MiB, anywhere in {}", wish.size >> 20, wish.within));
+                let whole = wish.within.start().as_u64() == 0 && wish.within.end().as_u64() == u64::MAX;
+                let place = if whole { String::new() } else { format!(" in {}", wish.within) };
+                self.pools.push(format!("{} MiB, anywhere{place}", wish.size >> 20));
             }
             Fact::Wish(_) => self.held += 1,
             Fact::Cpu(cpu) => self.starts.push(cpu.start),
@@ -155,7 +157,7 @@ fn list<'n>(nodes: impl Iterator<Item = &'n Node<'n>>, property: &str) -> String
     let paths: Vec<_> = nodes.map(|node| node.path.as_str()).collect();
     match paths.as_slice() {
         [] => "nothing".into(),
-        [first, second, third, .., last] => format!("{first}, {second}, {third} … {last}: {property}"),
+        [first, second, third, _, .., last] => format!("{first}, {second}, {third} … {last}: {property}"),
         paths => format!("{}: {property}", paths.join(", ")),
     }
 }
@@ -181,7 +183,7 @@ fn reservations(nodes: &[Node<'_>], facts: &Facts) -> Part {
     let held = nodes.iter().filter(|node| node.is_child_of("/reserved-memory"));
     let warned = facts.warnings.iter().map(|warning| format!("; warning: {warning}")).collect::<String>();
     let said = format!("the header's list; {}", list(held, "reg, size"));
-    Part { name: "reservations", said, understood: Ok(format!("{} ranges kept{warned}", facts.held)) }
+    Part { name: "reservations", said, understood: Ok(format!("kept: {}{warned}", facts.held)) }
 }
 
 fn contiguous(nodes: &[Node<'_>], facts: &Facts) -> Part {

@@ -61,6 +61,40 @@ fn the_console_is_found_by_alias_and_translated_through_buses() {
 }
 
 #[test]
+fn the_first_string_that_is_known_decides_and_properties_say_how_registers_lie() {
+    let stdout = |compatible: &[u8], more: &[(&str, &[u8])]| {
+        let reg = cells(&[0x1000_0040, 0x40]);
+        let properties = [&[("compatible", compatible), ("reg", &reg[..])], more].concat();
+        let tree =
+            Builder::root(1, 1).begin("chosen").text("stdout-path", "/uart").end().node("uart", &properties).done();
+        blob_of(&tree, |blob| {
+            assert_eq!(blob.console_at("/uart"), blob.stdout());
+            blob.stdout().map(|console| (console.kind, console.window))
+        })
+    };
+    let at = |base, shift, width| Window::Mmio { base: PhysAddr::new(base), shift, width };
+    let words = at(0x1000_0040, 2, Width::Bits32);
+    assert_eq!(stdout(b"acme,x\0arm,sbsa-uart\0arm,pl011\0", &[]), Some((UartKind::SbsaUart, words)));
+    assert_eq!(stdout(b"arm,pl011\0arm,sbsa-uart\0", &[]), Some((UartKind::Pl011, words)));
+    assert_eq!(stdout(b"arm,primecell\0", &[]), None);
+    let mini = at(0x1000_0000, 2, Width::Bits32);
+    assert_eq!(stdout(b"brcm,bcm2835-aux-uart\0", &[]), Some((UartKind::BcmMiniUart, mini)));
+    let imx = at(0x1000_0050, 2, Width::Bits32);
+    assert_eq!(stdout(b"fsl,imx8qxp-lpuart\0", &[]), Some((UartKind::Lpuart, imx)));
+    let (two, four, one) = (cells(&[2]), cells(&[4]), cells(&[1]));
+    let spread: [(&str, &[u8]); 2] = [("reg-shift", &two), ("reg-io-width", &four)];
+    assert_eq!(stdout(b"ns16550a\0", &spread), Some((UartKind::Ns16550, words)));
+    assert_eq!(stdout(b"ti,am654-uart\0", &[]), Some((UartKind::Ns16550, at(0x1000_0040, 2, Width::Bits8))));
+    let big: [(&str, &[u8]); 3] = [("reg-shift", &two), ("reg-io-width", &four), ("big-endian", &[])];
+    let big_words = at(0x1000_0040, 2, Width::Bits32Big);
+    assert_eq!(stdout(b"ns16550a\0", &big), Some((UartKind::Ns16550, big_words)));
+    assert_eq!(stdout(b"fsl,imx6q-uart\0", &[("big-endian", &[])]), Some((UartKind::Imx, big_words)));
+    let bytes: [(&str, &[u8]); 2] = [("reg-io-width", &one), ("big-endian", &[])];
+    assert_eq!(stdout(b"ns16550a\0", &bytes), None, "bytes have no order");
+    assert_eq!(stdout(b"ns16550a\0", &[("reg-shift", &four)]), None);
+}
+
+#[test]
 fn cell_counts_of_1_to_4_are_read_and_others_told() {
     assert_eq!(described(Builder::root(1, 1).memory("m", &[0x1000, 0x2000], &[]).done()).usable(), [(0x1000, 0x3000)]);
     let mixed = Builder::root(1, 2).memory("m", &[0x1000, 1, 0], &[]).done();

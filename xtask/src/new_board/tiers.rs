@@ -1,0 +1,56 @@
+//! The table of support tiers in `docs/porting.md`, held against `ci/matrix.toml`.
+//!
+//! Tier 1 is what CI boots, and by which paths; tier 2 what it brings up from its device tree without booting it. The
+//! table says neither more nor less than the matrix and Debian's trees do.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use platform::board::BOARDS;
+
+use crate::matrix;
+use crate::workspace;
+
+/// Boot paths, in the table's order.
+const PATHS: [&str; 3] = ["direct", "uefi", "limine"];
+
+/// The rows of tier 1, as the matrix proves them: each board of the table, and its machines by boot path.
+fn proved() -> BTreeMap<String, [usize; 3]> {
+    let mut rows = BTreeMap::new();
+    for board in BOARDS {
+        rows.insert(board.name.to_owned(), [0; 3]);
+    }
+    for machine in matrix::read().unwrap() {
+        let kind = machine.machine.split(',').next().unwrap_or_default();
+        // Where it is named after another board, it boots by a tree of its own: a row of its own.
+        let name = if machine.dtb.is_some() { machine.name.as_str() } else { kind };
+        let boot = machine.boot.to_string();
+        let path = PATHS.iter().position(|path| *path == boot).expect("a boot path of the table");
+        rows.entry(name.to_owned()).or_insert([0; 3])[path] += 1;
+    }
+    rows
+}
+
+/// A row as the table has it: how many machines of the matrix boot by each path.
+fn row(name: &str, counts: [usize; 3]) -> String {
+    let cell = |count: usize| if count == 0 { "-".to_owned() } else { count.to_string() };
+    let [direct, uefi, limine] = counts.map(cell);
+    format!("| {name} | {direct} | {uefi} | {limine} |")
+}
+
+#[test]
+fn the_table_of_tiers_is_what_the_matrix_proves() {
+    let text = fs::read_to_string(workspace::root().join("docs/porting.md")).unwrap();
+    let table = text.split("## Support tiers").nth(1).expect("a part about tiers");
+    let table = table.split("\n## ").next().unwrap_or_default();
+    let header = "| board | direct | UEFI | Limine |";
+    let rows = table.split(header).nth(1).expect("a table of tier 1");
+    let written: BTreeSet<_> = rows.trim_start().lines().skip(1).take_while(|line| line.starts_with('|')).collect();
+    let proved: Vec<_> = proved().into_iter().map(|(name, counts)| row(&name, counts)).collect();
+    let proved_set: BTreeSet<_> = proved.iter().map(String::as_str).collect();
+    assert!(
+        proved.iter().all(|row| row.contains(|letter: char| letter.is_ascii_digit())),
+        "a board that nothing boots"
+    );
+    assert_eq!(written, proved_set, "docs/porting.md must say:\n{}", proved.join("\n"));
+}
