@@ -141,6 +141,10 @@ fn a_wish_that_cannot_be_met_leaves_the_nodes_as_they_are() {
     }
     let (_, told) = emulated(&format!("{PHYSICAL}fake count 5000"));
     assert!(told.contains(&"numa=fake=5000 too large, reducing to 1024".to_owned()));
+    let (_, told) = emulated(&format!("{PHYSICAL}fake count 1024"));
+    assert!(!told.iter().any(|line| line.contains("too large")), "{told:?}");
+    let (_, told) = emulated(&format!("{PHYSICAL}fake count 0"));
+    assert!(!told.iter().any(|line| line.contains("Not enough")), "nobody asked for any: {told:?}");
     // 96 nodes of 32 MiB can be; with a size of 1 byte there are as many.
     let (pieces, _) = emulated(&format!("{PHYSICAL}fake count 96"));
     assert_eq!(pieces.len(), 96);
