@@ -149,7 +149,9 @@ fn overlaps(
     let mut furthest: Option<Block> = None;
     for block in blocks.iter().copied() {
         if let Some(known) = furthest.filter(|known| known.end > block.start) {
-            let (first, second) = if known.order < block.order { (known, block) } else { (block, known) };
+            let mut pair = [known, block];
+            pair.sort_unstable_by_key(|block| block.order);
+            let [first, second] = pair;
             let foreign = first.node != second.node;
             if foreign {
                 let (one, other) = (Hex8(first.range()), Hex8(second.range()));
@@ -163,9 +165,7 @@ fn overlaps(
                 return true;
             }
         }
-        if furthest.is_none_or(|known| known.end < block.end) {
-            furthest = Some(block);
-        }
+        furthest = furthest.into_iter().chain([block]).max_by_key(|block| block.end);
     }
     false
 }
