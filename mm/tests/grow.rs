@@ -234,6 +234,26 @@ fn the_default_is_the_zone_that_a_block_meets() {
     assert_eq!(zones.added_at(Pfn::new(0x90000)), None);
 }
 
+/// What is plugged in across the border of two zones is of both, each with one piece, however many blocks it has.
+#[test]
+fn a_device_across_a_border_is_in_two_zones() {
+    let description = "arch x86\nbank 0x100000 0xbfffffff usable\nbank 0x140000000 0x17fffffff usable";
+    let mut machine = Facts::parse(description).machine;
+    let ram = machine.window();
+    let mut zones = zones(&mut machine, &ram);
+    // Between 3 and 5 GiB is nothing: DMA32 spans up to 4 GiB, Normal from there.
+    let frames = |start: u64, end: u64| PfnRange::new(Pfn::new(start), Pfn::new(end));
+    add(&mut zones, span(0xe000_0000, 0x1_1fff_ffff), 0, ONLINE).unwrap();
+    let pieces: Vec<_> = zones.added().iter().map(|added| (added.frames, added.kind)).collect();
+    let expected = [(frames(0xe_0000, 0x10_0000), ZoneKind::Dma32), (frames(0x10_0000, 0x12_0000), ZoneKind::Normal)];
+    assert_eq!(pieces, expected);
+    assert!(zones.was_added(frames(0xe_0000, 0x12_0000)));
+    for outside in [frames(0xe_0000, 0x12_0001), frames(0xd_ffff, 0x12_0000), frames(0x10_0000, 0x10_0001 + (1 << 19))]
+    {
+        assert!(!zones.was_added(outside), "{outside:?}");
+    }
+}
+
 #[test]
 fn every_machine_of_linux_takes_a_device_above_its_memory() {
     for (name, facts) in machines() {
@@ -318,7 +338,8 @@ fn check_plan((boot, movable, devices): Plan) {
         let last = (zone.range.end().as_u64() * 0x1000 - 1) / BLOCK;
         spans.insert((zone.node.as_u16(), zone.kind), (first, last));
     }
-    let at_boot = zones.spans().to_vec();
+    let movable_starts = |zones: &Zones<Access<'_>>| [0, 1, 2].map(|node| zones.movable_start(NodeId::new(node)));
+    let (at_boot, starts_at_boot) = (zones.spans().to_vec(), movable_starts(&zones));
     let memory = zones.memblock().memory_size();
     for (first, count, node, how) in devices {
         let range = PhysRange::from_size(PhysAddr::new(first * BLOCK), count * BLOCK).unwrap();
@@ -341,6 +362,11 @@ fn check_plan((boot, movable, devices): Plan) {
     }
 
     assert_eq!(zones.memblock().memory_size(), memory + blocks.len() as u64 * BLOCK);
+    assert_eq!(movable_starts(&zones), starts_at_boot);
+    for (first, end) in (0..64).flat_map(|first| (first + 1..=first + 3).map(move |end| (first, end))) {
+        let frames = PfnRange::new(Pfn::new(first * (BLOCK >> 12)), Pfn::new(end * (BLOCK >> 12)));
+        assert_eq!(zones.was_added(frames), (first..end).all(|at| blocks.contains_key(&at)));
+    }
     for zone in zones.spans() {
         let own = |(_, zone_of): &(&u64, &(u16, ZoneKind))| **zone_of == (zone.node.as_u16(), zone.kind);
         let before = at_boot.iter().find(|before| (before.node, before.kind) == (zone.node, zone.kind));

@@ -249,6 +249,8 @@ fn the_image_is_ram_whatever_the_firmware_says() {
         |start, last, kind, entry| Bank { source: Source::entry(Table::E820, entry), ..bank(start, last, kind) };
     let banks =
         [stated(0x10_0000, 0x1f_ffff, MemoryKind::Usable, 0), stated(0x40_0000, 0x4f_ffff, MemoryKind::Reserved, 1)];
+    let first = Bank { source: Source::whole(Table::CommandLine), ..bank(0x60_0000, 0x60_0fff, MemoryKind::Reserved) };
+    let banks = [first, banks[0], banks[1]];
     let image = |parts: &[(u64, u64)]| {
         let parts: Vec<_> = parts.iter().map(|&(at, last)| held(at, last, Table::Kernel, Purpose::Held)).collect();
         let (memblock, result, warnings) = populate(&ram, &banks, &parts);
@@ -261,17 +263,22 @@ fn the_image_is_ram_whatever_the_firmware_says() {
             );
         }
         let told = |warning: &Warning| match warning.problem {
-            Problem::ImageNotRam(range) => (warning.source.entry, range),
+            Problem::ImageNotRam(range) => (warning.source.table, warning.source.entry, range),
             other => panic!("{other:?}"),
         };
         warnings.iter().map(told).collect::<Vec<_>>()
     };
     assert_eq!(image(&[(0x10_0000, 0x10_0fff), (0x10_1000, 0x1f_ffff)]), []);
     // Parts that touch are one; who denies them is named.
-    assert_eq!(image(&[(0x20_0000, 0x20_0fff), (0x20_1000, 0x20_2fff)]), [(None, span(0x20_0000, 0x20_2fff))]);
-    assert_eq!(image(&[(0x1f_f000, 0x20_0fff)]), [(None, span(0x1f_f000, 0x20_0fff))]);
+    assert_eq!(
+        image(&[(0x20_0000, 0x20_0fff), (0x20_1000, 0x20_2fff)]),
+        [(Table::E820, None, span(0x20_0000, 0x20_2fff))]
+    );
+    assert_eq!(image(&[(0x1f_f000, 0x20_0fff)]), [(Table::E820, None, span(0x1f_f000, 0x20_0fff))]);
     let (reserved, lost) = (span(0x40_0000, 0x40_0fff), span(0x50_0000, 0x50_0fff));
-    assert_eq!(image(&[(0x40_0000, 0x40_0fff), (0x50_0000, 0x50_0fff)]), [(Some(1), reserved), (None, lost)]);
+    let expected = [(Table::E820, Some(1), reserved), (Table::E820, None, lost)];
+    assert_eq!(image(&[(0x40_0000, 0x40_0fff), (0x50_0000, 0x50_0fff)]), expected);
+    assert_eq!(image(&[(0x60_0000, 0x60_0fff)]), [(Table::CommandLine, None, span(0x60_0000, 0x60_0fff))]);
 }
 
 #[test]
@@ -288,36 +295,76 @@ fn the_image_stays_mapped() {
     assert_eq!(withheld.iter().map(|region| region.range()).collect::<Vec<_>>(), [span(0x10_8000, 0x10_ffff)]);
 }
 
-/// 600 banks, holes and reservations: arrays grow meanwhile, and never into what a later entry withholds.
-#[test]
-fn hundreds_of_entries_grow_the_arrays_and_nothing_is_overwritten() {
-    let count = if cfg!(miri) { 130 } else { 600 };
+/// Pours these in, in a mebibyte of RAM at 1 MiB, where arrays grow meanwhile: never into what a later entry withholds,
+/// nor into a page that is not there as a whole.
+fn grow_beside(banks: &[Bank], reservations: &[Reservation]) {
     let ram = Ram::new(0x10_0000, 0x10_0000);
-    let mut banks = vec![bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable)];
-    let mut reservations = Vec::new();
-    for at in 0..count {
-        // RAM far away, a hole of the firmware in the window, and somebody's page in the window.
-        banks.push(bank(0x1_0000_0000 + at * 0x4000, 0x1_0000_0000 + at * 0x4000 + 0x1fff, MemoryKind::Usable));
-        let hole = 0x10_0000 + at * 0x400;
-        banks.push(bank(hole, hole + 0xff, MemoryKind::AcpiNvs));
-        reservations.push(held(hole + 0x200, hole + 0x2ff, Table::ReserveMap, Purpose::Held));
-    }
-    // The window's upper end is clean, so that there is a place; the very last entry reserves half of that.
-    reservations.push(held(0x1a_0000, 0x1c_ffff, Table::Kernel, Purpose::Held));
-    let before = vec![0xa5_u8; 0x3_0000];
-    let image = ram.access().phys_ptr(PhysAddr::new(0x1a_0000));
-    // SAFETY: inside the window's memory, which nobody else uses yet.
-    unsafe { image.copy_from_nonoverlapping(before.as_ptr(), before.len()) };
-    let (memblock, result, _) = populate(&ram, &banks, &reservations);
+    let size = ram.range().size() as usize;
+    let first = ram.access().phys_ptr(ram.range().start());
+    // SAFETY: the window's memory, which nobody else uses yet.
+    unsafe { first.write_bytes(0xa5, size) };
+    let (memblock, result, _) = populate(&ram, banks, reservations);
     result.unwrap();
-    // SAFETY: inside the window's memory; memblock has been told that it is the kernel's.
-    let after = unsafe { std::slice::from_raw_parts(image, before.len()) };
-    assert!(after == before, "memory that is reserved later was written to");
-    assert_eq!(memblock.reserved().iter().filter(|r| r.owner() == Owner::new("held")).count() as u64, count + 1);
-    for table in memblock.reserved().iter().filter(|r| r.owner() == Owner::new("memblock regions")) {
-        assert!(reservations.iter().all(|r| !r.range.overlaps(table.range())));
-        assert!(banks.iter().all(|b| b.kind == MemoryKind::Usable || !b.range.overlaps(table.range())));
+    let tables: Vec<_> =
+        memblock.reserved().iter().filter(|held| held.owner() == Owner::new("memblock regions")).collect();
+    assert!(!tables.is_empty());
+    for table in tables.iter().map(|table| table.range()) {
+        let pages = table.expand_to(0x1000);
+        let around = memblock.memory().overlapping(pages);
+        assert!(around.iter().all(|region| !region.flags().contains(RegionFlags::NOMAP)), "{table:?}");
+        let memory: u64 = around.iter().map(|region| region.range().intersection(pages).size()).sum();
+        assert_eq!(memory, pages.size(), "{table:?}");
+        assert!(reservations.iter().all(|held| !held.range.overlaps(table)), "{table:?}");
     }
+    for held in reservations.iter().map(|held| held.range.intersection(ram.range())) {
+        let (at, size) = (ram.access().phys_ptr(held.start()), held.size() as usize);
+        // SAFETY: inside the window's memory; memblock has been told that it is somebody's.
+        let bytes = unsafe { std::slice::from_raw_parts(at, size) };
+        assert!(bytes.iter().all(|byte| *byte == 0xa5), "{held:?} was written to");
+    }
+    let booked = memblock.reserved().iter().filter(|region| region.owner() == Owner::new("held"));
+    let asked: u64 = reservations.iter().map(|held| held.range.size()).sum();
+    assert_eq!(booked.map(|region| region.range().size()).sum::<u64>(), asked);
+}
+
+#[test]
+fn arrays_that_grow_meanwhile_keep_to_whole_pages_that_nobody_will_want() {
+    use MemoryKind::{AcpiNvs, Usable};
+    // So few that an array grows once and stays where it is, and so many that it moves on.
+    for count in if cfg!(miri) { [70, 130] } else { [70, 600] } {
+        let (mut banks, mut reservations) = (Vec::new(), Vec::new());
+        for at in 0..count {
+            // RAM far away, a hole of the firmware in the window, and somebody's bytes in the window.
+            banks.push(bank(0x1_0000_0000 + at * 0x4000, 0x1_0000_0000 + at * 0x4000 + 0x1fff, Usable));
+            let hole = 0x10_0000 + at * 0x400;
+            banks.push(bank(hole, hole + 0xff, AcpiNvs));
+            reservations.push(held(hole + 0x200, hole + 0x2ff, Table::ReserveMap, Purpose::Held));
+        }
+        // The window's upper end is clean but for what these say of it; the last entry is the last of all.
+        let with = |window: &[Bank], last: &[Bank], reservation: &[Reservation]| {
+            grow_beside(&[window, &banks, last].concat(), &[&reservations, reservation].concat());
+        };
+        let window = [bank(0x10_0000, 0x1f_ffff, Usable)];
+        with(&window, &[], &[held(0x1d_0000, 0x1f_ffff, Table::Kernel, Purpose::Held)]);
+        with(&window, &[], &[held(0x1d_0000, 0x1f_ffff, Table::EfiMap, Purpose::Temporary)]);
+        with(&window, &[], &[held(0x1f_f480, 0x1f_ffff, Table::ReservedMemory, Purpose::NoMap)]);
+        with(&window, &[bank(0x1f_f480, 0x1f_ffff, AcpiNvs)], &[]);
+        with(&[bank(0x10_0000, 0x1f_f7ff, Usable)], &[], &[]);
+        with(&[bank(0x10_0000, 0x1f_bfff, Usable), bank(0x1f_e800, 0x1f_ffff, Usable)], &[], &[]);
+        // A page of two banks.
+        with(&[bank(0x10_0000, 0x1f_e7ff, Usable), bank(0x1f_e800, 0x1f_efff, Usable)], &[], &[]);
+    }
+}
+
+/// Ranges that are not mapped cut memory, while the last of all reservations is still to come.
+#[test]
+fn arrays_that_grow_for_what_is_not_mapped_keep_out_of_later_reservations() {
+    let window = bank(0x10_0000, 0x1f_ffff, MemoryKind::Usable);
+    let secure =
+        |at: u64| held(0x10_0000 + at * 0x2000, 0x10_0fff + at * 0x2000, Table::ReservedMemory, Purpose::NoMap);
+    let mut reservations: Vec<_> = (1..96).map(secure).collect();
+    reservations.push(held(0x1d_0000, 0x1f_ffff, Table::Kernel, Purpose::Held));
+    grow_beside(&[window], &reservations);
 }
 
 /// The map of a PC of 4 GiB, as `/proc/iomem` shows it on Linux, with the kernel and the low mebibyte held.

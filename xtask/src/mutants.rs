@@ -180,6 +180,8 @@ mod tests {
         }
         for (change, reason) in &file.equivalent {
             assert!(!reason.trim().is_empty(), "{change}");
+            let (place, _) = change.split_once(": ").unwrap();
+            assert!(workspace::root().join(place).is_file() && plain(change) == *change, "{change}");
         }
     }
 

@@ -235,7 +235,7 @@ impl<A: PhysMap> Memblock<A> {
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
     pub fn set_node(&mut self, range: PhysRange, node: NodeId) -> Result<(), MemblockError> {
-        self.change(range, |traits| traits.on(Some(node)))
+        self.change(range, |traits| traits.on(Some(node)), &in_flight(range))
     }
 
     /// Takes all memory off its node. O(regions). Linux: `memblock_set_node` with `MAX_NUMNODES`.
@@ -250,7 +250,16 @@ impl<A: PhysMap> Memblock<A> {
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
     pub fn mark(&mut self, range: PhysRange, flags: RegionFlags) -> Result<(), MemblockError> {
-        self.change(range, |traits| traits.flagged(traits.flags | flags.bits()))
+        self.mark_avoiding(range, flags, &in_flight(range))
+    }
+
+    fn mark_avoiding(
+        &mut self,
+        range: PhysRange,
+        flags: RegionFlags,
+        conflict: Conflict<'_>,
+    ) -> Result<(), MemblockError> {
+        self.change(range, |traits| traits.flagged(traits.flags | flags.bits()), conflict)
     }
 
     /// Clears flags of the memory in `range`. O(regions behind its start). Linux: `memblock_clear_hotplug`,
@@ -259,11 +268,16 @@ impl<A: PhysMap> Memblock<A> {
     /// # Errors
     /// [`MemblockError::Full`] where a region is cut in two.
     pub fn clear(&mut self, range: PhysRange, flags: RegionFlags) -> Result<(), MemblockError> {
-        self.change(range, |traits| traits.flagged(traits.flags & !flags.bits()))
+        self.change(range, |traits| traits.flagged(traits.flags & !flags.bits()), &in_flight(range))
     }
 
-    fn change(&mut self, range: PhysRange, change: impl Fn(Traits) -> Traits) -> Result<(), MemblockError> {
-        self.make_room(Which::Memory, &|memblock| memblock.memory.plan_change(range), &in_flight(range))?;
+    fn change(
+        &mut self,
+        range: PhysRange,
+        change: impl Fn(Traits) -> Traits,
+        conflict: Conflict<'_>,
+    ) -> Result<(), MemblockError> {
+        self.make_room(Which::Memory, &|memblock| memblock.memory.plan_change(range), conflict)?;
         self.memory.change(range, change);
         Ok(())
     }

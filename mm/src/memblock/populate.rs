@@ -4,7 +4,7 @@
 //! stricter one holds, whatever their order. What is left is cut inward to pages, reservations are booked and `no-map`
 //! ones marked; those that are needed only while tables are read are given back at hand-over. The kernel's own image is
 //! RAM whatever the firmware says, and stays mapped: it is in use. What the kernel cannot address goes last. While this
-//! goes on, a growing array stays out of every range that a later statement will withhold. Linux:
+//! goes on, a growing array stays out of what a later statement will withhold, and out of pages that are not whole. Linux:
 //! `e820__memblock_setup`, `e820_add_kernel_range`, `early_init_dt_scan_memory`, `early_init_fdt_scan_reserved_mem`,
 //! `arm64_memblock_init`.
 
@@ -26,14 +26,13 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         machine: &MachineMemory<'_>,
         warn: &mut dyn FnMut(Warning),
     ) -> Result<(), MemblockError> {
-        let withheld = |place: PhysRange| withheld(machine, place);
+        let withheld = |place: PhysRange| withheld(machine, place, A::PAGE_SIZE);
         for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable) {
             if let Some(region) = self.memory().overlapping(bank.range).first() {
                 let problem = Problem::Overlaps(region.range().intersection(bank.range));
                 warn(Warning { source: bank.source, problem });
             }
-            let conflict = |place: PhysRange| either(place, bank.range, &withheld);
-            self.add_avoiding(bank.range, &conflict)?;
+            self.add_avoiding(bank.range, &withheld)?;
         }
         for bank in machine.banks.iter().filter(|bank| bank.kind != MemoryKind::Usable) {
             // The architecture and the command line take memory away on purpose.
@@ -42,8 +41,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
                 let problem = Problem::Overlaps(region.range().intersection(bank.range));
                 warn(Warning { source: bank.source, problem });
             }
-            let conflict = |place: PhysRange| either(place, bank.range, &withheld);
-            self.remove_avoiding(bank.range, &conflict)?;
+            self.remove_avoiding(bank.range, &withheld)?;
         }
         self.keep_image(machine, &withheld, warn)?;
         for reservation in machine.reservations.iter() {
@@ -53,9 +51,8 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         }
         self.trim(A::PAGE_SIZE);
         for reservation in machine.reservations.iter() {
-            let conflict = |place: PhysRange| either(place, reservation.range, &withheld);
             let flags = if reservation.purpose == Purpose::Temporary { TEMPORARY } else { 0 };
-            self.reserve_traits(reservation.range, reservation.owner, flags, &conflict)?;
+            self.reserve_traits(reservation.range, reservation.owner, flags, &withheld)?;
             if reservation.purpose == Purpose::NoMap {
                 let pages = reservation.range.expand_to(A::PAGE_SIZE);
                 if let Some(image) = kernel_ranges(machine).find(|image| image.overlaps(pages)) {
@@ -63,7 +60,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
                     warn(Warning { source: reservation.source, problem });
                 }
                 // Whole pages are mapped or not, so every page that the range touches stays out.
-                self.mark(pages, RegionFlags::NOMAP)?;
+                self.mark_avoiding(pages, RegionFlags::NOMAP, &withheld)?;
             }
         }
         for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable && !bank.flags.is_empty()) {
@@ -196,17 +193,21 @@ fn denier(machine: &MachineMemory<'_>, range: PhysRange) -> Source {
     denying.map_or_else(|| Source::whole(table()), |bank| bank.source)
 }
 
-/// What a later statement withholds of `place`.
-fn withheld(machine: &MachineMemory<'_>, place: PhysRange) -> Option<PhysRange> {
-    let banks = machine.banks.iter().filter(|bank| bank.kind != MemoryKind::Usable).map(|bank| bank.range);
-    let reservations = machine.reservations.iter().map(|reservation| reservation.range);
+/// What `place` may not meet, lest it lies where a later statement says that there is nothing to be had: a range that a
+/// bank of another kind takes away, one that is reserved, all pages of one that is not mapped, and the pages at the ends
+/// of usable banks that are not whole.
+fn withheld(machine: &MachineMemory<'_>, place: PhysRange, page_size: u64) -> Option<PhysRange> {
+    let pages = |range: PhysRange| range.expand_to(page_size);
+    let banks = machine.banks.iter().flat_map(|bank| match bank.kind {
+        MemoryKind::Usable => {
+            let (all, whole) = (pages(bank.range), bank.range.shrink_to(page_size));
+            [PhysRange::new(all.start(), whole.start()), PhysRange::new(whole.end(), all.end())]
+        }
+        _ => [pages(bank.range), PhysRange::EMPTY],
+    });
+    let reservations = machine.reservations.iter().map(|reservation| match reservation.purpose {
+        Purpose::NoMap => pages(reservation.range),
+        _ => reservation.range,
+    });
     banks.chain(reservations).find(|range| range.overlaps(place))
-}
-
-fn either(
-    place: PhysRange,
-    changing: PhysRange,
-    withheld: &dyn Fn(PhysRange) -> Option<PhysRange>,
-) -> Option<PhysRange> {
-    if place.overlaps(changing) { Some(changing) } else { withheld(place) }
 }

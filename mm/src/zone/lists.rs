@@ -58,12 +58,10 @@ impl<A: PhysMap> Lists<A> {
             order_nodes(nodes, node, &mut load, row);
         }
         nodes.memblock_mut().release(load);
-        if row_length > 0 {
-            let rows = orders.chunks_exact(order_length).zip(zones.chunks_exact_mut(row_length));
-            for (order, row) in rows {
-                let all = ZoneKind::ALL.into_iter().flat_map(|kind| list(table, order, kind));
-                row.iter_mut().zip(all).for_each(|(slot, zone)| *slot = zone);
-            }
+        // Without a populated zone there are no rows to fill, of any length.
+        for (order, row) in orders.chunks_exact(order_length).zip(zones.chunks_exact_mut(row_length.max(1))) {
+            let all = ZoneKind::ALL.into_iter().flat_map(|kind| list(table, order, kind));
+            row.iter_mut().zip(all).for_each(|(slot, zone)| *slot = zone);
         }
         Ok(Self { orders, order_length, zones, populated })
     }

@@ -156,8 +156,8 @@ impl<A: PhysMap + PageFormat> Movable<A> {
             range.unwrap_or(PfnRange::EMPTY)
         };
         order.sort_unstable_by_key(|&at| (node(at), at));
-        let (mut missing, mut nodes) = (wish.pages, wish.nodes);
-        while nodes > 0 {
+        let mut missing = wish.pages;
+        for nodes in (1..=wish.nodes).rev() {
             let mut share = missing / nodes;
             for own in order.chunk_by(|&a, &b| node(a) == node(b)) {
                 let id = own.first().copied().map(node).unwrap_or_default();
@@ -167,8 +167,7 @@ impl<A: PhysMap + PageFormat> Movable<A> {
                 }
                 missing = take_share(own.iter().copied().map(frames), wish.usable, share, missing, start);
             }
-            nodes -= 1;
-            if missing <= nodes {
+            if missing < nodes {
                 break;
             }
         }

@@ -38,16 +38,9 @@ pub struct Watermarks {
 ///
 /// `pages` are the managed pages above each zone's high watermark.
 #[must_use]
-pub const fn min_free_kib(pages: u64, page_shift: u32) -> u64 {
-    let kib = (pages as u128) << page_shift >> 10;
-    let root = (kib * 16).isqrt();
-    if root < 128 {
-        128
-    } else if root > 262_144 {
-        262_144
-    } else {
-        root as u64
-    }
+pub fn min_free_kib(pages: u64, page_shift: u32) -> u64 {
+    let kib = u128::from(pages) << page_shift >> 10;
+    (kib * 16).isqrt().clamp(128, 262_144) as u64
 }
 
 /// What a kernel that hands out huge pages keeps free, in KiB, so that blocks of them stay whole: per zone two blocks,
@@ -56,10 +49,9 @@ pub const fn min_free_kib(pages: u64, page_shift: u32) -> u64 {
 /// `zones` are those with pages, Movable apart, `pages` as for [`min_free_kib`], `block` the pages of a huge page. It
 /// replaces [`min_free_kib`] where it is more.
 #[must_use]
-pub const fn min_free_kib_for_huge_pages(zones: u64, pages: u64, block: u64, page_shift: u32) -> u64 {
+pub fn min_free_kib_for_huge_pages(zones: u64, pages: u64, block: u64, page_shift: u32) -> u64 {
     let wished = block.saturating_mul(zones).saturating_mul(2 + 3 * 3);
-    let kept = if wished < pages / 20 { wished } else { pages / 20 };
-    ((kept as u128) << page_shift >> 10) as u64
+    (u128::from(wished.min(pages / 20)) << page_shift >> 10) as u64
 }
 
 /// `percent` hundredths of each of a node's zones, together: below so many pages ([`MIN_UNMAPPED_RATIO`],
@@ -72,14 +64,14 @@ pub fn node_reclaim_floor(managed: [u64; ZoneKind::COUNT], percent: u64) -> u64 
 /// The watermarks of a zone with `managed` pages, of `all_managed` in all zones, when `min_free` pages are kept free
 /// in all of them. `scale` is in 1/10000 ([`SCALE_FACTOR`]).
 #[must_use]
-pub const fn watermarks(min_free: u64, managed: u64, all_managed: u64, scale: u64) -> Watermarks {
+pub fn watermarks(min_free: u64, managed: u64, all_managed: u64, scale: u64) -> Watermarks {
     if all_managed == 0 {
         return Watermarks { min: 0, low: 0, high: 0 };
     }
     // The share is not above `min_free` and the step not above `managed` x `scale`, so both fit.
-    let min = (min_free as u128 * managed as u128 / all_managed as u128) as u64;
-    let scaled = (managed as u128 * scale as u128 / 10_000) as u64;
-    let step = if min / 4 > scaled { min / 4 } else { scaled };
+    let min = (u128::from(min_free) * u128::from(managed) / u128::from(all_managed)) as u64;
+    let scaled = (u128::from(managed) * u128::from(scale) / 10_000) as u64;
+    let step = scaled.max(min / 4);
     Watermarks { min, low: min.saturating_add(step), high: min.saturating_add(step).saturating_add(step) }
 }
 
@@ -105,29 +97,26 @@ pub fn lowmem_reserve(
 
 /// How many pages move between a zone with `managed` pages and a CPU's set at once.
 #[must_use]
-pub const fn pcp_batch(managed: u64, page_shift: u32) -> u64 {
-    let mebibyte = if page_shift < 20 { 1 << (20 - page_shift) } else { 1 };
-    let part = if managed / 1024 < mebibyte { managed / 1024 } else { mebibyte };
-    let quarter = if part < 4 { 1 } else { part / 4 };
+pub fn pcp_batch(managed: u64, page_shift: u32) -> u64 {
+    let mebibyte = 1 << 20_u32.saturating_sub(page_shift);
+    let quarter = ((managed / 1024).min(mebibyte) / 4).max(1);
     // One less than a power of two: such sets do not fall in step with the colours of caches.
     let batch = (1 << (quarter + quarter / 2).ilog2()) - 1;
-    if batch < 1 { 1 } else { batch }
+    batch.max(1)
 }
 
 /// How many pages a CPU's set holds at most. `pages` is the zone's low watermark (or a fraction of its managed pages,
 /// where that is asked for); `cpus` those of the zone's node, or all when it has none.
 #[must_use]
-pub const fn pcp_high(pages: u64, cpus: u64, batch: u64) -> u64 {
-    let share = pages / if cpus == 0 { 1 } else { cpus };
-    if share > batch * 4 { share } else { batch * 4 }
+pub fn pcp_high(pages: u64, cpus: u64, batch: u64) -> u64 {
+    (pages / cpus.max(1)).max(batch * 4)
 }
 
 /// How far a CPU's own counters may drift before they are added to the zone's.
 #[must_use]
-pub const fn stat_threshold(managed: u64, cpus: u64, page_shift: u32) -> u64 {
-    let chunks = if page_shift < 27 { managed >> (27 - page_shift) } else { managed };
-    let threshold = 2 * bits(cpus) * (1 + bits(chunks));
-    if threshold > 125 { 125 } else { threshold }
+pub fn stat_threshold(managed: u64, cpus: u64, page_shift: u32) -> u64 {
+    let chunks = managed >> 27_u32.saturating_sub(page_shift);
+    (2 * bits(cpus) * (1 + bits(chunks))).min(125)
 }
 
 /// The number of the highest bit set, counted from 1.

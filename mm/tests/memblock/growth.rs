@@ -33,6 +33,19 @@ fn growth_without_mapped_memory_is_refused_and_changes_nothing() {
     assert_eq!(memblock.memory().len(), capacity - 1);
 }
 
+/// Spare entries are not for others, so a full array of reservations holds fewer than it could.
+#[test]
+fn a_refusal_names_the_array_and_how_many_it_holds() {
+    let ram = Ram::new(0, 4096);
+    let slot = |index: u64| range(index * 0x2000, index * 0x2000 + 0x1000);
+    let mut memblock = Memblock::new(ram.access());
+    let refused = (0..200).find_map(|index| memblock.reserve(slot(index), Owner::new("one")).err());
+    assert_eq!(refused, Some(MemblockError::Full { table: Which::Reserved, capacity: INLINE_REGIONS - 6 }));
+    let mut memblock = Memblock::new(ram.access());
+    let refused = (0..200).find_map(|index| memblock.reserve(slot(0), Owner::new(&index.to_string())).err());
+    assert_eq!(refused, Some(MemblockError::Full { table: Which::Owners, capacity: 32 }));
+}
+
 /// Both arrays grow, whatever the place of the change that finds them full, and no array lies in memory that is not
 /// free.
 #[test]

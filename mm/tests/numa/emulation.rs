@@ -72,8 +72,10 @@ fn emulated_nodes_take_turns_over_the_physical_ones() {
     assert_eq!(pieces.len(), 6);
     assert_eq!(pieces[3], (3, 1536, 4096));
     // Spans of 1 GiB and, with the hole, 4 GiB.
-    let (pieces, _) = fake("each 2");
+    let (pieces, told) = fake("each 2");
     assert_eq!(pieces, [(0, 0, 512), (1, 512, 1024), (2, 1024, 4096), (3, 4096, 5120)]);
+    let too_small = |told: &[String]| told.iter().any(|line| line.contains("too small"));
+    assert!(!too_small(&told) && !too_small(&fake("size 0x2000000").1), "sizes that are right are not spoken of");
     // Halves of 1 GiB in 3: each is rounded up, and told.
     let (pieces, told) = fake("each 3");
     assert_eq!(pieces[..3], [(0, 0, 352), (1, 352, 704), (2, 704, 1024)]);
@@ -141,6 +143,10 @@ fn a_wish_that_cannot_be_met_leaves_the_nodes_as_they_are() {
     }
     let (_, told) = emulated(&format!("{PHYSICAL}fake count 5000"));
     assert!(told.contains(&"numa=fake=5000 too large, reducing to 1024".to_owned()));
+    let (_, told) = emulated(&format!("{PHYSICAL}fake count 1024"));
+    assert!(!told.iter().any(|line| line.contains("too large")), "{told:?}");
+    let (_, told) = emulated(&format!("{PHYSICAL}fake count 0"));
+    assert!(!told.iter().any(|line| line.contains("Not enough")), "nobody asked for any: {told:?}");
     // 96 nodes of 32 MiB can be; with a size of 1 byte there are as many.
     let (pieces, _) = emulated(&format!("{PHYSICAL}fake count 96"));
     assert_eq!(pieces.len(), 96);

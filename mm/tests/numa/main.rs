@@ -243,7 +243,10 @@ fn distances_are_believed_as_a_whole_or_not_at_all() {
     assert!(warnings.is_empty());
     assert!(printed.contains("NUMA: Initialized distance table, cnt=2\n"));
     assert_eq!((nodes.distance(a, b), nodes.distance(b, a)), (21, 17));
-    assert_eq!(nodes.distance(NodeId::new(7), a), REMOTE);
+    for other in (2..8).map(NodeId::new) {
+        assert_eq!([nodes.distance(other, a), nodes.distance(a, other), nodes.distance(b, other)], [REMOTE; 3]);
+        assert_eq!(nodes.distance(other, other), LOCAL);
+    }
     for (at, bad) in
         [(0, (5, 5, 11)), (1, (5, 3, 10)), (1, (5, 3, 9)), (1, (5, 3, 0)), (2, (3, 5, 256)), (3, (3, 3, 0))]
     {
@@ -255,19 +258,63 @@ fn distances_are_believed_as_a_whole_or_not_at_all() {
         assert_eq!(warnings[0].source.entry, Some(at as u32));
         assert_eq!([nodes.distance(a, a), nodes.distance(a, b), nodes.distance(b, a)], [LOCAL, REMOTE, REMOTE]);
     }
-    let mut boot = Boot::new(&format!("{TWO_NODES}{}", distances(&good[..3])));
+}
+
+#[test]
+fn a_slit_names_every_pair_of_domains_that_srat_names() {
+    for count in 1..5_u64 {
+        let node = |node: u64| {
+            let (start, last) = (node << 30, (node << 30) + 0x3fff_ffff);
+            format!("bank {start:#x} {last:#x} usable\nsrat {node} {start:#x} {last:#x}\n")
+        };
+        let description = format!("arch x86\n{}", (0..count).map(node).collect::<String>());
+        let pairs = (0..count as u32).flat_map(|from| (0..count as u32).map(move |to| (from, to)));
+        let value = |(from, to)| if from == to { LOCAL } else { (20 + 10 * from + to) as u8 };
+        let complete: Vec<_> = pairs.map(|(from, to)| (from, to, u32::from(value((from, to))))).collect();
+        // One pair is missing, and others name domains that are not there; or none is.
+        for missing in (0..complete.len()).map(Some).chain([None]) {
+            let mut stated = complete.clone();
+            missing.map(|at| stated.remove(at));
+            stated.extend([(0, count as u32, 99), (count as u32, 0, 99)]);
+            let mut boot = Boot::new(&format!("{description}{}", distances(&stated)));
+            assign!(boot, nodes, _printed, warnings);
+            assert_eq!(warnings.len(), usize::from(missing.is_some()), "{stated:?}");
+            for (from, to, stated) in &complete {
+                let default = if from == to { LOCAL } else { REMOTE };
+                let expected = if missing.is_some() { default } else { *stated as u8 };
+                assert_eq!(nodes.distance(NodeId::new(*from as u16), NodeId::new(*to as u16)), expected);
+            }
+        }
+    }
+}
+
+/// However few facts there are, each may name a domain of its own.
+#[test]
+fn each_cpu_initiator_and_range_may_be_of_a_domain_of_its_own() {
+    let mut boot = Boot::new(
+        "arch x86\nbank 0x0 0x3fffffff usable\nbank 0x40000000 0x7fffffff usable\n\
+         srat 11 0x0 0x3fffffff\nsrat 12 0x40000000 0x7fffffff\ninitiator 21\ninitiator 22\n\
+         cpu 0x0\ncpu 0x1\ncpudomain 0x0 31\ncpudomain 0x1 32\n",
+    );
     assign!(boot, nodes, _printed, warnings);
-    assert_eq!((warnings.len(), nodes.distance(a, b)), (1, REMOTE), "a SLIT with a pair missing");
+    assert!(warnings.is_empty(), "{warnings:?}");
+    let domains: Vec<_> = nodes.iter().map(|node| (node.domain, node.has_memory)).collect();
+    assert_eq!(domains, [(31, false), (32, false), (21, false), (22, false), (11, true), (12, true)]);
 }
 
 #[test]
 fn one_direction_of_a_device_tree_holds_for_both() {
-    let pairs = [(1, 4, 33), (4, 2, 40), (2, 4, 50)];
+    // The last two name a node that is not there.
+    let pairs = [(1, 4, 33), (4, 2, 40), (2, 4, 50), (1, 5, 60), (5, 0, 70)];
     let mut boot = Boot::new(&format!("{TREE}{}", distances(&pairs)));
     assign!(boot, nodes, _printed, warnings);
     assert!(warnings.is_empty());
-    let at = |from: u16, to: u16| nodes.distance(NodeId::new(from), NodeId::new(to));
-    assert_eq!([at(1, 4), at(4, 1), at(4, 2), at(2, 4), at(1, 2), at(2, 2)], [33, 33, 40, 50, REMOTE, LOCAL]);
+    let known = [((1, 4), 33), ((4, 1), 33), ((4, 2), 40), ((2, 4), 50)];
+    for (from, to) in (0..8).flat_map(|from| (0..8).map(move |to| (from, to))) {
+        let stated = known.iter().find(|(pair, _)| *pair == (from, to)).map(|(_, value)| *value);
+        let expected = stated.unwrap_or(if from == to { LOCAL } else { REMOTE });
+        assert_eq!(nodes.distance(NodeId::new(from), NodeId::new(to)), expected, "{from} {to}");
+    }
 }
 
 #[test]
@@ -435,6 +482,48 @@ proptest! {
         for block in blocks {
             let region = nodes.memblock().memory().find(mm::addr::PhysAddr::new(block.0)).unwrap();
             prop_assert_eq!(region.node().map(|node| u32::from(node.as_u16())), Some(block.2));
+        }
+    }
+
+    /// Ranges of a table in any order, some of which meet.
+    #[test]
+    fn ranges_that_meet_are_told_and_those_of_two_nodes_spoil_the_table(
+        ranges in proptest::collection::vec((0..12_u64, 1..5_u64, 0..3_u32), 1..7),
+    ) {
+        let mut description = "arch x86\nbank 0x0 0xffffffff usable\nsrat 9 0x40000000 0xffffffff\n".to_owned();
+        // Place in the table, then start, end and domain.
+        let mut stated = vec![(0, 64, 256, 9)];
+        for (order, (start, length, domain)) in (1..).zip(ranges) {
+            let (at, last) = (start << 24, ((start + length) << 24) - 1);
+            description += &format!("srat {domain} {at:#x} {last:#x}\n");
+            stated.push((order, start, start + length, domain));
+        }
+        let mut boot = Boot::new(&description);
+        assign!(boot, nodes, printed, warnings);
+        let meet = |a: &(u32, u64, u64, u32), b: &(u32, u64, u64, u32)| a.1 < b.2 && b.1 < a.2;
+        let pairs = || stated.iter().flat_map(|a| stated.iter().filter(move |b| a.0 < b.0).map(move |b| (a, b)));
+        let foreign = pairs().any(|(a, b)| meet(a, b) && a.3 != b.3);
+        prop_assert_eq!(printed.contains("overlaps with node"), foreign);
+        let ignored = |warning: &Warning| warning.problem == Problem::TableIgnored("two nodes overlap");
+        prop_assert_eq!(warnings.last().is_some_and(ignored), foreign);
+        // What is told are two that meet, by the later one; and of all that meet an earlier one something is told.
+        let overlaps: Vec<_> = warnings.iter().filter(|warning| matches!(warning.problem, Problem::Overlaps(_))).collect();
+        for warning in &overlaps {
+            let told = pairs().any(|(a, b)| {
+                let common = span(a.1.max(b.1) << 24, (a.2.min(b.2) << 24) - 1);
+                meet(a, b) && warning.source.entry == Some(b.0) && warning.problem == Problem::Overlaps(common)
+            });
+            prop_assert!(told, "{warning:?}");
+        }
+        if foreign {
+            let last = stated.iter().find(|range| Some(range.0) == overlaps.last().unwrap().source.entry).unwrap();
+            prop_assert!(stated.iter().any(|range| meet(range, last) && range.3 != last.3));
+            prop_assert_eq!(nodes.node_count(), 1);
+        } else {
+            // In the order of addresses, all that meet one before them.
+            stated.sort_by_key(|range| (range.1, range.0));
+            let met = (0..stated.len()).filter(|at| stated[..*at].iter().any(|before| meet(before, &stated[*at])));
+            prop_assert_eq!(overlaps.len(), met.count());
         }
     }
 }

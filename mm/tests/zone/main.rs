@@ -3,6 +3,7 @@
 
 #[path = "../facts/mod.rs"]
 mod facts;
+mod lists;
 mod movable;
 #[path = "../ram/mod.rs"]
 mod ram;
@@ -10,10 +11,11 @@ mod ram;
 use facts::{Facts, Machine, lines, machines};
 use mm::addr::{NodeId, Pfn, PfnRange, PhysAddr, PhysRange};
 use mm::machine::Rules;
-use mm::memblock::Memblock;
+use mm::memblock::{Memblock, Regions};
 use mm::numa::{Nodes, NumaPolicy};
 use mm::view::boot;
 use mm::zone::{LowZones, MovableRequest, Unavailable, ZoneKind, ZoneLimits, Zones};
+use mm_testkit::Emulated;
 use proptest::prelude::*;
 use ram::{Access, Ram};
 
@@ -191,11 +193,12 @@ fn a_zone_that_the_kernel_has_not_leaves_its_memory_to_the_next() {
 /// Start, spanned and present pages of a zone.
 type ZoneNumbers = (u64, u64, u64);
 
-/// A machine of two nodes, the second above a hole, in pages of each size.
-fn page_size<const SHIFT: u32>() -> (Vec<ZoneNumbers>, Vec<(u16, u64)>) {
-    const MIB: u64 = 1 << 20;
-    let builder = mm_testkit::Machine::<SHIFT>::builder();
-    let machine = builder.ram(0x8000_0000, 3 * MIB + 0x4000, 0).ram(0x8040_0000, 2 * MIB, 1).finish();
+/// The zones of an arm64 machine, with pages of any size.
+fn with_emulated<const SHIFT: u32, T>(
+    machine: &mm_testkit::Machine<SHIFT>,
+    request: MovableRequest,
+    look: impl FnOnce(Zones<Emulated<'_, SHIFT>>) -> T,
+) -> T {
     let mut description = machine.describe();
     let described = description.lend();
     let mut memblock = Memblock::new(machine.handle());
@@ -206,10 +209,19 @@ fn page_size<const SHIFT: u32>() -> (Vec<ZoneNumbers>, Vec<(u16, u64)>) {
     let nodes =
         Nodes::assign(memblock, &described, NumaPolicy::firmware(Rules::Arm64), &mut text, &mut |_| {}).unwrap();
     let limits = ZoneLimits::arm64(nodes.memblock().memory().span(), None);
-    let zones = Zones::lay_out(nodes, limits, MovableRequest::default()).unwrap();
-    let spans = zones.spans().iter();
-    let spans = spans.map(|zone| (zone.range.start().as_u64(), zone.range.count(), zone.present)).collect();
-    (spans, zones.unavailable().map(|hole| (hole.node.as_u16(), hole.pages)).collect())
+    look(Zones::lay_out(nodes, limits, request).unwrap())
+}
+
+/// A machine of two nodes, the second above a hole, in pages of each size.
+fn page_size<const SHIFT: u32>() -> (Vec<ZoneNumbers>, Vec<(u16, u64)>) {
+    const MIB: u64 = 1 << 20;
+    let builder = mm_testkit::Machine::<SHIFT>::builder();
+    let machine = builder.ram(0x8000_0000, 3 * MIB + 0x4000, 0).ram(0x8040_0000, 2 * MIB, 1).finish();
+    with_emulated(&machine, MovableRequest::default(), |zones| {
+        let spans = zones.spans().iter();
+        let spans = spans.map(|zone| (zone.range.start().as_u64(), zone.range.count(), zone.present)).collect();
+        (spans, zones.unavailable().map(|hole| (hole.node.as_u16(), hole.pages)).collect())
+    })
 }
 
 #[test]
@@ -349,4 +361,23 @@ fn a_zone_that_is_all_hole_is_in_no_list() {
         |kind| -> Vec<_> { zones.zonelist(node, kind).iter().map(|zone| zones.span(*zone).unwrap().kind).collect() };
     assert_eq!(kinds(ZoneKind::Normal), [ZoneKind::Normal, ZoneKind::Dma]);
     assert_eq!(kinds(ZoneKind::Dma32), [ZoneKind::Dma]);
+}
+
+/// What zones were planned with goes back; what stays is their tables and lists, and what nodes have.
+#[test]
+fn all_scratch_is_given_back() {
+    for (name, facts) in machines() {
+        let mut machine = Facts::parse(facts).machine;
+        let ram = machine.window();
+        let (nodes, _) = machine.assign(&ram, &mut |_| {});
+        let held = |reserved: Regions<'_>| -> u64 {
+            let scratch =
+                reserved.iter().filter(|region| !["zone tables", "zonelists"].contains(&region.owner().as_str()));
+            scratch.map(|region| region.range().size()).sum()
+        };
+        let before = held(nodes.memblock().reserved());
+        let mut zones = Zones::lay_out(nodes, ZoneLimits::x86(12), machine.movable).unwrap();
+        zones.build_zonelists().unwrap();
+        assert_eq!(held(zones.memblock().reserved()), before, "{name}");
+    }
 }

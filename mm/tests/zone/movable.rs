@@ -2,11 +2,11 @@
 
 use crate::facts::{Facts, Machine};
 use crate::ram::Ram;
-use crate::{LONGEST, text_of, zones};
+use crate::{LONGEST, text_of, with_emulated, zones};
 use mm::addr::{NodeId, Pfn};
 use mm::memblock::RegionFlags;
 use mm::view::boot;
-use mm::zone::{Mirroring, ZoneKind, ZoneLimits, Zones};
+use mm::zone::{Amount, Mirroring, MovableRequest, ZoneKind, ZoneLimits, Zones};
 use proptest::prelude::*;
 
 /// Nodes of these sizes in MiB on a PC without a hole below 4 GiB, and what the command line says.
@@ -100,6 +100,27 @@ fn all_memory_may_be_low() {
     );
     assert_eq!(zones.policy_zone(), ZoneKind::Dma32);
     assert_eq!(zones.with_normal_memory().to_string(), "0");
+}
+
+/// Where Movable starts in 2 GiB from 1 GiB on, in MiB, as large as pages are.
+fn start_with_pages_of<const SHIFT: u32>(request: MovableRequest) -> u64 {
+    let machine = mm_testkit::Machine::<SHIFT>::builder().ram(1 << 30, 2 << 30, 0).finish();
+    with_emulated(&machine, request, |zones| {
+        zones.movable_start(NodeId::new(0)).map(|start| start.as_u64() << SHIFT >> 20).unwrap()
+    })
+}
+
+/// 4 MiB, with pages of 16 KiB 32 MiB, with 64 KiB 512 MiB.
+#[test]
+fn movable_starts_at_a_largest_block_of_each_page_size() {
+    let starts = |kernelcore, movablecore| {
+        let request = MovableRequest { kernelcore, movablecore, ..MovableRequest::default() };
+        [start_with_pages_of::<12>(request), start_with_pages_of::<14>(request), start_with_pages_of::<16>(request)]
+    };
+    // A page of 64 KiB more than 256 MiB: up to the next block.
+    assert_eq!(starts(Some(Amount::Bytes((256 << 20) + (64 << 10))), None), [1284, 1312, 1536]);
+    // A page of 64 KiB more than 512 MiB for Movable: one block more.
+    assert_eq!(starts(None, Some(Amount::Bytes((512 << 20) + (64 << 10)))), [2556, 2528, 2048]);
 }
 
 #[test]

@@ -235,16 +235,17 @@ impl<A: PhysMap + PageFormat> Cutter<'_, '_, A> {
         if rule.holes == Holes::Filled {
             end = self.fill(start, end, rule.size, limit);
         }
-        if end < DMA32_END && ram(end, DMA32_END) < UNIT {
-            end = DMA32_END;
+        if ram(end, DMA32_END) < UNIT {
+            end = end.max(DMA32_END);
         }
-        if rule.holes == Holes::Filled && end <= limit && ram(end, limit) < rule.size {
+        if rule.holes == Holes::Filled && ram(end, limit) < rule.size {
             end = limit;
         }
         PhysAddr::new(end.min(limit))
     }
 
-    /// Moves `end` up unit by unit until `size` bytes of memory lie between `start` and it, to `limit` at most.
+    /// Moves `end` up unit by unit until `size` bytes of memory lie between `start` and it; to `limit` where there are
+    /// not so many below it.
     fn fill(&self, start: u64, end: u64, size: u64, limit: u64) -> u64 {
         let range = PhysRange::new(PhysAddr::new(start), PhysAddr::new(limit.max(end)));
         let mut missing = size;
@@ -252,9 +253,8 @@ impl<A: PhysMap + PageFormat> Cutter<'_, '_, A> {
             let part = region.range().intersection(range);
             if part.size() >= missing {
                 let enough = part.start().as_u64() + missing;
-                let steps = enough.saturating_sub(end).div_ceil(UNIT);
-                let moved = end.saturating_add(steps * UNIT);
-                return if steps > 0 { moved.min(limit) } else { end };
+                let step = enough.saturating_sub(end).checked_next_multiple_of(UNIT);
+                return step.and_then(|step| end.checked_add(step)).unwrap_or(limit);
             }
             missing -= part.size();
         }

@@ -145,45 +145,27 @@ fn overlaps(
     warn: &mut dyn FnMut(Warning),
 ) -> bool {
     blocks.sort_unstable_by_key(|block| (block.start, block.order));
-    // The block that reaches furthest, and the one that reaches furthest among those of other nodes.
+    // As long as no two nodes have met, the block that reaches furthest is the only one that can reach into the next.
     let mut furthest: Option<Block> = None;
-    let mut other: Option<Block> = None;
     for block in blocks.iter().copied() {
-        let reaching = |candidate: Option<Block>| candidate.filter(|candidate| candidate.end > block.start);
-        let foreign = if furthest.is_some_and(|furthest| furthest.node == block.node) { other } else { furthest };
-        if let Some(foreign) = reaching(foreign) {
-            let (first, second) = if foreign.order < block.order { (foreign, block) } else { (block, foreign) };
-            let _ = writeln!(
-                text,
-                "node {} {} overlaps with node {} {}",
-                first.node,
-                Hex8(first.range()),
-                second.node,
-                Hex8(second.range())
-            );
+        if let Some(known) = furthest.filter(|known| known.end > block.start) {
+            let mut pair = [known, block];
+            pair.sort_unstable_by_key(|block| block.order);
+            let [first, second] = pair;
+            let foreign = first.node != second.node;
+            if foreign {
+                let (one, other) = (Hex8(first.range()), Hex8(second.range()));
+                let _ = writeln!(text, "node {} {one} overlaps with node {} {other}", first.node, second.node);
+            }
             let source = source(machine, second.order);
             warn(Warning { source, problem: Problem::Overlaps(second.range().intersection(first.range())) });
-            warn(Warning { source: Source::whole(source.table), problem: Problem::TableIgnored("two nodes overlap") });
-            return true;
-        }
-        if let Some(own) = reaching(furthest).filter(|own| own.node == block.node) {
-            let source = source(machine, own.order.max(block.order));
-            warn(Warning { source, problem: Problem::Overlaps(block.range().intersection(own.range())) });
-        }
-        match furthest {
-            Some(known) if known.end >= block.end => {
-                if known.node != block.node && other.is_none_or(|other| other.end < block.end) {
-                    other = Some(block);
-                }
+            if foreign {
+                let problem = Problem::TableIgnored("two nodes overlap");
+                warn(Warning { source: Source::whole(source.table), problem });
+                return true;
             }
-            Some(known) => {
-                if known.node != block.node {
-                    other = Some(known);
-                }
-                furthest = Some(block);
-            }
-            None => furthest = Some(block),
         }
+        furthest = furthest.into_iter().chain([block]).max_by_key(|block| block.end);
     }
     false
 }
