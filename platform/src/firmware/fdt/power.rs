@@ -6,7 +6,7 @@
 
 use super::Blob;
 use super::bus;
-use super::tree::{Path, has, is_compatible, strings, text};
+use super::tree::{Path, has, strings, text};
 use crate::power::{Conduit, Off, PowerOff, Reset};
 use fdt::node::FdtNode;
 use mm::addr::PhysRange;
@@ -47,16 +47,16 @@ impl Blob<'_> {
 fn by_device(path: &Path<'_, '_>) -> Option<PowerOff> {
     let &node = path.last()?;
     let registers = |bytes| registers(path, bytes).map(PhysRange::start);
-    if BCM2835.iter().any(|name| is_compatible(node, name)) {
+    // Every node comes here, so what it is compatible with is read once.
+    let known = |name: &&str| BCM2835.contains(name) || *name == SBSA_WATCHDOG;
+    let device = strings(node, "compatible").find(known)?;
+    if BCM2835.contains(&device) {
         let base = registers(BCM2835_BYTES)?;
         let off = has(node, "system-power-controller").then(|| Off::bcm2835(base));
         return Some(PowerOff { off, reset: Some(Reset::bcm2835(base)) });
     }
-    if is_compatible(node, SBSA_WATCHDOG) {
-        let control = registers(SBSA_WATCHDOG_BYTES)?;
-        return Some(PowerOff { off: None, reset: Some(Reset::sbsa_watchdog(control)) });
-    }
-    None
+    let control = registers(SBSA_WATCHDOG_BYTES)?;
+    Some(PowerOff { off: None, reset: Some(Reset::sbsa_watchdog(control)) })
 }
 
 /// The first range of the last node's `reg`, if it can hold `bytes` of registers of 32 bits.
