@@ -99,6 +99,15 @@ fn an_entry_that_cannot_be_ends_its_table() {
     assert_eq!(recorder.warnings.len(), 3);
 }
 
+/// No entry, no domain, no node: little to say, but nothing wrong.
+#[test]
+fn tables_of_nothing_but_their_fixed_part_are_right() {
+    let tables = [madt(&[]), srat(3, &[]), slit(0, &[]), table("IORT", 3, &[0; 12])];
+    let recorder = Machine::new(&tables).describe();
+    assert!(recorder.warnings.is_empty(), "{:?}", recorder.warnings);
+    assert_eq!((recorder.cpus.len(), recorder.affinities.len(), recorder.distances.len()), (0, 0, 0));
+}
+
 #[test]
 fn before_revision_2_a_domain_is_one_byte() {
     let cpu = |flags: u32| [&[0, 16, 7, 3][..], &flags.to_le_bytes(), &[0, 1, 2, 3, 0, 0, 0, 0]].concat();
