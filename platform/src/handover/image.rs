@@ -25,8 +25,9 @@ pub fn read(at: PhysAddr, blob: &mut [u8]) -> Result<BootInfo<'_>, HandoverError
             info.warn(Source::whole(Table::CommandLine), Problem::TooMany { what: "bytes", limit });
         }
     }
+    let initrd = blob.initrd();
     info.keep_tree(at, blob);
-    if let Some(initrd) = blob.initrd() {
+    if let Some(initrd) = initrd {
         info.initrd = Some(initrd);
         info.reserve(initrd, "initrd", Source::whole(Table::DeviceTree));
     }

@@ -124,25 +124,26 @@ impl<'a> BootInfo<'a> {
     /// Keeps the device tree `blob`, which lies at `at`, in memory that its own memory nodes may call free.
     fn keep_tree(&mut self, at: PhysAddr, blob: Blob<'a>) {
         let source = Source::whole(Table::DeviceTree);
+        let size = blob.total_size();
         self.tree = Some(blob);
-        match PhysRange::from_size(at, blob.total_size()) {
+        match PhysRange::from_size(at, size) {
             Some(range) => {
                 self.dtb = Some(range);
                 self.reserve(range, "device tree", source);
             }
-            None => self.warn(source, Problem::Wraps { start: at.as_u64(), size: blob.total_size() }),
+            None => self.warn(source, Problem::Wraps { start: at.as_u64(), size }),
         }
     }
 
     /// How the machine says that it ends.
     pub fn power_off(&self, read: &mut dyn PhysRead) -> PowerOff {
         let by_acpi = self.acpi().map_or(PowerOff::UNKNOWN, |rsdp| acpi::power_off(rsdp, read));
-        by_acpi.or(self.tree.map_or(PowerOff::UNKNOWN, |tree| tree.power_off()))
+        by_acpi.or(self.tree.as_ref().map_or(PowerOff::UNKNOWN, Blob::power_off))
     }
 
     /// How the firmware's PSCI is called, where there is one: by ACPI, or else by the device tree.
     pub fn psci(&self, read: &mut dyn PhysRead) -> Option<Conduit> {
-        self.acpi().and_then(|rsdp| acpi::psci(rsdp, read)).or_else(|| self.tree?.psci())
+        self.acpi().and_then(|rsdp| acpi::psci(rsdp, read)).or_else(|| self.tree.as_ref()?.psci())
     }
 
     /// The interrupt controller of the CPUs, by ACPI, or else by the device tree; by the `rules` of a PC, which always
@@ -154,7 +155,7 @@ impl<'a> BootInfo<'a> {
         warn: &mut dyn FnMut(Warning),
     ) -> Option<IrqController> {
         let by_acpi = self.acpi().and_then(|rsdp| acpi::irq_controller(rsdp, read, warn));
-        by_acpi.or_else(|| self.tree?.irq_controller(warn)).or_else(|| match rules {
+        by_acpi.or_else(|| self.tree.as_ref()?.irq_controller(warn)).or_else(|| match rules {
             Rules::X86 => Some(mp_table::irq_controller(read).unwrap_or(IrqController::USUAL)),
             Rules::Arm64 => None,
         })
@@ -169,7 +170,7 @@ impl<'a> BootInfo<'a> {
     /// The number of the interrupt of Arm CPUs' virtual timer, as their controller counts it (INTID): by ACPI, or else
     /// by the device tree.
     pub fn timer_interrupt(&self, read: &mut dyn PhysRead) -> Option<u32> {
-        self.acpi().and_then(|rsdp| acpi::timer_interrupt(rsdp, read)).or_else(|| self.tree?.timer_interrupt())
+        self.acpi().and_then(|rsdp| acpi::timer_interrupt(rsdp, read)).or_else(|| self.tree.as_ref()?.timer_interrupt())
     }
 
     /// Where the registers of memory slots are. What cannot be used goes to `warn`.
@@ -185,7 +186,7 @@ impl<'a> BootInfo<'a> {
     /// The console that the machine names: ACPI, where it was asked, or else the device tree by its `stdout-path`.
     #[must_use]
     pub fn stdout(&self) -> Option<ConsoleSpec> {
-        self.spcr.or_else(|| self.tree?.stdout())
+        self.spcr.or_else(|| self.tree.as_ref()?.stdout())
     }
 
     /// Prints which EFI firmware it is, and its memory map, as Linux does by the `rules` of its architecture when it is

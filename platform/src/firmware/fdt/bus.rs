@@ -127,7 +127,7 @@ pub(super) fn dma_limit(blob: &Blob<'_>, sink: &mut dyn MachineSink) {
         return;
     }
     let mut least: Option<PhysAddr> = None;
-    let _ = blob.find_path(&mut |path| {
+    let _ = blob.find_path(&mut |path, _| {
         if let Some(end) = reach(path) {
             least = Some(least.map_or(end, |least| least.min(end)));
         }

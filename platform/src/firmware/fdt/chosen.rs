@@ -18,24 +18,20 @@ use mm::addr::{PhysAddr, PhysRange};
 impl<'a> Blob<'a> {
     /// The command line in `/chosen`, as the bytes that stand there, without the zero at their end.
     #[must_use]
-    pub fn bootargs(&self) -> Option<&'a [u8]> {
-        value(self.top("chosen")?, "bootargs")?.split(|&byte| byte == 0).next()
+    pub const fn bootargs(&self) -> Option<&'a [u8]> {
+        self.survey.bootargs
     }
 
     /// The initial RAM disk that `/chosen` names.
     #[must_use]
-    pub fn initrd(&self) -> Option<PhysRange> {
-        let chosen = self.top("chosen")?;
-        let start = PhysAddr::new(number(chosen, "linux,initrd-start")?);
-        let end = PhysAddr::new(number(chosen, "linux,initrd-end")?);
-        Some(PhysRange::new(start, end)).filter(|range| !range.is_empty())
+    pub const fn initrd(&self) -> Option<PhysRange> {
+        self.survey.initrd
     }
 
     /// The console that `/chosen` names, where a driver here knows it.
     #[must_use]
-    pub fn stdout(&self) -> Option<ConsoleSpec> {
-        let (path, options) = self.stdout_path()?;
-        console(&self.resolve(path)?, options)
+    pub const fn stdout(&self) -> Option<ConsoleSpec> {
+        self.survey.stdout
     }
 
     /// The console that is the node at `path`, or at the alias of this name, where a driver here knows it.
@@ -47,15 +43,8 @@ impl<'a> Blob<'a> {
     /// What the console that `/chosen` names is compatible with, known here or not: the most general string.
     #[must_use]
     pub fn stdout_compatible(&self) -> Option<&'a str> {
-        let (path, _) = self.stdout_path()?;
+        let (path, _) = stdout_path(self.top("chosen")?)?;
         strings(*self.resolve(path)?.last()?, "compatible").last()
-    }
-
-    /// The path of the console, or its alias, and its options.
-    fn stdout_path(&self) -> Option<(&'a str, &'a str)> {
-        let chosen = self.top("chosen")?;
-        let stdout = text(chosen, "stdout-path").or_else(|| text(chosen, "linux,stdout-path"))?;
-        Some(stdout.split_once(':').unwrap_or((stdout, "")))
     }
 
     /// The strings of the root's `compatible`, the most specific first.
@@ -80,6 +69,30 @@ impl<'a> Blob<'a> {
     pub fn model(&self) -> Option<&'a str> {
         text(self.root()?, "model")
     }
+}
+
+/// The command line in `chosen`.
+pub(super) fn bootargs<'a>(chosen: FdtNode<'_, 'a>) -> Option<&'a [u8]> {
+    value(chosen, "bootargs")?.split(|&byte| byte == 0).next()
+}
+
+/// The initial RAM disk that `chosen` names.
+pub(super) fn initrd(chosen: FdtNode<'_, '_>) -> Option<PhysRange> {
+    let start = PhysAddr::new(number(chosen, "linux,initrd-start")?);
+    let end = PhysAddr::new(number(chosen, "linux,initrd-end")?);
+    Some(PhysRange::new(start, end)).filter(|range| !range.is_empty())
+}
+
+/// The console that `chosen` names.
+pub(super) fn stdout(blob: &Blob<'_>, chosen: FdtNode<'_, '_>) -> Option<ConsoleSpec> {
+    let (path, options) = stdout_path(chosen)?;
+    console(&blob.resolve(path)?, options)
+}
+
+/// The path of the console that `chosen` names, or its alias, and its options.
+fn stdout_path<'a>(chosen: FdtNode<'_, 'a>) -> Option<(&'a str, &'a str)> {
+    let stdout = text(chosen, "stdout-path").or_else(|| text(chosen, "linux,stdout-path"))?;
+    Some(stdout.split_once(':').unwrap_or((stdout, "")))
 }
 
 /// The console that is the last of `nodes`.

@@ -10,6 +10,7 @@
 //! is turned into version 17. Linux: `scripts/dtc/libfdt/fdt.c` and `fdt_check.c`.
 
 use super::Blob;
+use super::survey::Survey;
 use core::fmt;
 use core::ops::Range;
 use fdt::Fdt;
@@ -176,7 +177,9 @@ pub fn check(bytes: &mut [u8]) -> Result<Blob<'_>, FdtError> {
     let reserve_map = bytes.get(plan.reserve_map).unwrap_or_default();
     // The header was checked, so this cannot fail.
     let fdt = Fdt::new(bytes).map_err(|_| FdtError::TooShort)?;
-    Ok(Blob { fdt, bytes, reserve_map })
+    let blob = Blob { fdt, bytes, reserve_map, survey: Survey::NOTHING };
+    let survey = Survey::of(&blob);
+    Ok(Blob { survey, ..blob })
 }
 
 /// The 32-bit big-endian value at `offset`.

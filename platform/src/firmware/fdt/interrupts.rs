@@ -11,7 +11,7 @@
 
 use super::Blob;
 use super::bus;
-use super::tree::{Path, cell, has, is_compatible, number, strings, take, value};
+use super::tree::{Label, Path, cell, has, number, strings, take, value};
 use crate::firmware::interrupts::{IrqController, MAX_REDISTRIBUTORS, Redistributors, Registers};
 use fdt::node::FdtNode;
 use mm::addr::PhysRange;
@@ -62,23 +62,17 @@ const BCM2836_TIMERS: u32 = 4;
 impl<'a> Blob<'a> {
     /// The interrupt controller of the CPUs. What cannot be used goes to `warn`.
     pub fn irq_controller(&self, warn: &mut dyn FnMut(Warning)) -> Option<IrqController> {
-        let wanted = self.root().and_then(|root| cell(root, "interrupt-parent"));
-        let mut first = None;
-        let named = self.find_path(&mut |path| {
-            let kind = path.last().and_then(|&node| kind(node).filter(|_| has(node, "interrupt-controller")))?;
-            let is_named = wanted.is_some() && path.last().and_then(|&node| phandle(node)) == wanted;
-            if first.is_some() && !is_named {
-                return None;
-            }
-            let mut warn = |problem| warn(Warning { source: Source::whole(Table::InterruptController), problem });
-            match self.controller(kind, path, &mut warn) {
-                Ok(found) if is_named => return Some(found),
-                Ok(found) => first = Some(found),
-                Err(problem) => warn(problem),
-            }
-            None
-        });
-        named.or(first)
+        if self.survey.controller_in_doubt {
+            // Only such a tree is walked again.
+            let mut controllers = Controllers::new(self);
+            let _ = self.find_path(&mut |path, label| {
+                let source = Source::whole(Table::InterruptController);
+                controllers.see(self, path, label, &mut |problem| warn(Warning { source, problem }));
+                None::<()>
+            });
+            return controllers.chosen();
+        }
+        self.survey.controller.clone()
     }
 
     /// What the controller that the root's `interrupt-parent` names is compatible with, known here or not: the most
@@ -107,8 +101,8 @@ impl<'a> Blob<'a> {
             },
             Kind::Bcm2836 => {
                 let local = registers(path, 0, &Registers::BCM2836_LOCAL)?;
-                let of_devices = |path: &Path<'_, 'a>| {
-                    path.last().filter(|&&node| is_compatible(node, BCM2836_DEVICES))?;
+                let of_devices = |path: &Path<'_, 'a>, label: &Label<'a>| {
+                    label.compatible().find(|&name| name == BCM2836_DEVICES)?;
                     Some(registers(path, 0, &Registers::BCM2836_DEVICES))
                 };
                 let devices = self.find_path(&mut { of_devices }).transpose();
@@ -123,32 +117,99 @@ impl<'a> Blob<'a> {
 
     /// The number of the virtual timer's interrupt, as its controller counts them.
     #[must_use]
-    pub fn timer_interrupt(&self) -> Option<u32> {
-        self.find_path(&mut |path| {
-            let &timer = path.last()?;
-            if !TIMERS.iter().any(|name| is_compatible(timer, name)) {
-                return None;
+    pub const fn timer_interrupt(&self) -> Option<u32> {
+        self.survey.timer
+    }
+
+    fn by_phandle(&self, wanted: u32) -> Option<FdtNode<'_, 'a>> {
+        self.find_path(&mut |path, label| path.last().copied().filter(|_| label.phandle() == Some(wanted)))
+    }
+}
+
+/// Controllers, as a walk comes by them.
+pub(super) struct Controllers<'b, 'a> {
+    /// What the root's `interrupt-parent` is.
+    wanted: Option<u32>,
+    /// The node that it names, whatever that is.
+    parent: Option<FdtNode<'b, 'a>>,
+    /// The controller that it names.
+    named: Option<IrqController>,
+    /// The first one of the tree.
+    first: Option<IrqController>,
+}
+
+impl<'b, 'a> Controllers<'b, 'a> {
+    pub(super) fn new(blob: &'b Blob<'a>) -> Self {
+        let wanted = blob.root().and_then(|root| cell(root, "interrupt-parent"));
+        Self { wanted, parent: None, named: None, first: None }
+    }
+
+    /// Looks at the last node of `path`, which is in use.
+    pub(super) fn see(
+        &mut self,
+        blob: &'b Blob<'a>,
+        path: &Path<'b, 'a>,
+        label: &Label<'a>,
+        warn: &mut dyn FnMut(Problem),
+    ) {
+        let Some(&node) = path.last() else { return };
+        let is_named = self.wanted.is_some() && label.phandle() == self.wanted;
+        if is_named {
+            self.parent.get_or_insert(node);
+        }
+        if self.named.is_some() || (self.first.is_some() && !is_named) {
+            return;
+        }
+        let Some(kind) = kind(label.compatible()).filter(|_| has(node, "interrupt-controller")) else { return };
+        match blob.controller(kind, path, warn) {
+            Ok(found) if is_named => self.named = Some(found),
+            Ok(found) => self.first = Some(found),
+            Err(problem) => warn(problem),
+        }
+    }
+
+    /// The one that is the CPUs'.
+    pub(super) fn chosen(self) -> Option<IrqController> {
+        self.named.or(self.first)
+    }
+
+    /// For after a walk: who takes which interrupts.
+    pub(super) fn parents(&self, blob: &'b Blob<'a>) -> Parents<'b, 'a> {
+        Parents { blob, usual: self.wanted.zip(self.parent) }
+    }
+}
+
+/// Who takes which interrupts.
+#[derive(Clone, Copy)]
+pub(super) struct Parents<'b, 'a> {
+    blob: &'b Blob<'a>,
+    /// The node that the root's `interrupt-parent` names, and its number: hardly ever another is asked for.
+    usual: Option<(u32, FdtNode<'b, 'a>)>,
+}
+
+impl<'b, 'a> Parents<'b, 'a> {
+    /// The number of the virtual interrupt of the timer that is the last of `path`, as its controller counts them.
+    pub(super) fn timer_interrupt(self, path: &Path<'b, 'a>) -> Option<u32> {
+        let &timer = path.last()?;
+        let place = if has(timer, "interrupt-names") {
+            strings(timer, "interrupt-names").take(TIMER_INTERRUPTS).position(|name| name == VIRTUAL)?
+        } else {
+            VIRTUAL_PLACE
+        };
+        let (controller, cells) = self.interrupt(path, place)?;
+        let (first, rest) = take(cells, 1)?;
+        match kind(strings(controller, "compatible"))? {
+            Kind::Gic2 | Kind::Gic3 => {
+                let (number, _) = take(rest, 1)?;
+                let number = u32::try_from(number).ok().filter(|&number| first == PRIVATE && number < PRIVATES)?;
+                Some(PRIVATES + number)
             }
-            let place = if has(timer, "interrupt-names") {
-                strings(timer, "interrupt-names").take(TIMER_INTERRUPTS).position(|name| name == VIRTUAL)?
-            } else {
-                VIRTUAL_PLACE
-            };
-            let (controller, cells) = self.interrupt(path, place)?;
-            let (first, rest) = take(cells, 1)?;
-            match kind(controller)? {
-                Kind::Gic2 | Kind::Gic3 => {
-                    let (number, _) = take(rest, 1)?;
-                    let number = u32::try_from(number).ok().filter(|&number| first == PRIVATE && number < PRIVATES)?;
-                    Some(PRIVATES + number)
-                }
-                Kind::Bcm2836 => u32::try_from(first).ok().filter(|&number| number < BCM2836_TIMERS),
-            }
-        })
+            Kind::Bcm2836 => u32::try_from(first).ok().filter(|&number| number < BCM2836_TIMERS),
+        }
     }
 
     /// Interrupt number `place` of the last node of `path`: who takes it, and the cells in which it is stated.
-    fn interrupt(&self, path: &Path<'_, 'a>, place: usize) -> Option<(FdtNode<'_, 'a>, &'a [u8])> {
+    fn interrupt(self, path: &Path<'b, 'a>, place: usize) -> Option<(FdtNode<'b, 'a>, &'a [u8])> {
         let &node = path.last()?;
         if let Some(mut rest) = value(node, "interrupts-extended") {
             // Each states its controller, and only that says how long it is.
@@ -160,26 +221,31 @@ impl<'a> Blob<'a> {
             return Some((controller, after.get(..cells)?));
         }
         let parent = path.iter().rev().find_map(|&node| cell(node, "interrupt-parent"))?;
-        let controller = self.by_phandle(parent)?;
+        let controller = self.node(parent)?;
         let cells = interrupt_bytes(controller)?;
         let start = place.checked_mul(cells)?;
         Some((controller, value(node, "interrupts")?.get(start..start.checked_add(cells)?)?))
     }
 
     /// The controller that `entry` of an `interrupts-extended` begins with, the bytes of its cells, and what follows.
-    fn extended(&self, entry: &'a [u8]) -> Option<(FdtNode<'_, 'a>, usize, &'a [u8])> {
+    fn extended(self, entry: &'a [u8]) -> Option<(FdtNode<'b, 'a>, usize, &'a [u8])> {
         let (parent, after) = take(entry, 1)?;
-        let controller = self.by_phandle(u32::try_from(parent).ok()?)?;
+        let controller = self.node(u32::try_from(parent).ok()?)?;
         Some((controller, interrupt_bytes(controller)?, after))
     }
 
-    fn by_phandle(&self, wanted: u32) -> Option<FdtNode<'_, 'a>> {
-        self.find_path(&mut |path| path.last().copied().filter(|&node| phandle(node) == Some(wanted)))
+    /// The node of this number.
+    fn node(self, phandle: u32) -> Option<FdtNode<'b, 'a>> {
+        match self.usual {
+            Some((usual, node)) if usual == phandle => Some(node),
+            _ => self.blob.by_phandle(phandle),
+        }
     }
 }
 
-fn phandle(node: FdtNode<'_, '_>) -> Option<u32> {
-    cell(node, "phandle").or_else(|| cell(node, "linux,phandle"))
+/// Whether a node is the timer of CPUs.
+pub(super) fn is_timer(label: &Label<'_>) -> bool {
+    label.compatible().any(|name| TIMERS.contains(&name))
 }
 
 /// Bytes of the cells in which a controller states an interrupt.
@@ -188,8 +254,8 @@ fn interrupt_bytes(controller: FdtNode<'_, '_>) -> Option<usize> {
 }
 
 /// Which controller a node is, by the first of its names that is known.
-fn kind(node: FdtNode<'_, '_>) -> Option<Kind> {
-    strings(node, "compatible").find_map(|name| KNOWN.iter().find(|(known, _)| *known == name)).map(|&(_, kind)| kind)
+fn kind<'a>(mut compatible: impl Iterator<Item = &'a str>) -> Option<Kind> {
+    compatible.find_map(|name| KNOWN.iter().find(|(known, _)| *known == name)).map(|&(_, kind)| kind)
 }
 
 fn redistributors(path: &Path<'_, '_>, warn: &mut dyn FnMut(Problem)) -> Result<Redistributors, Problem> {

@@ -10,8 +10,8 @@
 //! children of `/reserved-memory` are often called `memory@…` too. Nodes whose `status` is neither `okay` nor `ok` are
 //! not there.
 //!
-//! Cost: one walk for the gate, one for [`Blob::describe`] (a second, along the buses, where there is a `dma-ranges`),
-//! O(blob) each, with nothing stored. Linux: `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`,
+//! Cost: two walks behind [`check`] (the gate's, and the survey's, which keeps what is asked of single nodes), one for
+//! [`Blob::describe`] (a second, along the buses, where there is a `dma-ranges`), O(blob) each. Linux: `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`,
 //! `arch/arm64/kernel/smp.c`.
 
 mod bus;
@@ -22,6 +22,7 @@ mod memory;
 mod numa;
 mod power;
 mod reserved;
+mod survey;
 mod tree;
 
 pub use gate::{Fault, FdtError, MAX_DEPTH, Part, check};
@@ -30,13 +31,14 @@ use fdt::Fdt;
 use mm::machine::MachineSink;
 
 /// A device tree blob that [`check`] has let through.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Blob<'a> {
     fdt: Fdt<'a>,
     /// As many bytes as the header states.
     bytes: &'a [u8],
     /// The entries of the reservation block, without the last, empty one.
     reserve_map: &'a [u8],
+    survey: survey::Survey<'a>,
 }
 
 impl<'a> Blob<'a> {

@@ -6,7 +6,7 @@
 
 use super::Blob;
 use super::bus;
-use super::tree::{Path, has, strings, text};
+use super::tree::{Label, Path, has, text};
 use crate::power::{Conduit, Off, PowerOff, Reset};
 use fdt::node::FdtNode;
 use mm::addr::PhysRange;
@@ -24,32 +24,40 @@ const SBSA_WATCHDOG: &str = "arm,sbsa-gwdt";
 const SBSA_WATCHDOG_BYTES: u64 = 0x14;
 
 impl Blob<'_> {
-    /// How the machine ends.
+    /// How the machine ends: the firmware's own way first, then a device.
     #[must_use]
     pub fn power_off(&self) -> PowerOff {
         let by_psci = PowerOff { off: self.psci().map(Off::Psci), reset: None };
-        by_psci.or(self.find_path(&mut by_device).unwrap_or(PowerOff::UNKNOWN))
+        by_psci.or(self.survey.device_end)
     }
 
     /// How PSCI 0.2 or later is called.
     #[must_use]
-    pub fn psci(&self) -> Option<Conduit> {
-        let is_psci = |node: &FdtNode<'_, '_>| strings(*node, "compatible").any(|string| PSCI.contains(&string));
-        match text(self.fdt.all_nodes().find(is_psci)?, "method")? {
-            "hvc" => Some(Conduit::Hvc),
-            "smc" => Some(Conduit::Smc),
-            _ => None,
-        }
+    pub const fn psci(&self) -> Option<Conduit> {
+        self.survey.psci
+    }
+}
+
+/// Whether a node is a PSCI that can switch the machine off.
+pub(super) fn is_psci(label: &Label<'_>) -> bool {
+    label.compatible().any(|string| PSCI.contains(&string))
+}
+
+/// How the PSCI that is `node` is called.
+pub(super) fn conduit(node: FdtNode<'_, '_>) -> Option<Conduit> {
+    match text(node, "method")? {
+        "hvc" => Some(Conduit::Hvc),
+        "smc" => Some(Conduit::Smc),
+        _ => None,
     }
 }
 
 /// The ends that the last node of `path` offers.
-fn by_device(path: &Path<'_, '_>) -> Option<PowerOff> {
+pub(super) fn by_device(path: &Path<'_, '_>, label: &Label<'_>) -> Option<PowerOff> {
     let &node = path.last()?;
     let registers = |bytes| registers(path, bytes).map(PhysRange::start);
-    // Every node comes here, so what it is compatible with is read once.
     let known = |name: &&str| BCM2835.contains(name) || *name == SBSA_WATCHDOG;
-    let device = strings(node, "compatible").find(known)?;
+    let device = label.compatible().find(known)?;
     if BCM2835.contains(&device) {
         let base = registers(BCM2835_BYTES)?;
         let off = has(node, "system-power-controller").then(|| Off::bcm2835(base));

@@ -120,11 +120,12 @@ pub(super) fn has(node: FdtNode<'_, '_>, name: &str) -> bool {
 
 /// The number that is the whole value of a property: one cell.
 pub(super) fn cell(node: FdtNode<'_, '_>, name: &str) -> Option<u32> {
-    value(node, name)
-        .filter(|value| value.len() == 4)
-        .and_then(|value| value.first_chunk())
-        .copied()
-        .map(u32::from_be_bytes)
+    value(node, name).and_then(cell_in)
+}
+
+/// The number that is the whole of a property's `value`: one cell.
+fn cell_in(value: &[u8]) -> Option<u32> {
+    value.try_into().ok().map(u32::from_be_bytes)
 }
 
 /// The number that is the whole value of a property: one cell or two.
@@ -146,7 +147,11 @@ pub(super) fn sized_number(node: FdtNode<'_, '_>, name: &'static str, cells: u32
 
 /// The strings that are the value of a property.
 pub(super) fn strings<'a>(node: FdtNode<'_, 'a>, name: &str) -> impl Iterator<Item = &'a str> + use<'a> {
-    let value = value(node, name).unwrap_or_default();
+    strings_in(value(node, name).unwrap_or_default())
+}
+
+/// The strings that a property's `value` lists.
+fn strings_in(value: &[u8]) -> impl Iterator<Item = &str> {
     let value = value.strip_suffix(&[0]).unwrap_or(value);
     value.split(|&byte| byte == 0).filter_map(|string| core::str::from_utf8(string).ok())
 }
@@ -163,9 +168,54 @@ pub(super) fn is_compatible(node: FdtNode<'_, '_>, wanted: &str) -> bool {
 
 /// Whether the node is in use, by its `status`.
 pub(super) fn is_okay(node: FdtNode<'_, '_>) -> bool {
-    match node.property("status") {
-        Some(_) => matches!(text(node, "status"), Some("okay" | "ok")),
-        None => true,
+    says_okay(value(node, "status"))
+}
+
+/// Whether a node with this `status` is in use.
+fn says_okay(status: Option<&[u8]>) -> bool {
+    status.is_none_or(|status| matches!(strings_in(status).next(), Some("okay" | "ok")))
+}
+
+/// What every walk asks of every node, read at once: each look for one property reads those before it, and their names.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Label<'a> {
+    compatible: &'a [u8],
+    status: Option<&'a [u8]>,
+    phandle: Option<&'a [u8]>,
+    /// The older name of the same.
+    linux_phandle: Option<&'a [u8]>,
+}
+
+impl<'a> Label<'a> {
+    fn of(node: FdtNode<'_, 'a>) -> Self {
+        let (mut label, mut compatible) = (Self::default(), None);
+        for property in node.properties() {
+            let place = match property.name {
+                "compatible" => &mut compatible,
+                "status" => &mut label.status,
+                "phandle" => &mut label.phandle,
+                "linux,phandle" => &mut label.linux_phandle,
+                _ => continue,
+            };
+            // The first of a name is the one that counts.
+            place.get_or_insert(property.value);
+        }
+        Self { compatible: compatible.unwrap_or_default(), ..label }
+    }
+
+    /// Whether the node is in use.
+    pub(super) fn is_okay(&self) -> bool {
+        says_okay(self.status)
+    }
+
+    /// The strings of its `compatible`.
+    pub(super) fn compatible(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        strings_in(self.compatible)
+    }
+
+    /// The number by which others name it.
+    pub(super) fn phandle(&self) -> Option<u32> {
+        self.phandle.and_then(cell_in).or_else(|| self.linux_phandle.and_then(cell_in))
     }
 }
 
@@ -184,7 +234,15 @@ impl<'a> Blob<'a> {
 
     /// What `each` makes of the first path that it takes, of all that lead to a node in use: parents before children,
     /// and as deep as a path can be.
-    pub(super) fn find_path<'b, T>(&'b self, each: &mut dyn FnMut(&Path<'b, 'a>) -> Option<T>) -> Option<T> {
+    pub(super) fn find_path<'b, T>(
+        &'b self,
+        each: &mut dyn FnMut(&Path<'b, 'a>, &Label<'a>) -> Option<T>,
+    ) -> Option<T> {
+        self.walk(&mut |path, label| if label.is_okay() { each(path, label) } else { None })
+    }
+
+    /// As [`Blob::find_path`], but shows `each` nodes that are not in use, too; not what is below them.
+    pub(super) fn walk<'b, T>(&'b self, each: &mut dyn FnMut(&Path<'b, 'a>, &Label<'a>) -> Option<T>) -> Option<T> {
         let mut path = Path::new();
         path.try_push(self.root()?).ok()?;
         find_below(&mut path, each)
@@ -208,13 +266,24 @@ impl<'a> Blob<'a> {
     }
 }
 
-/// As [`Blob::find_path`], from the last node of `path` on.
-fn find_below<'b, 'a, T>(path: &mut Path<'b, 'a>, each: &mut dyn FnMut(&Path<'b, 'a>) -> Option<T>) -> Option<T> {
-    if let Some(found) = each(path) {
+/// As [`Blob::walk`], from the last node of `path` on.
+fn find_below<'b, 'a, T>(
+    path: &mut Path<'b, 'a>,
+    each: &mut dyn FnMut(&Path<'b, 'a>, &Label<'a>) -> Option<T>,
+) -> Option<T> {
+    let &node = path.last()?;
+    let mut label = Label::of(node);
+    if path.len() == 1 {
+        // The root is there whatever it says of itself.
+        label.status = None;
+    }
+    if let Some(found) = each(path, &label) {
         return Some(found);
     }
-    let &node = path.last()?;
-    for child in node.children().filter(|&child| is_okay(child)) {
+    if !label.is_okay() {
+        return None;
+    }
+    for child in node.children() {
         path.try_push(child).ok()?;
         let found = find_below(path, each);
         path.pop();

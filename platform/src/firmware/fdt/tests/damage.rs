@@ -12,7 +12,7 @@ const TRIALS: usize = if cfg!(miri) { 50 } else { 100_000 };
 /// Everything that can be asked of a tree.
 fn read_all(bytes: &mut [u8]) -> bool {
     let Ok(info) = image::read(PhysAddr::new(0x4800_0000), bytes) else { return false };
-    let blob = info.tree.unwrap();
+    let blob = info.tree.as_ref().unwrap();
     let recorder = Recorder::of(|sink| info.describe(Rules::Arm64, &mut MemoryImage::new(&[]), sink));
     assert!(recorder.banks.iter().all(|bank| !bank.range.is_empty()));
     assert!(recorder.reservations.iter().all(|reservation| !reservation.range.is_empty()));
