@@ -9,6 +9,7 @@ mod power;
 mod reader;
 mod regression;
 mod reserved;
+mod survey;
 
 use super::*;
 use crate::firmware::recorder::{Random, Recorder};
