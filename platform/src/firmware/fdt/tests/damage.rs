@@ -18,7 +18,7 @@ fn read_all(bytes: &mut [u8]) -> bool {
     assert!(recorder.reservations.iter().all(|reservation| !reservation.range.is_empty()));
     assert!(recorder.wishes.iter().all(|wish| wish.size > 0 && wish.align.is_power_of_two()));
     assert!(recorder.usable.iter().all(|usable| !usable.range.is_empty()));
-    let nodes = listing(&blob);
+    let nodes = listing(blob);
     assert!(!nodes.is_empty());
     let _ = (blob.stdout(), blob.power_off(), blob.model(), blob.compatible().count());
     if let Some(IrqController::Gic2 { cpu_interface, .. }) = blob.irq_controller(&mut |_| ()) {

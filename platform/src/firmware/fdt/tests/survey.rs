@@ -5,6 +5,8 @@ use super::*;
 use crate::power::{Conduit, Reset};
 
 const PSCI: (&str, &[u8]) = ("compatible", b"arm,psci-1.0\0arm,psci-0.2\0");
+const SMC: (&str, &[u8]) = ("method", b"smc\0");
+const HVC: (&str, &[u8]) = ("method", b"hvc\0");
 const DISABLED: (&str, &[u8]) = ("status", b"disabled\0");
 
 fn psci(bytes: &[u8]) -> Option<Conduit> {
@@ -13,23 +15,22 @@ fn psci(bytes: &[u8]) -> Option<Conduit> {
 
 #[test]
 fn only_nodes_in_use_answer_and_the_first_of_them() {
-    let (smc, hvc): ((&str, &[u8]), (&str, &[u8])) = (("method", b"smc\0"), ("method", b"hvc\0"));
-    let tree = || Builder::root(1, 1).node("off", &[PSCI, smc, DISABLED]);
+    let tree = || Builder::root(1, 1).node("off", &[PSCI, SMC, DISABLED]);
     assert_eq!(psci(&tree().done()), None);
-    let below = tree().begin("firmware").node("psci", &[PSCI, hvc]).end().node("psci", &[PSCI, smc]);
+    let below = tree().begin("firmware").node("psci", &[PSCI, HVC]).end().node("psci", &[PSCI, SMC]);
     assert_eq!(psci(&below.done()), Some(Conduit::Hvc));
     let below_disabled = Builder::root(1, 1).begin("firmware").prop("status", b"disabled\0");
-    let below_disabled = below_disabled.node("psci", &[PSCI, hvc]).end().node("psci", &[PSCI, smc]);
+    let below_disabled = below_disabled.node("psci", &[PSCI, HVC]).end().node("psci", &[PSCI, SMC]);
     assert_eq!(psci(&below_disabled.done()), Some(Conduit::Smc));
     // The first one speaks for all, also where it says nothing that is understood.
-    assert_eq!(psci(&Builder::root(1, 1).node("a", &[PSCI]).node("b", &[PSCI, smc]).done()), None);
+    assert_eq!(psci(&Builder::root(1, 1).node("a", &[PSCI]).node("b", &[PSCI, SMC]).done()), None);
 }
 
 /// Of a property that stands there twice the first counts, here as where properties are looked for one by one.
 #[test]
 fn the_first_property_of_a_name_counts() {
     let node: [(&str, &[u8]); 4] = [PSCI, ("compatible", b"x\0"), ("status", b"okay\0"), DISABLED];
-    let tree = Builder::root(1, 1).node("psci", &[&node[..], &[("method", b"smc\0")]].concat());
+    let tree = Builder::root(1, 1).node("psci", &[&node[..], &[SMC]].concat());
     assert_eq!(psci(&tree.done()), Some(Conduit::Smc));
 }
 
@@ -38,7 +39,7 @@ fn the_root_and_chosen_are_there_whatever_their_status() {
     let tree = Builder::root(1, 1).prop("status", b"disabled\0");
     let tree =
         tree.node("chosen@0", &[("bootargs", b"first\0"), DISABLED]).node("chosen", &[("bootargs", b"second\0")]);
-    let tree = tree.node("psci", &[PSCI, ("method", b"hvc\0")]).done();
+    let tree = tree.node("psci", &[PSCI, HVC]).done();
     assert_eq!(blob_of(&tree, |blob| blob.bootargs().map(<[u8]>::to_vec)), Some(b"first".to_vec()));
     assert_eq!(psci(&tree), Some(Conduit::Hvc));
     // Only the root's own child is it.
