@@ -3,8 +3,9 @@
 //! A boot asks for few things in the whole of the tree: `/chosen`, the console that it names, PSCI, a device that ends
 //! the machine, the interrupt controller and the timer. Each may be anywhere (but `/chosen`), so each would be a walk,
 //! and those were the largest part of a small machine's boot. [`check`](super::check) makes the one walk, and the
-//! methods of [`Blob`] hand out what it found. Only a second interrupt parent, a timer that says nothing and a
-//! controller that cannot be used have the tree walked again. Fields are values, not nodes: a node borrows the blob.
+//! methods of [`Blob`] hand out what it found. The tree is walked again only for a timer whose interrupt parent is not
+//! the root's or that says nothing, for the second controller of a BCM2836, and to say why a controller cannot be used.
+//! Fields are values, not nodes: a node borrows the blob.
 //!
 //! Linux unflattens the tree into nodes with pointers instead (`unflatten_device_tree`), which takes memory.
 
