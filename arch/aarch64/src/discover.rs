@@ -8,13 +8,14 @@
 //! `arch/arm64/kernel/setup.c`, `early_init_dt_scan`, `efi_init`, `acpi_boot_table_init`.
 
 use crate::cpu::StartFacts;
-use crate::entry::{self, Handover};
+use crate::entry;
 use crate::exit;
 use crate::irqchip::IrqFacts;
 use crate::paging::{self, EarlyMap, TreeError};
 use crate::registers::DeviceRegisters;
 use core::fmt;
 use log::warn;
+use mm::addr::PhysAddr;
 use mm::machine::{MachineSink, Rules, Warning};
 use platform::board::{self, Board};
 use platform::console::kind::Identity;
@@ -65,12 +66,13 @@ impl core::error::Error for DiscoverError {}
 /// # Errors
 /// What there is cannot be used.
 pub fn boot_info(handover: u64, read: &mut EarlyMap) -> Result<BootInfo<'static>, DiscoverError> {
-    let boot = match entry::handover(handover) {
-        Handover::Image(at) => {
+    let boot = match entry::limine_answers() {
+        None => {
+            let at = PhysAddr::new(handover);
             let blob = paging::map_dtb(at).map_err(|error| DiscoverError::NoTree { handover, error })?;
             image::read(at, blob)
         }
-        Handover::Limine(left) => {
+        Some(left) => {
             if left.words.get(Requests::HHDM_RESPONSE / size_of::<u64>()) == Some(&0) {
                 return Err(DiscoverError::NoDirectMap);
             }

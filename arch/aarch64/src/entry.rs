@@ -121,24 +121,16 @@ extern "C" fn arch_start(x0: u64, image_base: u64, level: u64, time: u64, protoc
     start_kernel(x0)
 }
 
-/// What a boot loader leaves behind.
-pub(crate) enum Handover {
-    /// One of Linux Images: the address of a device tree.
-    Image(PhysAddr),
-    /// One of the Limine protocol: its answers.
-    Limine(Left),
-}
-
-/// What the boot loader that left `x0` in its register left behind.
-pub(crate) fn handover(x0: u64) -> Handover {
+/// What a loader of the Limine protocol answered; `None` when another one loaded the kernel.
+pub(crate) fn limine_answers() -> Option<Left> {
     if PROTOCOL.load(Ordering::Relaxed) == PROTOCOL_IMAGE {
-        return Handover::Image(PhysAddr::new(x0));
+        return None;
     }
     let first = (&raw const limine_requests).cast::<u64>();
     // SAFETY: the requests consist of as many words. The loader has written to them, behind the compiler's back and
     // before the kernel was entered; nobody does any more.
     let words = core::array::from_fn(|word| unsafe { first.add(word).read_volatile() });
-    Handover::Limine(Left { words, hhdm: HHDM.load(Ordering::Relaxed) })
+    Some(Left { words, hhdm: HHDM.load(Ordering::Relaxed) })
 }
 
 /// The image's sections in the order of their addresses. `bss` includes stacks, spare frames and boot tables.

@@ -1,9 +1,9 @@
 //! The 16550 and its many descendants, polled.
 //!
-//! Works on what the reset or the firmware left; [`Ns16550::init`] is needed only where nobody set the device up. An
-//! absent device on an x86 bus reads as all ones, which must neither look like endless input nor like a full
-//! transmitter. DesignWare's ignores what is written to its line control while it sends or receives, so that is waited
-//! for, and the divisor is written only where the latch did open: else it would go out as characters.
+//! Works on what the reset or the firmware left; it is set up only where nobody did that. An absent device on an x86 bus
+//! reads as all ones, which must neither look like endless input nor like a full transmitter. DesignWare's ignores what
+//! is written to its line control while it sends or receives, so that is waited for, and the divisor is written
+//! only where the latch did open: else it would go out as characters.
 //! Linux: `drivers/tty/serial/8250/8250_early.c`, `dw8250_check_lcr` in `8250_dw.c`; earlycon `uart8250`.
 
 use super::kind::{Declared, Identity, Profile};

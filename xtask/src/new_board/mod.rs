@@ -164,7 +164,9 @@ fn how_to_try(args: &NewBoardArgs, told: &Told, machine: Option<&str>) {
         Some(_) if args.dry_run => {}
         Some(_) => println!("  cargo xtask run --config {} --exec \"zoneinfo; poweroff\"", args.name),
         None => {
-            println!("  cargo xtask build --arch aarch64, and give its last line to the board's boot loader as `Image`")
+            println!(
+                "  cargo xtask build --arch aarch64, and give its last line to the board's boot loader as `Image`"
+            );
         }
     }
 }

@@ -136,7 +136,7 @@ impl MachineSink for Facts {
                 self.banks.push(format!("{}", bank.range));
             }
             Fact::Reservation(held) if held.purpose == Purpose::Contiguous => {
-                self.pools.push(format!("{}", held.range))
+                self.pools.push(format!("{}", held.range));
             }
             Fact::Reservation(_) => self.held += 1,
             Fact::Wish(wish) if wish.purpose == Purpose::Contiguous => {

@@ -2,7 +2,8 @@
 //!
 //! The kernel's image holds one [`Requests`]; the loader finds it by its markers and writes into each request that it
 //! knows a pointer to its response. The arch crate's entry code leaves the loader's page tables at once and hands on
-//! what stood there ([`Left`]); [`read`] turns that into a [`BootInfo`].
+//! what stood there ([`Left`]); [`read`] turns that into a
+//! [`BootInfo`](super::BootInfo).
 //!
 //! Pointers of a loader lead into its *higher-half direct map*: physical memory from one offset on, which only its own
 //! page tables have. Nothing is read through it. A pointer from that offset on is made physical by taking the offset
