@@ -204,7 +204,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         return Err(usage(format!("--boot {by}: {} has firmware of its own, which enters the kernel", machine.name)));
     }
     let dtb = args.dtb.clone().map_or_else(
-        || config.and_then(|machine| Some(machine.dtb.as_ref()?.file())).transpose(),
+        || config.and_then(|machine| Some(machine.dtb.as_ref()?.found())).transpose(),
         |file| Ok(Some(file)),
     )?;
     let firmware = match (firmware.map(|(_, firmware)| firmware), &dtb) {
