@@ -150,9 +150,8 @@ impl Qemu {
 
     /// Makes QEMU write the device tree that it makes for this machine.
     fn describe(&self, file: &Path) -> Result<()> {
-        let escaped = file.to_string_lossy().replace(',', ",,");
         let mut list = Arguments(Vec::new());
-        self.hardware(&mut list, &format!(",dumpdtb={escaped}"));
+        self.hardware(&mut list, &format!(",dumpdtb={}", escaped(file)));
         let mut complaint = String::new();
         let mut command = Command::new(self.arch.qemu());
         command.args(list.0);
@@ -276,6 +275,11 @@ impl Arguments {
         self.0.extend([option.to_owned(), value.into()]);
         self
     }
+}
+
+/// A path as part of one of QEMU's lists of properties, in which a comma that is meant is doubled.
+pub(crate) fn escaped(path: &Path) -> String {
+    path.to_string_lossy().replace(',', ",,")
 }
 
 /// The word as a shell reads it back.

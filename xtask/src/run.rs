@@ -85,15 +85,19 @@ pub(crate) fn of_matrix(config: &Machine) -> Result<Qemu> {
     machine(&RunArgs::default(), Some(config), Terminal::No)
 }
 
-/// Makes the folder of the machine's drive this boot's own, until what is returned goes.
+/// Makes the folder of the machine's drive, or of its firmware's files, this boot's own, until what is returned goes.
 ///
 /// # Errors
 /// When there can be no folder.
 pub(crate) fn claim(qemu: &mut Qemu) -> Result<Option<Folder>> {
-    let Some(drive) = &mut qemu.drive else { return Ok(None) };
-    let folder = Folder::claim(&drive.folder)?;
-    drive.folder.clone_from(&folder.path);
-    Ok(Some(folder))
+    let drive = qemu.drive.as_mut().map(|drive| &mut drive.folder);
+    let firmware = qemu.firmware.as_mut().map(|loaded| &mut loaded.folder);
+    // A machine that has both has one folder for them.
+    let mut folders: Vec<_> = drive.into_iter().chain(firmware).collect();
+    let Some(wanted) = folders.first() else { return Ok(None) };
+    let claimed = Folder::claim(wanted)?;
+    folders.iter_mut().for_each(|folder| folder.clone_from(&claimed.path));
+    Ok(Some(claimed))
 }
 
 /// Who loads the kernel, by the options, on top of the machine of the matrix that they name.
@@ -200,7 +204,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         return Err(usage(format!("--boot {by}: {} has firmware of its own, which enters the kernel", machine.name)));
     }
     let dtb = args.dtb.clone().map_or_else(
-        || config.and_then(|machine| Some(machine.dtb.as_ref()?.file())).transpose(),
+        || config.and_then(|machine| Some(machine.dtb.as_ref()?.found())).transpose(),
         |file| Ok(Some(file)),
     )?;
     let firmware = match (firmware.map(|(_, firmware)| firmware), &dtb) {
@@ -398,6 +402,19 @@ mod tests {
         assert_eq!((qemu.console, qemu.smp, qemu.memory), (Console::Interactive, 2, MemorySize::gib(4)));
         let other = if config.arch == Arch::X86_64 { "aarch64" } else { "x86_64" };
         assert!(described(&["--arch", other], Some(&config), Terminal::No).is_err());
+    }
+
+    #[test]
+    fn two_boots_of_a_board_at_once_have_two_device_trees() {
+        let wanted = std::env::temp_dir().join(format!("xtask-board-{}", std::process::id()));
+        let boards = ["1", "4"].map(|smp| {
+            let words = ["--arch", "aarch64", "--machine", "raspi3b", "--smp", smp];
+            let mut qemu = described(&words, None, Terminal::No).unwrap();
+            qemu.firmware.as_mut().unwrap().folder.clone_from(&wanted);
+            (claim(&mut qemu).unwrap(), qemu.shell_line())
+        });
+        assert_ne!(boards[0].1.split("-dtb").nth(1), boards[1].1.split("-dtb").nth(1));
+        boards.into_iter().flat_map(|(folder, _)| folder).for_each(|it| std::fs::remove_dir_all(&it.path).unwrap());
     }
 
     #[test]

@@ -6,10 +6,11 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use super::damage::KernelDamage;
+use super::disk;
 use super::esp::{self, Contents, Loader};
-use super::{disk, escaped};
 use crate::arch::Arch;
 use crate::memory::MemorySize;
+use crate::qemu::escaped;
 
 /// How large the disk of a machine of the matrix is: as `cargo xtask image` makes it when nothing is said.
 pub(crate) const DISK_SIZE: MemorySize = MemorySize::mib(64);

@@ -14,9 +14,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use serde::Deserialize;
 
-use super::escaped;
 use crate::arch::Arch;
 use crate::exit::Failure;
+use crate::qemu::escaped;
 use crate::workspace;
 
 /// Firmware that keeps its own counsel: it starts no loader that nobody signed, or needs system management mode.

@@ -137,11 +137,6 @@ impl Folder {
     }
 }
 
-/// A path as part of one of QEMU's lists of properties, in which a comma that is meant is doubled.
-fn escaped(path: &Path) -> String {
-    path.to_string_lossy().replace(',', ",,")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 
 use crate::image;
+use crate::qemu::escaped;
 
 mod acpi;
 pub(crate) mod bios;
@@ -89,10 +90,8 @@ enum Place {
 impl Place {
     /// QEMU's options for a file that goes here.
     fn options(self, file: &Path) -> Vec<[String; 2]> {
-        // In QEMU's lists of properties a comma that is meant is doubled.
-        let escaped = file.to_string_lossy().replace(',', ",,");
         let device = |value| ["-device".to_owned(), value];
-        let memory = |address| device(format!("loader,file={escaped},addr={address:#x},force-raw=on"));
+        let memory = |address| device(format!("loader,file={},addr={address:#x},force-raw=on", escaped(file)));
         match self {
             Self::Bios => vec![["-bios".to_owned(), file.to_string_lossy().into_owned()]],
             Self::Memory(address) => vec![memory(address)],

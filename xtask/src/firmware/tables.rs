@@ -10,6 +10,7 @@ use serde::Deserialize;
 use super::acpi::{self, Domain};
 use super::ranges::Ranges;
 use crate::image;
+use crate::qemu::escaped;
 
 /// What the tables say.
 #[derive(Clone, Debug, Deserialize)]
@@ -28,9 +29,8 @@ pub(crate) struct Tables {
 impl Tables {
     /// QEMU's options for the tables, whose files lie in `folder`.
     pub(super) fn options(&self, folder: &Path) -> Vec<[String; 2]> {
-        let file = |(path, _): (PathBuf, _)| path.to_string_lossy().replace(',', ",,");
-        let files = self.files(folder).into_iter().map(file);
-        files.map(|file| ["-acpitable".to_owned(), format!("file={file}")]).collect()
+        let files = self.files(folder).into_iter();
+        files.map(|(path, _)| ["-acpitable".to_owned(), format!("file={}", escaped(&path))]).collect()
     }
 
     /// Writes the files that the options name.

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Deserialize;
 
+use crate::exit::Failure;
 use crate::workspace;
 
 /// What stands before the name of one of Debian's trees.
@@ -35,11 +36,18 @@ impl Reference {
         Ok(Self(named(whole.strip_prefix(workspace::root()).unwrap_or(&whole))))
     }
 
-    /// The file.
+    /// The file, which is there.
     ///
     /// # Errors
-    /// When cargo does not say where the target folder is.
-    pub(crate) fn file(&self) -> Result<PathBuf> {
+    /// [`Failure::NoFile`] when it is not, which says how it comes there.
+    pub(crate) fn found(&self) -> Result<PathBuf> {
+        match self.absent() {
+            Some(reason) => Err(Failure::NoFile(reason).into()),
+            None => self.file(),
+        }
+    }
+
+    fn file(&self) -> Result<PathBuf> {
         match self.0.strip_prefix(DEBIAN) {
             Some(name) => Ok(workspace::target_dir()?.join(FOLDER).join(name)),
             None => Ok(workspace::root().join(&self.0)),
@@ -74,7 +82,8 @@ mod tests {
         assert_eq!(reference.file().unwrap(), inside);
         let debian = Reference("debian:no-such-board.dtb".into());
         assert!(debian.file().unwrap().ends_with("debian/device-trees/no-such-board.dtb"));
-        assert!(debian.absent().unwrap().contains("--debian"));
+        let error = debian.found().unwrap_err();
+        assert!(matches!(error.downcast_ref(), Some(Failure::NoFile(line)) if line.contains("--debian")));
         let outside = Reference::to(Path::new("/nowhere/a.dtb")).unwrap();
         assert_eq!(outside.as_str(), "/nowhere/a.dtb");
         assert_eq!(outside.absent().unwrap(), "the device tree /nowhere/a.dtb is not here");

@@ -162,7 +162,7 @@ unsafe extern "C" {
 /// one of theirs: nothing is written there before they are given back.
 ///
 /// # Errors
-/// There are none.
+/// When there is no such memory.
 pub fn prepare_start(memblock: &mut Memblock<Native>) -> Result<(), OutOfMemory> {
     let owner = Owner::new("trampoline");
     let page = Request { size: PAGE, align: PAGE, within: LOW, node: NodeWish::Any, owner };

@@ -41,7 +41,7 @@ pub(crate) fn jump() -> u64 {
     loader_enter as *const () as u64
 }
 
-/// Interrupts off, at the CPU and at the interrupt controllers that the protocol names.
+/// Interrupts off, at the CPU and at the two 8259. The firmware leaves I/O APICs masked.
 pub(crate) fn mask_interrupts() {
     // SAFETY: boot services are over, so nobody waits for an interrupt. The ports are those of the two 8259; where
     // there are none, nothing takes the byte.

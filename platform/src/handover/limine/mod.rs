@@ -7,9 +7,9 @@
 //!
 //! Pointers of a loader lead into its *higher-half direct map*: physical memory from one offset on, which only its own
 //! page tables have. Nothing is read through it. A pointer from that offset on is made physical by taking the offset
-//! away; one below it is physical already. So it does not matter of which base revision the loader is (in 3 the
-//! addresses of ACPI's root pointer and of EFI's system table are physical, in all others they are not), nor what a
-//! revision maps: every revision is taken, also from loaders that do not say.
+//! away; one below it is physical already. So it does not matter of which base revision the loader is (the address of
+//! ACPI's root pointer is physical in 3, that of EFI's system table in 3 and 4, and in no other), nor what a revision
+//! maps: every revision is taken, also from loaders that do not say.
 //!
 //! Responses, their strings, the device tree and the memory map lie in memory that the map calls reclaimable. All of it
 //! is held back until the page allocator takes over ([`Purpose::Temporary`](mm::machine::Purpose)); what is still
