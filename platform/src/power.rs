@@ -67,8 +67,8 @@ pub enum Off {
     },
     /// PSCI 0.2 or later: `SYSTEM_OFF` (0x84000008), and `SYSTEM_RESET` (0x84000009).
     Psci(Conduit),
-    /// Registers of a device.
-    Registers(Writes),
+    /// Writes to a device's registers.
+    Writes(Writes),
 }
 
 /// A write to a register of 32 bits in memory.
@@ -111,7 +111,7 @@ impl Off {
     /// after which its firmware finds that it is to start nothing.
     #[must_use]
     pub const fn bcm2835(base: PhysAddr) -> Self {
-        Self::Registers(bcm2835::reset_into(base, bcm2835::HALT))
+        Self::Writes(bcm2835::reset_into(base, bcm2835::HALT))
     }
 }
 
@@ -125,15 +125,15 @@ pub enum Reset {
         /// The byte.
         value: u8,
     },
-    /// Registers of a device.
-    Registers(Writes),
+    /// Writes to a device's registers.
+    Writes(Writes),
 }
 
 impl Reset {
     /// By the power management of a BCM2835, whose registers begin at `base`.
     #[must_use]
     pub const fn bcm2835(base: PhysAddr) -> Self {
-        Self::Registers(bcm2835::reset_into(base, 0))
+        Self::Writes(bcm2835::reset_into(base, 0))
     }
 
     /// By the generic watchdog of Arm's base system architecture, whose control frame is at `control`: it is told to
@@ -142,7 +142,7 @@ impl Reset {
     pub const fn sbsa_watchdog(control: PhysAddr) -> Self {
         const CONTROL: u64 = 0;
         const OFFSET: u64 = 8;
-        Self::Registers([write(control, CONTROL, 0, 0), write(control, OFFSET, 0, 1), write(control, CONTROL, 0, 1)])
+        Self::Writes([write(control, CONTROL, 0, 0), write(control, OFFSET, 0, 1), write(control, CONTROL, 0, 1)])
     }
 }
 
@@ -212,8 +212,8 @@ mod tests {
     // BCM2835 has no public description of these registers; the values are those that Linux's driver computes.
     #[test]
     fn a_bcm2835_halts_by_partition_63_and_resets_by_partition_0() {
-        let Off::Registers(off) = Off::bcm2835(PhysAddr::new(0x3f10_0000)) else { panic!("registers") };
-        let Reset::Registers(reset) = Reset::bcm2835(PhysAddr::new(0x3f10_0000)) else { panic!("registers") };
+        let Off::Writes(off) = Off::bcm2835(PhysAddr::new(0x3f10_0000)) else { panic!("writes") };
+        let Reset::Writes(reset) = Reset::bcm2835(PhysAddr::new(0x3f10_0000)) else { panic!("writes") };
         let written = carried_out(&off, 0x3f10_0000, 0);
         assert_eq!(written, [(0x20, 0x5a00_0555), (0x24, 0x5a00_000a), (0x1c, 0x5a00_0020)]);
         // What was there stays, but for the fields that are meant; and there is one password.
@@ -226,7 +226,7 @@ mod tests {
     // BSA (DEN0094) chapter "Generic Watchdog": WCS at 0, WOR at 8, WCS bit 0 is enable.
     #[test]
     fn an_sbsa_watchdog_is_off_while_its_time_is_set() {
-        let Reset::Registers(writes) = Reset::sbsa_watchdog(PhysAddr::new(0x5001_1000)) else { panic!("registers") };
+        let Reset::Writes(writes) = Reset::sbsa_watchdog(PhysAddr::new(0x5001_1000)) else { panic!("writes") };
         assert_eq!(carried_out(&writes, 0x5001_1000, 0xffff_ffff), [(0, 0), (8, 1), (0, 1)]);
     }
 }

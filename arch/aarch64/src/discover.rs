@@ -163,10 +163,15 @@ pub fn consoles(boot: &BootInfo<'_>, reject: &mut dyn FnMut(&str, SpecError)) ->
     spec::choose(&boot.cmdline, boot.stdout(), board(boot), reject)
 }
 
-/// The consoles worth trying when nothing is known: each is used only if it says what it is.
+/// The consoles worth trying when nothing is known: each is used only if it says what it is. Only for a kernel that has
+/// nothing else left: where such an address stalls the bus, it ends there.
 pub fn default_consoles() -> impl Iterator<Item = ConsoleSpec> {
-    let says_so = |spec: &ConsoleSpec| spec.kind.profile().identity == Identity::Stated;
-    board::BOARDS.iter().flat_map(|board| board.serial).copied().filter(says_so)
+    board::BOARDS.iter().flat_map(stated_consoles)
+}
+
+/// The consoles of `board` that say of themselves what they are.
+pub(crate) fn stated_consoles(board: &Board) -> impl Iterator<Item = ConsoleSpec> {
+    board.serial.iter().copied().filter(|spec| spec.kind.profile().identity == Identity::Stated)
 }
 
 /// A serial device behind memory-mapped registers.

@@ -117,13 +117,18 @@ extern "C" fn arch_start(x0: u64, image_base: u64, level: u64, time: u64, protoc
     timer::begin(time);
     traps::init();
     cpu::check_errata();
-    hello::say();
+    hello::say(x0);
     start_kernel(x0)
+}
+
+/// Whether a loader of Linux Images loaded the kernel, so that x0 leads to a device tree.
+pub(crate) fn is_image() -> bool {
+    PROTOCOL.load(Ordering::Relaxed) == PROTOCOL_IMAGE
 }
 
 /// What a loader of the Limine protocol answered; `None` when another one loaded the kernel.
 pub(crate) fn limine_answers() -> Option<Left> {
-    if PROTOCOL.load(Ordering::Relaxed) == PROTOCOL_IMAGE {
+    if is_image() {
         return None;
     }
     let first = (&raw const limine_requests).cast::<u64>();

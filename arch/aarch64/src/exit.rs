@@ -71,12 +71,12 @@ pub fn prepare(cmdline: &Cmdline, power: PowerOff) {
 /// Says which ways there are.
 pub fn set_ways(test: TestDevice, power: PowerOff) {
     let off = match power.off {
-        Some(Off::Registers(writes)) => mapped(&writes),
+        Some(Off::Writes(writes)) => mapped(&writes),
         Some(Off::SleepControl { control, sleep_type }) => byte(control, Off::sleep_control_value(sleep_type)),
         Some(Off::Psci(_) | Off::Pm1 { .. }) | None => [None; 3],
     };
     let reset = match power.reset {
-        Some(Reset::Registers(writes)) => mapped(&writes),
+        Some(Reset::Writes(writes)) => mapped(&writes),
         Some(Reset::Byte { register, value }) => byte(register, value),
         None => [None; 3],
     };
@@ -151,14 +151,15 @@ fn carry_out(steps: &Steps) {
     }
 }
 
-/// Calls a function of PSCI. Where it is known that nobody said anything of PSCI, nobody is called: a CPU that has EL3
-/// and no firmware there would not come back.
+/// Calls a function of PSCI. Where it is known that nobody said anything of PSCI, nobody is called, and where nothing is
+/// known yet, only if that surely comes back: a level that the CPU has and nobody serves is the end of it.
 fn firmware_call(ways: &Ways, function: u32) {
     let conduit = match (ways.power.off, ways.test) {
         (Some(Off::Psci(conduit)), _) => Some(conduit),
-        (None, TestDevice::Unknown) => None,
-        _ => return,
+        (None, TestDevice::Unknown) => psci::guess_here(),
+        _ => None,
     };
+    let Some(conduit) = conduit else { return };
     // SAFETY: PSCI follows the calling convention; neither function that is called here touches memory. A refusal
     // leaves the next way to be tried.
     let _ = unsafe { psci::call(conduit, function, [0; 3]) };

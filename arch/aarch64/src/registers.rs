@@ -69,6 +69,7 @@ impl Registers for DeviceRegisters {
         // SAFETY: `open` found a device at this address, whose driver says what it takes; it is no memory.
         let _ = unsafe { probe::store(self.at(register), self.width(), value) };
     }
+
     fn read_byte(&mut self, register: u32) -> u8 {
         probe::load(self.at(register), Width::Bits8).unwrap_or(0) as u8
     }

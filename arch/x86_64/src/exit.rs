@@ -79,11 +79,11 @@ pub fn set_ways(test: TestDevice, power: PowerOff) {
     let off_mapped = match power.off {
         Some(Off::Pm1 { a, b, .. }) => [map_word(a), b.and_then(|(b, _)| map_word(b))],
         Some(Off::SleepControl { control, .. }) => [map(control), None],
-        Some(Off::Psci(_) | Off::Registers(_)) | None => [None; 2],
+        Some(Off::Psci(_) | Off::Writes(_)) | None => [None; 2],
     };
     let reset_mapped = match power.reset {
         Some(Reset::Byte { register, .. }) => map(register),
-        Some(Reset::Registers(_)) | None => None,
+        Some(Reset::Writes(_)) | None => None,
     };
     *WAYS.lock(Native) = Ways { test, power, off_mapped, reset_mapped };
 }
@@ -126,7 +126,7 @@ pub fn power_off(status: ExitStatus) -> ! {
             wait();
         }
         // No PC's.
-        Some(Off::Psci(_) | Off::Registers(_)) | None => {}
+        Some(Off::Psci(_) | Off::Writes(_)) | None => {}
     }
     reset()
 }

@@ -3,7 +3,7 @@
 //! Where the console is before anything is parsed, how power goes off where neither ACPI nor PSCI nor the device tree
 //! says so, and which interrupt controller there is where no table names one. Nothing else is assumed: a board has no
 //! RAM constants, and what the firmware says always comes first. A board that the device tree or ACPI describes wholly
-//! needs no entry. How to add one: `docs/boards.md`.
+//! needs no entry. How to add one: `docs/porting.md`.
 
 mod microvm;
 mod pc;

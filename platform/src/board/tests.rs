@@ -27,13 +27,11 @@ fn no_two_boards_are_known_by_the_same() {
     assert!(names.iter().enumerate().all(|(at, name)| !names[..at].contains(name)));
 }
 
+// That each ends is proved by booting it: xtask holds the matrix to that.
 #[test]
 fn every_board_can_speak() {
-    assert!(BOARDS.iter().all(|board| !board.serial.is_empty()));
-    // By a table, by its registers, or by what its device tree says.
     for board in BOARDS {
-        let ends = board.power.off.is_some() || board.power.reset.is_some();
-        assert!(ends || !board.compatible.is_empty(), "{}", board.name);
+        assert!(!board.serial.is_empty(), "{}", board.name);
     }
 }
 

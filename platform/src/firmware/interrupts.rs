@@ -6,7 +6,8 @@
 //! Invariant, on which a driver may rely: each range has at least the bytes that the architecture gives its registers,
 //! begins where they can begin, and does not wrap. A device tree states sizes, and what is smaller is dropped; ACPI
 //! states none for most, and there they are the architecture's. Linux: `gic_of_init` and `gic_acpi_init` in
-//! `drivers/irqchip/irq-gic.c` and `irq-gic-v3.c`, `drivers/irqchip/irq-bcm2836.c`, `register_lapic_address` in `arch/x86/kernel/apic/apic.c`.
+//! `drivers/irqchip/irq-gic.c` and `irq-gic-v3.c`, `drivers/irqchip/irq-bcm2836.c`, `register_lapic_address` in
+//! `arch/x86/kernel/apic/apic.c`.
 
 use arrayvec::ArrayVec;
 use mm::addr::{PhysAddr, PhysRange};
@@ -91,6 +92,8 @@ impl Registers {
     pub(crate) const REDISTRIBUTOR: Self = Self { bytes: 0x2_0000, align: 0x1_0000 };
     /// With the registers of version 4 behind it.
     pub(crate) const REDISTRIBUTOR_4: Self = Self { bytes: 0x4_0000, ..Self::REDISTRIBUTOR };
+    pub(crate) const BCM2836_LOCAL: Self = Self { bytes: 0x100, align: 0x100 };
+    pub(crate) const BCM2836_DEVICES: Self = Self { bytes: 0x30, align: 4 };
 
     /// The block at `address`, if there can be one.
     pub(crate) fn at(&self, address: u64) -> Result<PhysRange, Problem> {
@@ -109,9 +112,6 @@ impl Registers {
         let range = PhysRange::from_size(PhysAddr::new(address), size).filter(|range| range.size() == size);
         range.ok_or(Problem::Wraps { start: address, size })
     }
-
-    pub(crate) const BCM2836_LOCAL: Self = Self { bytes: 0x100, align: 0x100 };
-    pub(crate) const BCM2836_DEVICES: Self = Self { bytes: 0x30, align: 4 };
 
     /// Whether redistributors can stand `bytes` apart.
     pub(crate) const fn is_stride(bytes: u64) -> bool {

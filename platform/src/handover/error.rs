@@ -8,10 +8,10 @@ use mm::addr::PhysAddr;
 /// Why nothing can be learnt from the loader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum HandoverError {
-    /// The structure that the loader passed cannot be read.
-    Unreadable(Unreadable),
+    /// The `hvm_start_info` of a PVH loader cannot be read.
+    StartInfoUnreadable(Unreadable),
     /// It does not begin as it must.
-    Magic {
+    StartInfoMagic {
         /// Where it should be.
         at: PhysAddr,
         /// What stands there.
@@ -26,8 +26,8 @@ pub enum HandoverError {
 impl fmt::Display for HandoverError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Unreadable(error) => write!(f, "the boot loader's start_info: {error}"),
-            Self::Magic { at, value } => {
+            Self::StartInfoUnreadable(error) => write!(f, "the boot loader's start_info: {error}"),
+            Self::StartInfoMagic { at, value } => {
                 write!(
                     f,
                     "no start_info where the boot loader says, at {at:#x}: it begins with {value:#x}, not 0x336ec578"
@@ -42,12 +42,6 @@ impl fmt::Display for HandoverError {
 }
 
 impl core::error::Error for HandoverError {}
-
-impl From<Unreadable> for HandoverError {
-    fn from(error: Unreadable) -> Self {
-        Self::Unreadable(error)
-    }
-}
 
 impl From<FdtError> for HandoverError {
     fn from(error: FdtError) -> Self {

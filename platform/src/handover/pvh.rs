@@ -31,14 +31,14 @@ const START_INFO: Source = Source::whole(Table::StartInfo);
 pub fn read(start_info: PhysAddr, read: &mut dyn PhysRead) -> Result<BootInfo<'static>, HandoverError> {
     let mut header = [0; SIZE_V1];
     let (v0, v1) = header.split_at_mut(SIZE_V0);
-    read.read(start_info, v0)?;
+    read.read(start_info, v0).map_err(HandoverError::StartInfoUnreadable)?;
     let magic = u32_at(v0, 0);
     if magic != MAGIC {
-        return Err(HandoverError::Magic { at: start_info, value: magic });
+        return Err(HandoverError::StartInfoMagic { at: start_info, value: magic });
     }
     let has_map = u32_at(v0, 4) >= 1;
     if has_map && let Some(at) = start_info.checked_add(SIZE_V0 as u64) {
-        read.read(at, v1)?;
+        read.read(at, v1).map_err(HandoverError::StartInfoUnreadable)?;
     }
     let header = header;
     let address = |offset| Some(u64_at(&header, offset)).filter(|&address| address != 0).map(PhysAddr::new);
@@ -192,11 +192,11 @@ mod tests {
         header[0] = 0;
         assert_eq!(
             load(&[(AT, &header)]).err(),
-            Some(HandoverError::Magic { at: PhysAddr::new(AT), value: 0x336e_c500 })
+            Some(HandoverError::StartInfoMagic { at: PhysAddr::new(AT), value: 0x336e_c500 })
         );
-        assert!(matches!(load(&[]), Err(HandoverError::Unreadable(_))));
+        assert!(matches!(load(&[]), Err(HandoverError::StartInfoUnreadable(_))));
         let short = version_1(0, [0; 4], 0);
-        assert!(matches!(load(&[(AT, &short[..44])]), Err(HandoverError::Unreadable(_))));
+        assert!(matches!(load(&[(AT, &short[..44])]), Err(HandoverError::StartInfoUnreadable(_))));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use std::fs;
 
 use platform::board::BOARDS;
 
-use crate::matrix;
+use crate::matrix::{self, Machine};
+use crate::qemu::TestDevice;
 use crate::workspace;
 
 /// Boot paths, in the table's order.
@@ -21,14 +22,18 @@ fn proved() -> BTreeMap<String, [usize; PATHS.len()]> {
         rows.insert(board.name.to_owned(), [0; PATHS.len()]);
     }
     for machine in matrix::read().unwrap() {
-        let kind = machine.machine.split(',').next().unwrap_or_default();
         // Where it is named after another board, it boots by a tree of its own: a row of its own.
-        let name = if machine.dtb.is_some() { machine.name.as_str() } else { kind };
+        let name = if machine.dtb.is_some() { machine.name.as_str() } else { kind(&machine) };
         let boot = machine.boot.to_string();
         let path = PATHS.iter().position(|path| *path == boot).expect("a boot path of the table");
         rows.entry(name.to_owned()).or_insert([0; PATHS.len()])[path] += 1;
     }
     rows
+}
+
+/// QEMU's name of what it is.
+fn kind(machine: &Machine) -> &str {
+    machine.machine.split(',').next().unwrap_or_default()
 }
 
 /// A row as the table has it: how many machines of the matrix boot by each path.
@@ -52,4 +57,16 @@ fn the_table_of_tiers_is_what_the_matrix_proves() {
         "a board that nothing boots"
     );
     assert_eq!(written, proved_set, "docs/porting.md must say:\n{}", proved.join("\n"));
+}
+
+// Whether by ACPI, PSCI, its device tree or what its file says: a test device would hide that none of them works.
+#[test]
+fn every_board_that_qemu_has_is_seen_to_end_by_its_own_means() {
+    let machines = matrix::read().unwrap();
+    for board in BOARDS {
+        let mut own = machines.iter().filter(|machine| machine.dtb.is_none() && kind(machine) == board.name).peekable();
+        let by_tree_alone = own.peek().is_none();
+        let ends = own.any(|machine| machine.test_device == TestDevice::Absent && !machine.stops);
+        assert!(by_tree_alone || ends, "no machine of {} has `no-test-device = true`", board.name);
+    }
 }

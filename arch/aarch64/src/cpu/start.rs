@@ -91,7 +91,7 @@ fn by_psci(conduit: Conduit, cpu: CpuId, start: &Start) -> Result<(), StartError
     let arguments = [start.hardware_id, entry::phys_of_symbol(&raw const secondary_start).as_u64(), record.as_u64()];
     // SAFETY: PSCI follows the calling convention. The CPU begins in the entry code with its own record, which is in
     // memory; what it runs on from there on nobody else uses.
-    let result = unsafe { psci::call(Some(conduit), psci::CPU_ON, arguments) }.ok_or(StartError::NoFirmware)?;
+    let result = unsafe { psci::call(conduit, psci::CPU_ON, arguments) }.ok_or(StartError::NoFirmware)?;
     PsciError::result(result).map_err(StartError::Psci)
 }
 

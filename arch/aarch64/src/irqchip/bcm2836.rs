@@ -4,8 +4,10 @@
 //! Two interrupts are used, and each of the four CPUs has its own: the *signal* (mailbox 0 of four, words in which bits
 //! are set by whoever wants something and cleared by the owner) and the timer. A line that is told to stay away from
 //! IRQ could still come as FIQ, so that is ruled out with it. What devices want goes to one CPU, by one line that
-//! cannot be masked here: it is turned off at the controller behind, where the tree names that. The prescaler of the
-//! CPUs' counter is here, too, and stays as the firmware set it, since it told the CPUs the frequency. Linux:
+//! cannot be masked here: it is turned off at the controller behind, where the tree names that. The interrupts of the
+//! CPUs' performance monitors, of the bus and of the chip's own timer come from this controller itself and are turned
+//! off here: firmware may have left one on, and nobody would ever answer it. The prescaler of the CPUs' counter is
+//! here, too, and stays as the firmware set it, since it told the CPUs the frequency. Linux:
 //! `drivers/irqchip/irq-bcm2836.c`, `irq-bcm2835.c`; the manual is QA7 (rev 3.4).
 
 use super::block::Block;
@@ -22,6 +24,12 @@ pub(super) mod local {
     /// Likewise; they read as what is set.
     pub(crate) const MAILBOX_CLEAR: u64 = 0xc0;
     pub(crate) const LOCAL_CONTROL: u64 = 0x00;
+    /// Turns interrupts of the performance monitors off: a bit for each CPU's as IRQ, then as FIQ.
+    pub(crate) const MONITORS_CLEAR: u64 = 0x14;
+    /// The interrupt for accesses of the first CPUs to the bus that are not answered.
+    pub(crate) const BUS_CONTROL: u64 = 0x30;
+    /// The timer that all CPUs share, and its interrupt.
+    pub(crate) const SHARED_TIMER_CONTROL: u64 = 0x34;
 }
 
 /// The registers of the controller of devices that turn interrupts off, 32 each.
@@ -49,14 +57,17 @@ pub(super) struct Bcm2836<B> {
 }
 
 impl<B: Block> Bcm2836<B> {
-    /// Turns every interrupt of a device off. Once, on one CPU.
+    /// Turns every interrupt off that is not a CPU's own. Once, on one CPU.
     pub(super) fn init(&self) -> Result<(), IrqError> {
         self.local.probe(local::LOCAL_CONTROL).filter(|&control| control != ALL).ok_or(IrqError::NoAnswer)?;
-        self.silence_devices();
+        self.silence();
         Ok(())
     }
 
-    fn silence_devices(&self) {
+    fn silence(&self) {
+        self.local.write(local::MONITORS_CLEAR, ALL);
+        self.local.write(local::BUS_CONTROL, 0);
+        self.local.write(local::SHARED_TIMER_CONTROL, 0);
         if let Some(devices) = &self.devices {
             DEVICES_DISABLE.into_iter().for_each(|disable| devices.write(disable, ALL));
         }
@@ -96,12 +107,12 @@ impl<B: Block> Bcm2836<B> {
         if waiting == 0 { NONE } else { waiting.trailing_zeros() }
     }
 
-    /// Turns an interrupt off: one of CPU `cpu`'s own, or all that devices have.
+    /// Turns an interrupt off: one of CPU `cpu`'s own, or all that are none's.
     pub(super) fn mask(&self, number: u32, cpu: u64) {
         let (control, bit) = match number {
             0..TIMERS => (local::TIMER_CONTROL, 1 << number),
             SIGNAL..8 => (local::MAILBOX_CONTROL, 1 << (number - SIGNAL)),
-            _ => return self.silence_devices(),
+            _ => return self.silence(),
         };
         let on = self.local.read(control + 4 * cpu);
         self.local.write(control + 4 * cpu, on & !bit);

@@ -19,7 +19,8 @@ use mm::paging::fixmap::Area;
 use platform::read::{PhysRead, Unreadable};
 
 const PAGE: u64 = 4096;
-/// The greatest device tree that the boot protocol allows.
+/// The greatest device tree that Linux's boot protocol allows. The room in the fixmap is for one of that size, and
+/// a greater one by another protocol is refused likewise.
 const LARGEST_TREE: u64 = 2 << 20;
 /// The first four bytes of a device tree.
 const TREE_MAGIC: u32 = 0xd00d_feed;
@@ -107,7 +108,10 @@ impl fmt::Display for TreeError {
             Self::Misaligned => f.write_str("the address is not a multiple of 8"),
             Self::Unreadable(error) => write!(f, "{error}"),
             Self::Magic(value) => write!(f, "it begins with {value:#010x}, not {TREE_MAGIC:#010x}"),
-            Self::Size(size) => write!(f, "it says that it is {size} bytes long"),
+            Self::Size(size) => write!(
+                f,
+                "it says that it is {size} bytes long, and the boot protocol allows {TREE_HEADER} to {LARGEST_TREE} (2 MiB)"
+            ),
             Self::Taken => f.write_str("one was mapped before"),
         }
     }

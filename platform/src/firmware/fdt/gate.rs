@@ -19,16 +19,16 @@ use mm::machine::Problem;
 /// Nodes may be nested this deep, the root included: what the walker behind the gate has room for.
 pub const MAX_DEPTH: u32 = 63;
 
-const MAGIC: u32 = 0xd00d_feed;
-const HEADER: u32 = 40;
+pub(super) const MAGIC: u32 = 0xd00d_feed;
+pub(super) const HEADER: u32 = 40;
 const VERSION: u32 = 17;
 const OLDEST_VERSION: u32 = 16;
 const RESERVE_ENTRY: usize = 16;
 
-const BEGIN_NODE: u32 = 1;
+pub(super) const BEGIN_NODE: u32 = 1;
 const END_NODE: u32 = 2;
-const PROP: u32 = 3;
-const NOP: u32 = 4;
+pub(super) const PROP: u32 = 3;
+pub(super) const NOP: u32 = 4;
 const END: u32 = 9;
 
 /// A part of the blob.

@@ -15,6 +15,8 @@ struct Local {
     mailboxes: [[u32; 4]; 4],
     /// The line of devices is up; it leads to the first CPU.
     devices: bool,
+    /// Where the performance monitors' lines lead, a bit for each CPU's as IRQ, then as FIQ. They are up.
+    monitors: u32,
 }
 
 impl Local {
@@ -23,7 +25,11 @@ impl Local {
         let rung = |mailbox: &usize| self.mailboxes[cpu][*mailbox] != 0;
         let mailboxes = (0..4).filter(rung).fold(0, |bits, mailbox| bits | 1 << mailbox);
         let mailboxes = mailboxes & registers.get(0x50 + 4 * cpu as u64) & 0xf;
-        timers | mailboxes << 4 | u32::from(self.devices && cpu == 0) << 8
+        let monitor = self.monitors >> cpu & 1;
+        // "AXI outstanding" with its enable bit, the local timer with its two; both lead to the first CPU.
+        let bus = u32::from(cpu == 0 && registers.get(0x30) & 1 << 20 != 0);
+        let shared = u32::from(cpu == 0 && registers.get(0x34) >> 28 & 3 == 3);
+        timers | mailboxes << 4 | u32::from(self.devices && cpu == 0) << 8 | monitor << 9 | bus << 10 | shared << 11
     }
 }
 
@@ -43,6 +49,8 @@ impl Device for Local {
 
     fn write(&mut self, registers: &mut Registers, offset: u64, value: u32) {
         match offset {
+            0x10 => self.monitors |= value,
+            0x14 => self.monitors &= !value,
             0x60..0x80 => panic!("it can only be read"),
             0x80..0xc0 => self.mailboxes[(offset as usize - 0x80) / 16][(offset as usize - 0x80) % 16 / 4] |= value,
             0xc0..0x100 => self.mailboxes[(offset as usize - 0xc0) / 16][(offset as usize - 0xc0) % 16 / 4] &= !value,
@@ -106,10 +114,31 @@ fn what_devices_want_is_turned_off() {
     assert_eq!(chip.init(), Ok(()));
     // "Disable IRQs 1", "2", "Disable Basic IRQs".
     assert_eq!(devices.writes(), [(0x1c, u32::MAX), (0x20, u32::MAX), (0x24, u32::MAX)]);
-    // The counter's clock is the firmware's.
-    assert_eq!(local.writes(), []);
+    // The counter's clock is the firmware's: not 0x00, 0x08.
+    assert!(local.writes().iter().all(|(offset, _)| [0x14, 0x30, 0x34].contains(offset)), "{:x?}", local.writes());
     let alone = Bcm2836 { devices: None, ..chip };
     assert_eq!(alone.init(), Ok(()));
+}
+
+#[test]
+fn what_firmware_left_on_in_the_controller_itself_is_turned_off() {
+    let left_on = |local: &Model<Local>| {
+        local.inner.borrow_mut().1.monitors = 0xff;
+        local.set(0x30, 1 << 20 | 0x100);
+        local.set(0x34, 3 << 28 | 0x100);
+    };
+    let (chip, local, _) = machine();
+    left_on(&local);
+    assert_eq!([chip.acknowledge(0), chip.acknowledge(3)], [9, 9], "the model has them");
+    assert_eq!(chip.init(), Ok(()));
+    assert_eq!([0, 1, 2, 3].map(|cpu| chip.acknowledge(cpu)), [1023; 4]);
+    assert_eq!(local.inner.borrow().1.monitors, 0, "nor as FIQ");
+    // One that is turned on later does not come for ever either.
+    for number in 9..12 {
+        left_on(&local);
+        chip.mask(number, 0);
+        assert_eq!(chip.acknowledge(0), 1023, "{number}");
+    }
 }
 
 #[test]

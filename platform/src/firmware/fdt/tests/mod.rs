@@ -5,6 +5,7 @@ mod cpus;
 mod damage;
 mod gate;
 mod interrupts;
+mod peek;
 mod power;
 mod reader;
 mod regression;
