@@ -194,7 +194,9 @@ mod tests {
             load(&[(AT, &header)]).err(),
             Some(HandoverError::StartInfoMagic { at: PhysAddr::new(AT), value: 0x336e_c500 })
         );
-        assert!(matches!(load(&[]), Err(HandoverError::StartInfoUnreadable(_))));
+        let nowhere = load(&[]).expect_err("nothing there");
+        assert!(matches!(nowhere, HandoverError::StartInfoUnreadable(_)));
+        assert!(nowhere.to_string().starts_with("the boot loader's start_info: "), "{nowhere}");
         let short = version_1(0, [0; 4], 0);
         assert!(matches!(load(&[(AT, &short[..44])]), Err(HandoverError::StartInfoUnreadable(_))));
     }
