@@ -267,6 +267,10 @@ mod tests {
         }
         assert_eq!(fed_by(Speaker::Firmware, &[error]).0.last_words(), 1);
         assert_eq!(fed_by(Speaker::Firmware, &["kernel panic: x"]).0.who_gave_up(), Some(Speaker::Kernel));
+        // Before there is a clock, or anything but COM1.
+        let (serial, _) = fed_by(Speaker::Firmware, &["T\nkernel stopped: the boot loader has put it nowhere\n"]);
+        let reason = "kernel stopped: the boot loader has put it nowhere";
+        assert_eq!((serial.who_gave_up(), serial.panic()), (Some(Speaker::Kernel), Some(reason)));
     }
 
     #[test]
