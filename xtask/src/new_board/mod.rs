@@ -1,10 +1,9 @@
 //! `cargo xtask new-board`: from a board's device tree to what the kernel needs to know of it, which is mostly nothing.
 //!
 //! `told` says what the tree says beside what is understood; `skeleton` makes the texts of what is missing, `tree` names
-//! nodes, `reference` names files. A board gets a file only where an entry in the table helps: where the tree leaves the
-//! console, the interrupt controller or power-off open. What it gets compiles and passes the tests as it is.
+//! nodes. A board gets a file only where an entry in the table helps: where the tree leaves the console, the interrupt
+//! controller or power-off open. What it gets compiles and passes the tests as it is.
 
-mod reference;
 mod skeleton;
 #[cfg(test)]
 mod tiers;
@@ -23,9 +22,9 @@ use platform::firmware::fdt;
 use crate::arch::Arch;
 use crate::cli::NewBoardArgs;
 use crate::exit::{Exit, Failure, usage};
+use crate::firmware::reference::Reference;
 use crate::process::{self, Ending, Input, Next, Piece};
 use crate::{image, matrix, workspace};
-pub(crate) use reference::Reference;
 use told::Told;
 
 /// The table of boards, and the matrix, from the root of the workspace.
