@@ -124,7 +124,7 @@ pub(super) fn of_options(args: &RunArgs, config: Option<&Machine>, terminal: Ter
         image: workspace::kernel_image(kernel(args, config, arch))?,
         initrd,
         firmware: firmware.transpose()?,
-        flash: by.has_uefi().then(|| Flash::of(arch)).transpose()?,
+        flash: by.has_uefi().then(|| Flash::of_host(arch)).transpose()?,
         drive: drive(args, config, arch)?,
         append: args.append.clone().or_else(|| config.map(Machine::command_line)).unwrap_or_default(),
         exec,
