@@ -151,8 +151,8 @@ fn carry_out(steps: &Steps) {
     }
 }
 
-/// Calls a function of PSCI. Where it is known that nobody said anything of PSCI, nobody is called, and where nothing is
-/// known yet, only if that surely comes back: a level that the CPU has and nobody serves is the end of it.
+/// Calls a function of PSCI. Where it is known that nobody said anything of PSCI, nobody is called, and where nothing
+/// is known yet, only if that surely comes back: a level that the CPU has and nobody serves is the end of it.
 fn firmware_call(ways: &Ways, function: u32) {
     let conduit = match (ways.power.off, ways.test) {
         (Some(Off::Psci(conduit)), _) => Some(conduit),

@@ -6,7 +6,8 @@
 //! where its device tree gives its name, which one look at the tree's first tokens tells. There the board's console is
 //! read, and written to if it says of itself what it is, in registers that are there for it. Nothing is said on other
 //! boards, and nothing where a loader of the Limine protocol came first: that one speaks itself, and may have described
-//! the machine by ACPI only. Cost: about 7000 instructions for the look at the tree. Linux: `earlycon`, which must be told the address.
+//! the machine by ACPI only. Cost: about 7000 instructions for the look at the tree.
+//! Linux: `earlycon`, which must be told the address.
 
 use crate::discover::stated_consoles;
 use crate::paging::{EarlyMap, fixmap};

@@ -108,10 +108,10 @@ impl fmt::Display for TreeError {
             Self::Misaligned => f.write_str("the address is not a multiple of 8"),
             Self::Unreadable(error) => write!(f, "{error}"),
             Self::Magic(value) => write!(f, "it begins with {value:#010x}, not {TREE_MAGIC:#010x}"),
-            Self::Size(size) => write!(
-                f,
-                "it says that it is {size} bytes long, and the boot protocol allows {TREE_HEADER} to {LARGEST_TREE} (2 MiB)"
-            ),
+            Self::Size(size) => {
+                write!(f, "it says that it is {size} bytes long, and the boot protocol allows ")?;
+                write!(f, "{TREE_HEADER} to {LARGEST_TREE} (2 MiB)")
+            }
             Self::Taken => f.write_str("one was mapped before"),
         }
     }

@@ -28,7 +28,8 @@ pub(crate) unsafe fn call(stated: Conduit, function: u32, arguments: [u64; 3]) -
     unsafe { probe::call_firmware(conduit, function, arguments) }
 }
 
-/// The conduit to try on this CPU while the firmware's tables have not been read; `None` where that might not come back.
+/// The conduit to try on this CPU while the firmware's tables have not been read; `None` where that might not come
+/// back.
 pub(crate) fn guess_here() -> Option<Conduit> {
     let id: u64;
     // SAFETY: reads an identification register.

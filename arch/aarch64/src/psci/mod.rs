@@ -1,7 +1,7 @@
 //! PSCI, the firmware's calls for power: function numbers, results, and the call itself.
 //!
-//! A call survives where the CPU lacks the level that it goes to: the instruction is undefined there. Linux: `drivers/firmware/psci/psci.c`,
-//! `include/uapi/linux/psci.h`.
+//! A call survives where the CPU lacks the level that it goes to: the instruction is undefined there. Linux:
+//! `drivers/firmware/psci/psci.c`, `include/uapi/linux/psci.h`.
 
 #[cfg(target_os = "none")]
 mod call;

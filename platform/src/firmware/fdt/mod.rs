@@ -11,8 +11,9 @@
 //! not there.
 //!
 //! Cost: two walks behind [`check`] (the gate's, and the survey's, which keeps what is asked of single nodes), one for
-//! [`Blob::describe`] (a second, along the buses, where there is a `dma-ranges`), O(blob) each. [`root_compatible`] looks
-//! at a root before all that. Linux: `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`, `arch/arm64/kernel/smp.c`.
+//! [`Blob::describe`] (a second, along the buses, where there is a `dma-ranges`), O(blob) each. [`root_compatible`]
+//! looks at a root before all that. Linux: `drivers/of/fdt.c`, `of_reserved_mem.c`, `of_numa.c`,
+//! `arch/arm64/kernel/smp.c`.
 
 mod bus;
 mod chosen;
