@@ -123,11 +123,11 @@ pub(crate) struct RunArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) dtb: Option<PathBuf>,
     /// Kernel command line
-    #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true, value_parser = one_line)]
     pub(crate) append: Option<String>,
     /// Monitor commands to run when the machine is up, separated by `;`. Where nobody can type after them,
     /// `poweroff` is added
-    #[arg(long, value_name = "COMMANDS")]
+    #[arg(long, value_name = "COMMANDS", value_parser = one_line)]
     pub(crate) exec: Option<String>,
     /// Wait for gdb on TCP port 1234 before the first instruction
     #[arg(long)]
@@ -202,7 +202,7 @@ pub(crate) struct ImageArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
     /// Kernel command line
-    #[arg(long, value_name = "LINE", allow_hyphen_values = true, default_value = "")]
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true, default_value = "", value_parser = one_line)]
     pub(crate) append: String,
     /// A file to load as initial RAM disk
     #[arg(long, value_name = "FILE")]
@@ -330,7 +330,7 @@ pub(crate) struct SimulateArgs {
     #[arg(long, value_enum, value_name = "SIZE")]
     pub(crate) page_size: Option<SimulatePages>,
     /// More of the kernel command line, behind what the file has of it
-    #[arg(long, value_name = "LINE", allow_hyphen_values = true)]
+    #[arg(long, value_name = "LINE", allow_hyphen_values = true, value_parser = one_line)]
     pub(crate) append: Option<String>,
 }
 
@@ -367,6 +367,14 @@ impl std::str::FromStr for Address {
         };
         number.map(Self).map_err(|_| format!("`{text}` is no address: write 0x and digits in base 16"))
     }
+}
+
+/// What becomes part of the kernel command line: the files of boot loaders have it in a line.
+fn one_line(text: &str) -> Result<String, &'static str> {
+    if text.contains(['\n', '\r', '\0']) {
+        return Err("a kernel command line is one line of text");
+    }
+    Ok(text.to_owned())
 }
 
 /// Options of `doctor`.
@@ -419,6 +427,20 @@ mod tests {
             let name = verb.get_name().to_owned();
             let help = verb.render_long_help().to_string();
             assert!(help.contains(&format!("\n  cargo xtask {name}")), "{help}");
+        }
+    }
+
+    #[test]
+    fn no_option_adds_a_line_to_the_kernel_command_line() {
+        for verb in ["run --append", "run --exec", "image --append", "simulate a.dtb --append"] {
+            let parsed =
+                |value| Cli::try_parse_from(["xtask"].into_iter().chain(verb.split(' ')).chain([value])).map(drop);
+            assert!(parsed("a=1 -b; c").is_ok(), "{verb}");
+            for value in ["a\nb", "a\rb", "a\n", "a\0"] {
+                let error = parsed(value).unwrap_err();
+                assert_eq!(error.exit_code(), i32::from(Exit::Usage as u8), "{verb} {value:?}");
+                assert!(error.to_string().contains("one line of text"), "{error}");
+            }
         }
     }
 

@@ -61,7 +61,7 @@ pub(crate) fn linux(arch: Arch) -> Result<Linux> {
 /// As [`linux`].
 pub(crate) fn device_trees() -> Result<Vec<PathBuf>> {
     let debian = debian_name(Arch::Aarch64);
-    let folder = workspace::target_dir()?.join("debian").join("device-trees");
+    let folder = device_tree_folder()?;
     if !folder.is_dir() {
         let apt = Apt::new(folder.with_extension("apt"), debian)?;
         apt.run("apt-get", &["update".as_ref()])?;
@@ -83,6 +83,14 @@ pub(crate) fn device_trees() -> Result<Vec<PathBuf>> {
     find_trees(&folder, &mut trees)?;
     trees.sort();
     Ok(trees)
+}
+
+/// Where [`device_trees`] keeps them.
+///
+/// # Errors
+/// When cargo does not say where the target folder is.
+pub(crate) fn device_tree_folder() -> Result<PathBuf> {
+    Ok(workspace::target_dir()?.join("debian").join("device-trees"))
 }
 
 /// Adds every `.dtb` below `folder`.

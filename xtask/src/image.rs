@@ -103,8 +103,13 @@ pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<()> {
         return Ok(());
     }
     let fresh = path.with_extension(format!("new.{}", std::process::id()));
-    fs::write(&fresh, bytes).with_context(|| fresh.display().to_string())?;
-    fs::rename(&fresh, path).with_context(|| path.display().to_string())
+    let written = fs::write(&fresh, bytes).with_context(|| fresh.display().to_string());
+    let placed = written.and_then(|()| fs::rename(&fresh, path).with_context(|| path.display().to_string()));
+    if placed.is_err() {
+        // It may not have come into being.
+        let _ = fs::remove_file(&fresh);
+    }
+    placed
 }
 
 /// The loadable segments of an ELF file as one piece of memory, from the lowest physical address to the end of the

@@ -123,7 +123,7 @@ impl Need {
             Self::RustTarget(arch) => libraries(arch.target()),
             Self::UefiTarget(arch) => libraries(arch.uefi_target()),
             Self::Firmware(arch) => {
-                let flash = Flash::of(arch).ok().filter(Flash::is_there)?;
+                let flash = Flash::of_host(arch).ok().filter(Flash::is_there)?;
                 Some(flash.code.display().to_string())
             }
             Self::Qemu(arch) => first_line(Command::new(workspace::find_program(arch.qemu())?).arg("--version")),

@@ -20,8 +20,11 @@ const LOADER_GIVES_UP: &str = "tessera-loader: error:";
 /// How Limine begins to.
 const LIMINE_GIVES_UP: &str = "PANIC: ";
 
-/// What firmware begins with that found nothing to boot, and waits for commands.
-const SHELL: &str = "UEFI Interactive Shell";
+/// What firmware begins with that found nothing to boot, and waits for somebody: its shell, and without one a sentence.
+const FIRMWARE_GIVES_UP: [&str; 2] = ["UEFI Interactive Shell", "BdsDxe: No bootable option"];
+
+/// What it says of a place from which it could not boot, before it goes on to the next.
+const FIRMWARE_GOES_ON: &str = "BdsDxe: failed to ";
 
 /// Who speaks on a serial line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +46,8 @@ pub(crate) struct Serial {
     /// As long as it is not the kernel that speaks.
     screen: Option<Screen>,
     heard_kernel: bool,
+    /// What the firmware said of the last place from which it could not boot.
+    failed_place: Option<String>,
     gave_up: Option<(Speaker, String)>,
 }
 
@@ -57,6 +62,7 @@ impl Serial {
             lines: Vec::new(),
             screen: (first != Speaker::Kernel).then(Screen::default),
             heard_kernel: false,
+            failed_place: None,
             gave_up: None,
         }
     }
@@ -140,6 +146,9 @@ impl Serial {
         if self.gave_up.is_none() {
             self.gave_up = self.gives_up(&line);
         }
+        if line.starts_with(FIRMWARE_GOES_ON) {
+            self.failed_place = Some(line.trim_end().to_owned());
+        }
         self.lines.push(line);
     }
 
@@ -156,8 +165,9 @@ impl Serial {
         if line.starts_with(LIMINE_GIVES_UP) {
             return Some((Speaker::Loader, line.trim_end().to_owned()));
         }
-        let reason = || format!("the firmware found nothing to boot: {}", line.trim_end());
-        line.starts_with(SHELL).then(|| (Speaker::Firmware, reason()))
+        let why = self.failed_place.as_deref().unwrap_or(line.trim_end());
+        let gives_up = FIRMWARE_GIVES_UP.iter().any(|words| line.starts_with(words));
+        gives_up.then(|| (Speaker::Firmware, format!("the firmware found nothing to boot: {why}")))
     }
 
     fn name_of_line(&mut self) -> Option<String> {
@@ -254,10 +264,12 @@ mod tests {
     fn a_loader_or_firmware_that_gives_up_is_noticed_before_the_kernel_speaks() {
         let error = "tessera-loader: error: \\boot\\tessera.elf: no ELF file";
         let shell = "UEFI Interactive Shell v2.2";
+        let nothing = "BdsDxe: No bootable option or device was found.";
         for (line, speaker, reason) in [
             (error.to_owned(), Speaker::Loader, error.to_owned()),
             ("PANIC: limine: no file".to_owned(), Speaker::Loader, "PANIC: limine: no file".to_owned()),
             (shell.to_owned(), Speaker::Firmware, format!("the firmware found nothing to boot: {shell}")),
+            (nothing.to_owned(), Speaker::Firmware, format!("the firmware found nothing to boot: {nothing}")),
         ] {
             let (serial, _) = fed_by(Speaker::Firmware, &["\x1b[01;01H", &line, " \r\n"]);
             assert_eq!((serial.who_gave_up(), serial.panic()), (Some(speaker), Some(reason.as_str())));
@@ -267,6 +279,23 @@ mod tests {
         }
         assert_eq!(fed_by(Speaker::Firmware, &[error]).0.last_words(), 1);
         assert_eq!(fed_by(Speaker::Firmware, &["kernel panic: x"]).0.who_gave_up(), Some(Speaker::Kernel));
+        // Before there is a clock, or anything but COM1.
+        let (serial, _) = fed_by(Speaker::Firmware, &["T\nkernel stopped: the boot loader has put it nowhere\n"]);
+        let reason = "kernel stopped: the boot loader has put it nowhere";
+        assert_eq!((serial.who_gave_up(), serial.panic()), (Some(Speaker::Kernel), Some(reason)));
+    }
+
+    #[test]
+    fn the_place_that_the_firmware_could_not_boot_from_is_the_reason_when_there_is_no_other() {
+        let failed = "BdsDxe: failed to load Boot0001 \"UEFI Misc Device\" from PciRoot(0x0)/Pci(0x1,0x0): Not Found";
+        for end in ["UEFI Interactive Shell v2.2", "BdsDxe: No bootable option or device was found."] {
+            let (serial, _) = fed_by(Speaker::Firmware, &["BdsDxe: failed to start x\r\n", failed, "\r\n", end]);
+            let reason = format!("the firmware found nothing to boot: {failed}");
+            assert_eq!((serial.who_gave_up(), serial.panic()), (Some(Speaker::Firmware), Some(reason.as_str())));
+        }
+        // The next place may do.
+        let lines = [failed, "\r\nBdsDxe: starting Boot0002\r\n[    0.000001] Tessera\n"];
+        assert_eq!(fed_by(Speaker::Firmware, &lines).0.who_gave_up(), None);
     }
 
     #[test]

@@ -76,7 +76,7 @@ boot_gdt_high:
     .word boot_gdt_end - boot_gdt - 1
     .quad boot_gdt
 no_long_mode:
-    .asciz "\nThis CPU has no 64-bit mode or no NX bit; both are needed. Stopped.\n"
+    .asciz "\nkernel stopped: this CPU has no 64-bit mode or no NX bit; both are needed\n"
 
 # ---- in 32 and in 64 bits -------------------------------------------------------------------------------------------
 # Both ways into the image begin with these; the same text is assembled for either mode.

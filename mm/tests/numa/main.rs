@@ -1,9 +1,11 @@
-//! Nodes: what Linux printed on real boots, a slow model of the merging rule, and tables that cannot be believed.
+//! Nodes: what Linux printed on real boots, how domains become nodes, and tables that cannot be believed.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests may fail like tests")]
 
+mod distances;
 mod emulation;
 #[path = "../facts/mod.rs"]
 mod facts;
+mod merging;
 #[path = "../ram/mod.rs"]
 mod ram;
 
@@ -11,8 +13,6 @@ use facts::{Facts, Machine, lines, machines, span};
 use mm::addr::{NodeId, PhysRange};
 use mm::machine::{Affinity, Owner, Problem, Table, Warning};
 use mm::memblock::{NodeWish, RegionFlags};
-use mm::numa::{LOCAL, REMOTE};
-use proptest::prelude::*;
 use ram::Ram;
 
 #[test]
@@ -230,64 +230,6 @@ fn a_node_number_beyond_all_nodes_spoils_the_table() {
     assert_eq!(warnings[0].source.entry, Some(0));
 }
 
-fn distances(pairs: &[(u32, u32, u32)]) -> String {
-    pairs.iter().map(|(from, to, value)| format!("distance {from} {to} {value}\n")).collect()
-}
-
-#[test]
-fn distances_are_believed_as_a_whole_or_not_at_all() {
-    let good = [(5, 5, 10), (5, 3, 17), (3, 5, 21), (3, 3, 10)];
-    let (a, b) = (NodeId::new(0), NodeId::new(1));
-    let mut boot = Boot::new(&format!("{TWO_NODES}{}", distances(&good)));
-    assign!(boot, nodes, printed, warnings);
-    assert!(warnings.is_empty());
-    assert!(printed.contains("NUMA: Initialized distance table, cnt=2\n"));
-    assert_eq!((nodes.distance(a, b), nodes.distance(b, a)), (21, 17));
-    for other in (2..8).map(NodeId::new) {
-        assert_eq!([nodes.distance(other, a), nodes.distance(a, other), nodes.distance(b, other)], [REMOTE; 3]);
-        assert_eq!(nodes.distance(other, other), LOCAL);
-    }
-    for (at, bad) in
-        [(0, (5, 5, 11)), (1, (5, 3, 10)), (1, (5, 3, 9)), (1, (5, 3, 0)), (2, (3, 5, 256)), (3, (3, 3, 0))]
-    {
-        let mut pairs = good;
-        pairs[at] = bad;
-        let mut boot = Boot::new(&format!("{TWO_NODES}{}", distances(&pairs)));
-        assign!(boot, nodes, _printed, warnings);
-        assert_eq!(warnings.len(), 1, "{bad:?}");
-        assert_eq!(warnings[0].source.entry, Some(at as u32));
-        assert_eq!([nodes.distance(a, a), nodes.distance(a, b), nodes.distance(b, a)], [LOCAL, REMOTE, REMOTE]);
-    }
-}
-
-#[test]
-fn a_slit_names_every_pair_of_domains_that_srat_names() {
-    for count in 1..5_u64 {
-        let node = |node: u64| {
-            let (start, last) = (node << 30, (node << 30) + 0x3fff_ffff);
-            format!("bank {start:#x} {last:#x} usable\nsrat {node} {start:#x} {last:#x}\n")
-        };
-        let description = format!("arch x86\n{}", (0..count).map(node).collect::<String>());
-        let pairs = (0..count as u32).flat_map(|from| (0..count as u32).map(move |to| (from, to)));
-        let value = |(from, to)| if from == to { LOCAL } else { (20 + 10 * from + to) as u8 };
-        let complete: Vec<_> = pairs.map(|(from, to)| (from, to, u32::from(value((from, to))))).collect();
-        // One pair is missing, and others name domains that are not there; or none is.
-        for missing in (0..complete.len()).map(Some).chain([None]) {
-            let mut stated = complete.clone();
-            missing.map(|at| stated.remove(at));
-            stated.extend([(0, count as u32, 99), (count as u32, 0, 99)]);
-            let mut boot = Boot::new(&format!("{description}{}", distances(&stated)));
-            assign!(boot, nodes, _printed, warnings);
-            assert_eq!(warnings.len(), usize::from(missing.is_some()), "{stated:?}");
-            for (from, to, stated) in &complete {
-                let default = if from == to { LOCAL } else { REMOTE };
-                let expected = if missing.is_some() { default } else { *stated as u8 };
-                assert_eq!(nodes.distance(NodeId::new(*from as u16), NodeId::new(*to as u16)), expected);
-            }
-        }
-    }
-}
-
 /// However few facts there are, each may name a domain of its own.
 #[test]
 fn each_cpu_initiator_and_range_may_be_of_a_domain_of_its_own() {
@@ -300,81 +242,6 @@ fn each_cpu_initiator_and_range_may_be_of_a_domain_of_its_own() {
     assert!(warnings.is_empty(), "{warnings:?}");
     let domains: Vec<_> = nodes.iter().map(|node| (node.domain, node.has_memory)).collect();
     assert_eq!(domains, [(31, false), (32, false), (21, false), (22, false), (11, true), (12, true)]);
-}
-
-#[test]
-fn one_direction_of_a_device_tree_holds_for_both() {
-    // The last two name a node that is not there.
-    let pairs = [(1, 4, 33), (4, 2, 40), (2, 4, 50), (1, 5, 60), (5, 0, 70)];
-    let mut boot = Boot::new(&format!("{TREE}{}", distances(&pairs)));
-    assign!(boot, nodes, _printed, warnings);
-    assert!(warnings.is_empty());
-    let known = [((1, 4), 33), ((4, 1), 33), ((4, 2), 40), ((2, 4), 50)];
-    for (from, to) in (0..8).flat_map(|from| (0..8).map(move |to| (from, to))) {
-        let stated = known.iter().find(|(pair, _)| *pair == (from, to)).map(|(_, value)| *value);
-        let expected = stated.unwrap_or(if from == to { LOCAL } else { REMOTE });
-        assert_eq!(nodes.distance(NodeId::new(from), NodeId::new(to)), expected, "{from} {to}");
-    }
-}
-
-#[test]
-fn node_data_lies_on_its_node_or_on_the_nearest() {
-    let pairs = [(2, 4, 12)];
-    let mut boot = Boot::new(&format!("{TREE}{}", distances(&pairs)));
-    assign!(boot, nodes, _printed, _warnings);
-    let mut nodes = nodes;
-    let mut text = String::new();
-    nodes.place_data(5000, &mut text).unwrap();
-    assert_eq!(
-        text,
-        "NUMA: NODE_DATA [mem 0x7fffe000-0x7fffffff]\n\
-         NUMA: Initmem setup node 2 [<memory-less node>]\n\
-         NUMA: NODE_DATA [mem 0xbfffe000-0xbfffffff]\nNUMA: NODE_DATA(2) on node 4\n\
-         NUMA: NODE_DATA [mem 0xbfffc000-0xbfffdfff]\n"
-    );
-    // A node that is full has its data with its nearest neighbour.
-    let mut boot = Boot::new(TREE);
-    assign!(boot, nodes, _printed, _warnings);
-    let mut nodes = nodes;
-    nodes.memblock_mut().reserve(span(0x8000_0000, 0xbfff_ffff), Owner::new("full")).unwrap();
-    nodes.place_data(4096, &mut String::new()).unwrap();
-    let data = nodes.node(NodeId::new(4)).unwrap().data.unwrap();
-    assert_eq!(nodes.memblock().memory().find(data.start()).unwrap().node(), Some(NodeId::new(1)));
-    // Nearest, not highest.
-    let gigabyte = |node: u64| (node << 30, (node << 30) + 0x3fff_ffff);
-    let ranges = [1, 2, 3].map(|node| {
-        let (start, last) = gigabyte(node);
-        format!("bank {start:#x} {last:#x} usable\nnode {node} {start:#x} {last:#x}\n")
-    });
-    let text = format!("arch arm64\n{}{}", ranges.concat(), distances(&[(1, 2, 12), (1, 3, 30), (2, 3, 30)]));
-    let mut boot = Boot::new(&text);
-    assign!(boot, nodes, _printed, _warnings);
-    let mut nodes = nodes;
-    let (start, last) = gigabyte(1);
-    nodes.memblock_mut().reserve(span(start, last), Owner::new("full")).unwrap();
-    nodes.place_data(4096, &mut String::new()).unwrap();
-    let data = nodes.node(NodeId::new(1)).unwrap().data.unwrap();
-    assert_eq!(nodes.memblock().memory().find(data.start()).unwrap().node(), Some(NodeId::new(2)));
-}
-
-#[test]
-fn a_node_that_can_go_holds_nothing_of_the_kernels() {
-    let text = TREE.replace("node 4 0x80000000 0xbfffffff", "node 4 0x80000000 0xbfffffff hotplug");
-    let mut boot = Boot::new(&format!("{text}movable_node\n"));
-    assign!(boot, nodes, _printed, _warnings);
-    let mut nodes = nodes;
-    let mut text = String::new();
-    nodes.place_data(4096, &mut text).unwrap();
-    assert!(text.ends_with("NUMA: NODE_DATA(4) on node 1\n"), "{text}");
-    // On x86 a node with memory of its own and nothing reserved.
-    let text = TWO_NODES.replace("0x7fffffff\nc", "0x7fffffff hotplug\nc");
-    let mut boot = Boot::new(&format!("{text}movable_node\n"));
-    assign!(boot, nodes, _printed, _warnings);
-    let mut nodes = nodes;
-    let mut text = String::new();
-    nodes.place_data(4096, &mut text).unwrap();
-    assert_eq!(text.lines().nth(1), Some("    NODE_DATA(0) on node 1"), "{text}");
-    assert_eq!(text.lines().count(), 3, "{text}");
 }
 
 #[test]
@@ -421,109 +288,4 @@ fn a_huge_machine_needs_little_memory_for_its_tables() {
     assert_eq!(nodes.node_count(), 16);
     assert_eq!(printed.lines().filter(|line| line.starts_with("NUMA: Node")).count() as u64, pieces + 1 - 16);
     assert!(nodes.memblock().reserved_size() < 256 << 10, "{:#x}", nodes.memblock().reserved_size());
-}
-
-/// Linux's rule in its slowest form, on blocks that do not overlap: two blocks of one node become one unless a block of
-/// another node lies between them; the first block looks for partners first.
-fn merge_model(mut blocks: Vec<(u64, u64, u32)>) -> Vec<String> {
-    let mut said = Vec::new();
-    let mut first = 0;
-    while first < blocks.len() {
-        let mut second = first + 1;
-        while second < blocks.len() {
-            let (a, b) = (blocks[first], blocks[second]);
-            let union = (a.0.min(b.0), a.1.max(b.1), a.2);
-            let between = blocks.iter().any(|c| c.2 != a.2 && c.0 < union.1 && union.0 < c.1);
-            if a.2 == b.2 && !between {
-                let show = |x: (u64, u64, u32)| format!("[mem {:#010x}-{:#010x}]", x.0, x.1 - 1);
-                said.push(format!("NUMA: Node {} {} + {} -> {}", a.2, show(a), show(b), show(union)));
-                blocks[first] = union;
-                blocks.remove(second);
-            } else {
-                second += 1;
-            }
-        }
-        first += 1;
-    }
-    said
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: if cfg!(miri) { 3 } else { 300 }, failure_persistence: None, ..ProptestConfig::default() })]
-
-    #[test]
-    fn blocks_merge_as_the_slow_model_merges_them(
-        owners in proptest::collection::vec(proptest::option::weighted(0.8, 0..4u32), 1..24),
-        shuffle in proptest::collection::vec(0..100usize, 24),
-    ) {
-        // Chunks of 64 MiB, each on a node or a hole without memory; the table names them in any order.
-        let chunk = 64 << 20;
-        let mut blocks: Vec<_> = owners.iter().zip(0..).filter_map(|(owner, at): (_, u64)| {
-            owner.map(|owner| (at * chunk, (at + 1) * chunk, owner))
-        }).collect();
-        prop_assume!(!blocks.is_empty());
-        let banks: String = blocks.iter().map(|b| format!("bank {:#x} {:#x} usable\n", b.0, b.1 - 1)).collect();
-        let count = blocks.len();
-        for (at, other) in shuffle.iter().enumerate().take(count) {
-            blocks.swap(at, other % count);
-        }
-        let srat: String = blocks.iter().map(|b| format!("srat {} {:#x} {:#x}\n", b.2, b.0, b.1 - 1)).collect();
-        let mut boot = Boot::new(&format!("arch x86\n{banks}{srat}"));
-        assign!(boot, nodes, printed, warnings);
-        prop_assert!(warnings.is_empty());
-        // Nodes are numbered in the order of the table.
-        let mut order: Vec<u32> = Vec::new();
-        for block in &mut blocks {
-            if !order.contains(&block.2) { order.push(block.2); }
-            block.2 = order.iter().position(|owner| *owner == block.2).unwrap() as u32;
-        }
-        let merged: Vec<_> = printed.lines().filter(|line| line.starts_with("NUMA: Node")).collect();
-        prop_assert_eq!(merged, merge_model(blocks.clone()));
-        for block in blocks {
-            let region = nodes.memblock().memory().find(mm::addr::PhysAddr::new(block.0)).unwrap();
-            prop_assert_eq!(region.node().map(|node| u32::from(node.as_u16())), Some(block.2));
-        }
-    }
-
-    /// Ranges of a table in any order, some of which meet.
-    #[test]
-    fn ranges_that_meet_are_told_and_those_of_two_nodes_spoil_the_table(
-        ranges in proptest::collection::vec((0..12_u64, 1..5_u64, 0..3_u32), 1..7),
-    ) {
-        let mut description = "arch x86\nbank 0x0 0xffffffff usable\nsrat 9 0x40000000 0xffffffff\n".to_owned();
-        // Place in the table, then start, end and domain.
-        let mut stated = vec![(0, 64, 256, 9)];
-        for (order, (start, length, domain)) in (1..).zip(ranges) {
-            let (at, last) = (start << 24, ((start + length) << 24) - 1);
-            description += &format!("srat {domain} {at:#x} {last:#x}\n");
-            stated.push((order, start, start + length, domain));
-        }
-        let mut boot = Boot::new(&description);
-        assign!(boot, nodes, printed, warnings);
-        let meet = |a: &(u32, u64, u64, u32), b: &(u32, u64, u64, u32)| a.1 < b.2 && b.1 < a.2;
-        let pairs = || stated.iter().flat_map(|a| stated.iter().filter(move |b| a.0 < b.0).map(move |b| (a, b)));
-        let foreign = pairs().any(|(a, b)| meet(a, b) && a.3 != b.3);
-        prop_assert_eq!(printed.contains("overlaps with node"), foreign);
-        let ignored = |warning: &Warning| warning.problem == Problem::TableIgnored("two nodes overlap");
-        prop_assert_eq!(warnings.last().is_some_and(ignored), foreign);
-        // What is told are two that meet, by the later one; and of all that meet an earlier one something is told.
-        let overlaps: Vec<_> = warnings.iter().filter(|warning| matches!(warning.problem, Problem::Overlaps(_))).collect();
-        for warning in &overlaps {
-            let told = pairs().any(|(a, b)| {
-                let common = span(a.1.max(b.1) << 24, (a.2.min(b.2) << 24) - 1);
-                meet(a, b) && warning.source.entry == Some(b.0) && warning.problem == Problem::Overlaps(common)
-            });
-            prop_assert!(told, "{warning:?}");
-        }
-        if foreign {
-            let last = stated.iter().find(|range| Some(range.0) == overlaps.last().unwrap().source.entry).unwrap();
-            prop_assert!(stated.iter().any(|range| meet(range, last) && range.3 != last.3));
-            prop_assert_eq!(nodes.node_count(), 1);
-        } else {
-            // In the order of addresses, all that meet one before them.
-            stated.sort_by_key(|range| (range.1, range.0));
-            let met = (0..stated.len()).filter(|at| stated[..*at].iter().any(|before| meet(before, &stated[*at])));
-            prop_assert_eq!(overlaps.len(), met.count());
-        }
-    }
 }

@@ -1,8 +1,10 @@
 //! Limine's way from a BIOS: its first sector, the rest of its beginning in a partition of its own, and
 //! `limine-bios.sys` beside its configuration.
 //!
-//! The first sector is one that the BIOS starts. It holds, at [`PATCH`], where on the disk the rest lies: two pieces,
-//! here one behind the other. Limine's own installer (`limine bios-install IMAGE PARTITION`) writes the same.
+//! The first sector is one that the BIOS starts. It holds, at [`PATCH`], where on the disk the rest lies: in one piece
+//! since Limine 10, in two before, which stand one behind the other here. Which of both a sector expects, its own code
+//! says: it names the address from which it reads the place of the first piece. Limine's own installer (`limine
+//! bios-install IMAGE PARTITION`) writes the same.
 
 use std::fs;
 use std::path::Path;
@@ -18,9 +20,51 @@ const SYSTEM: &str = "limine-bios.sys";
 
 const SECTOR: usize = 512;
 
-/// Where the first sector has the number of bytes of both pieces (16 bits each), and their places on the disk in bytes
-/// (64 bits each).
+/// Where the first sector has the places of the rest.
 const PATCH: usize = 0x1a4;
+
+/// Where the BIOS puts the first sector.
+const ORIGIN: u16 = 0x7c00;
+
+/// How the first sector wants to be told of the rest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pieces {
+    /// Where it lies: one number of 64 bits, in bytes.
+    One,
+    /// How many bytes each of two pieces has (16 bits each), and where they lie (64 bits each).
+    Two,
+}
+
+impl Pieces {
+    /// Bytes from [`PATCH`] to the place of the first piece.
+    const fn place(self) -> u16 {
+        match self {
+            Self::One => 0,
+            Self::Two => 4,
+        }
+    }
+
+    /// What the code of the first sector reads.
+    fn of(code: &[u8]) -> Option<Self> {
+        let mut both = [Self::One, Self::Two].into_iter().filter(|pieces| {
+            let address = ORIGIN + PATCH as u16 + pieces.place();
+            code.windows(2).any(|word| word == address.to_le_bytes())
+        });
+        both.next().filter(|_| both.next().is_none())
+    }
+
+    /// What is to stand at [`PATCH`] when the rest, so many bytes, begins at this byte of the disk.
+    fn patch(self, place: u64, length: usize) -> Result<Vec<u8>> {
+        if self == Self::One {
+            return Ok(place.to_le_bytes().to_vec());
+        }
+        let sectors = length.div_ceil(SECTOR);
+        let [first, second] = [sectors.div_ceil(2), sectors / 2].map(|sectors| sectors * SECTOR);
+        let size = |bytes: usize| u16::try_from(bytes).context("Limine's beginning is too long for a boot sector");
+        let places = [place, place + first as u64].map(u64::to_le_bytes).concat();
+        Ok([&size(first)?.to_le_bytes()[..], &size(second)?.to_le_bytes(), &places].concat())
+    }
+}
 
 /// What some BIOSes write a time to, and what must be nothing then.
 const TIME: std::ops::Range<usize> = 218..224;
@@ -80,15 +124,12 @@ impl Bios {
     /// The code of the first sector, for a partition that begins at this byte of the disk.
     ///
     /// # Errors
-    /// When the rest is longer than the first sector can say.
+    /// When the sector does not say where it looks for the rest, or the rest is longer than it can be told.
     pub(crate) fn first_sector(&self, partition: u64) -> Result<[u8; CODE]> {
-        let sectors = self.rest().len().div_ceil(SECTOR);
-        let [first, second] = [sectors.div_ceil(2), sectors / 2].map(|sectors| sectors * SECTOR);
-        let size = |bytes: usize| u16::try_from(bytes).context("Limine's beginning is too long for a boot sector");
-        let places = [partition, partition + first as u64].map(u64::to_le_bytes).concat();
-        let patch = [&size(first)?.to_le_bytes()[..], &size(second)?.to_le_bytes(), &places].concat();
-        let mut code = *self.beginning.first_chunk().context("no boot sector")?;
+        let mut code: [u8; CODE] = *self.beginning.first_chunk().context("no boot sector")?;
         let (head, tail) = code.split_at_mut(PATCH);
+        let pieces = Pieces::of(head).context("Limine's boot sector is of a kind that is not known here")?;
+        let patch = pieces.patch(partition, self.rest().len())?;
         tail.iter_mut().zip(patch).for_each(|(byte, value)| *byte = value);
         if let Some(time) = head.get_mut(TIME) {
             time.fill(0);
@@ -119,9 +160,15 @@ mod tests {
         format!("const uint8_t binary_limine_hdd_bin_data[] = {{\n    {list},\n}};\n")
     }
 
+    fn reading(pieces: Pieces, length: usize) -> Bios {
+        let mut beginning = array(&text(length)).unwrap();
+        beginning[100..102].copy_from_slice(&(0x7da4 + pieces.place()).to_le_bytes());
+        Bios { beginning, system: Vec::new() }
+    }
+
     #[test]
     fn the_first_sector_says_where_the_rest_is() {
-        let bios = Bios { beginning: array(&text(512 + 1300)).unwrap(), system: Vec::new() };
+        let bios = reading(Pieces::Two, 512 + 1300);
         assert_eq!(bios.rest().len(), 1300);
         let sector = bios.first_sector(1 << 20).unwrap();
         // Three sectors: two, and one.
@@ -129,8 +176,20 @@ mod tests {
         assert_eq!(sector[0x1a8..0x1b8], [1u64 << 20, (1 << 20) + 1024].map(u64::to_le_bytes).concat());
         assert_eq!(sector[218..224], [0; 6]);
         assert_eq!((sector[217], sector[224], sector[0x1a3]), (217, 224, 0xa3));
-        let long = Bios { beginning: vec![0; 200_000], system: Vec::new() };
-        assert!(long.first_sector(0).is_err());
+        assert!(reading(Pieces::Two, 200_000).first_sector(0).is_err());
+    }
+
+    #[test]
+    fn a_newer_first_sector_wants_one_place_only() {
+        let sector = reading(Pieces::One, 200_000).first_sector(0x12_3400).unwrap();
+        assert_eq!(sector[0x1a4..0x1ac], 0x12_3400_u64.to_le_bytes());
+        assert_eq!((sector[0x1a3], sector[0x1ac]), (0xa3, 0xac));
+    }
+
+    #[test]
+    fn a_first_sector_that_reads_neither_place_is_refused() {
+        let bios = Bios { beginning: array(&text(600)).unwrap(), system: Vec::new() };
+        assert!(format!("{:#}", bios.first_sector(0).unwrap_err()).contains("not known"));
     }
 
     #[test]

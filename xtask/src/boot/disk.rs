@@ -226,6 +226,9 @@ mod tests {
         let folder = Folder::new("bios");
         let beginning: Vec<String> = (0..3000_u32)
             .map(|at| match at {
+                // The address of the place of the rest, in the sector at 0x7c00.
+                100 => "0xa4".to_owned(),
+                101 => "0x7d".to_owned(),
                 510 => "0x55".to_owned(),
                 511 => "0xaa".to_owned(),
                 _ => format!("{:#x}", at % 253),

@@ -8,6 +8,7 @@
 //! `docs/interop/firmware.json`), and by custom.
 
 use std::env;
+use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -22,6 +23,9 @@ use crate::workspace;
 /// Firmware that keeps its own counsel: it starts no loader that nobody signed, or needs system management mode.
 const NOT_FOR_US: [&str; 3] = ["secure-boot", "enrolled-keys", "requires-smm"];
 
+/// The variables of an environment, by name.
+type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
+
 /// The firmware's code and its variables.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Flash {
@@ -34,13 +38,21 @@ impl Flash {
         Self { code: code.into(), variables: variables.into() }
     }
 
+    /// The firmware of this host for machines of this arch, as our environment has it.
+    ///
+    /// # Errors
+    /// As [`Self::of`].
+    pub(crate) fn of_host(arch: Arch) -> Result<Self> {
+        Self::of(arch, &|name| env::var_os(name))
+    }
+
     /// The firmware of this host for machines of this arch; where there is none, the place where Debian has it.
     ///
     /// # Errors
     /// [`Failure::NoFile`] when the environment names a file that is not there.
-    pub(crate) fn of(arch: Arch) -> Result<Self> {
+    fn of(arch: Arch, environment: Environment<'_>) -> Result<Self> {
         let [code, variables] = names(arch);
-        let named = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+        let named = |name: &str| environment(name).filter(|value| !value.is_empty()).map(PathBuf::from);
         match (named(&code), named(&variables)) {
             (Some(code), Some(variables)) => {
                 for file in [&code, &variables] {
@@ -53,7 +65,7 @@ impl Flash {
             (None, None) => {}
             _ => return Err(no_file(format!("UEFI firmware is two files: name both, by {code} and {variables}"))),
         }
-        if let Some(described) = folders(arch).iter().find_map(|folder| described(folder, arch)) {
+        if let Some(described) = folders(arch, environment).iter().find_map(|folder| described(folder, arch)) {
             return Ok(described);
         }
         let custom = customary(arch);
@@ -107,10 +119,10 @@ fn names(arch: Arch) -> [String; 2] {
 
 /// Where descriptions of firmware may lie, what is said later first. The last is that of a QEMU that is not installed
 /// where distributions install it.
-fn folders(arch: Arch) -> Vec<PathBuf> {
+fn folders(arch: Arch, environment: Environment<'_>) -> Vec<PathBuf> {
     let mut folders = Vec::new();
-    let home = || Some(PathBuf::from(env::var_os("HOME")?).join(".config"));
-    folders.extend(env::var_os("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home));
+    let home = || Some(PathBuf::from(environment("HOME")?).join(".config"));
+    folders.extend(environment("XDG_CONFIG_HOME").map(PathBuf::from).or_else(home));
     folders.push("/etc".into());
     folders.push("/usr/share".into());
     let beside = workspace::find_program(arch.qemu()).and_then(|qemu| qemu.canonicalize().ok());
@@ -251,7 +263,39 @@ mod tests {
     #[test]
     fn there_is_always_a_place_to_name() {
         for arch in Arch::ALL {
-            assert!(Flash::of(arch).unwrap().code.is_absolute());
+            assert!(Flash::of(arch, &|_| None).unwrap().code.is_absolute());
+            assert!(Flash::of(arch, &|_| Some(OsString::new())).unwrap().code.is_absolute());
         }
+    }
+
+    #[test]
+    fn the_environment_names_both_files_and_they_are_there() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        for (arch, [code, variables]) in Arch::ALL.map(|arch| (arch, names(arch))) {
+            let of = |known: &[(&str, &str)]| {
+                Flash::of(arch, &|name| Some(known.iter().find(|(known, _)| *known == name)?.1.into()))
+            };
+            assert_eq!(of(&[(&code, file), (&variables, file)]).unwrap(), Flash::new(file, file));
+            for known in [&[(&*code, file)][..], &[(&variables, file)], &[(&code, file), (&variables, "/nowhere/v")]] {
+                let error = of(known).unwrap_err();
+                assert!(matches!(error.downcast_ref(), Some(Failure::NoFile(_))), "{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_persons_own_description_comes_first() {
+        let home = env::temp_dir().join(format!("xtask-home-{}", std::process::id()));
+        let folder = home.join(".config/qemu/firmware");
+        fs::create_dir_all(&folder).unwrap();
+        let file = folder.join("own.json");
+        let own = file.to_string_lossy();
+        let text = description("aarch64", "flash", "").replace("\"/c\"", &format!("{own:?}"));
+        fs::write(&file, text.replace("\"/v\"", &format!("{own:?}"))).unwrap();
+        for (variable, value) in [("HOME", home.clone()), ("XDG_CONFIG_HOME", home.join(".config"))] {
+            let found = Flash::of(Arch::Aarch64, &|name| (name == variable).then(|| value.clone().into()));
+            assert_eq!(found.unwrap(), Flash::new(&file, &file), "{variable}");
+        }
+        fs::remove_dir_all(&home).unwrap();
     }
 }

@@ -28,9 +28,6 @@ pub(crate) fn image(args: &ImageArgs) -> Result<Exit> {
     if let Some(initrd) = args.initrd.as_ref().filter(|initrd| !initrd.is_file()) {
         return Err(Failure::NoFile(format!("--initrd: there is no file {}", initrd.display())).into());
     }
-    if args.append.contains(['\n', '\r', '\0']) {
-        return Err(usage("--append: a kernel command line is one line of text"));
-    }
     // Before anything is built: what nothing here can bring.
     let limine = (by == BootBy::Limine).then(|| limine::program(arch, args.limine.as_deref())).transpose()?;
     missing::require(&Need::of_loading(arch, by), args.installing.consent())?;

@@ -1,5 +1,9 @@
 //! Writes a flattened device tree, also one that no sound writer would; and reads one back, token by token.
 //!
+//! The trees of boards, which are always sound, are written by the crate vm-fdt ([`super::board`]). It refuses what is
+//! wanted here: it knows no token that says nothing, and nests nodes 64 deep and no deeper. Sound and damaged trees of the
+//! matrix come from the same lines ([`super::tree`]), so that they differ in the damage alone.
+//!
 //! Format: Devicetree Specification, chapter 5. The kernel reads it with a crate and a gate of its own; neither is used
 //! here.
 

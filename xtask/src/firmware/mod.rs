@@ -8,7 +8,8 @@
 //!
 //! Three more kinds do not lie; they say what QEMU's options cannot: QEMU's own firmware with ACPI tables of ours beside
 //! its own ([`tables`]), QEMU's own device tree with some of it changed ([`edited`]), and the device tree of a board that
-//! QEMU has none for ([`board`]). Linux boots with these, too.
+//! QEMU has none for ([`board`]), or a file that somebody has of it ([`reference`](mod@reference)). Linux boots with
+//! these, too.
 //!
 //! The command line of QEMU names the files; they are written when the machine is started ([`Loaded::write`]).
 
@@ -25,6 +26,7 @@ pub(crate) mod board;
 pub(crate) mod edited;
 mod fdt;
 mod ranges;
+pub(crate) mod reference;
 mod start_info;
 mod stub;
 pub(crate) mod tables;

@@ -1,10 +1,9 @@
 //! `cargo xtask new-board`: from a board's device tree to what the kernel needs to know of it, which is mostly nothing.
 //!
 //! `told` says what the tree says beside what is understood; `skeleton` makes the texts of what is missing, `tree` names
-//! nodes, `reference` names files. A board gets a file only where an entry in the table helps: where the tree leaves the
-//! console, the interrupt controller or power-off open. What it gets compiles and passes the tests as it is.
+//! nodes. A board gets a file only where an entry in the table helps: where the tree leaves the console, the interrupt
+//! controller or power-off open. What it gets compiles and passes the tests as it is.
 
-mod reference;
 mod skeleton;
 #[cfg(test)]
 mod tiers;
@@ -13,7 +12,8 @@ mod tree;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use platform::board::BOARDS;
@@ -22,13 +22,17 @@ use platform::firmware::fdt;
 use crate::arch::Arch;
 use crate::cli::NewBoardArgs;
 use crate::exit::{Exit, Failure, usage};
-use crate::{matrix, workspace};
-pub(crate) use reference::Reference;
+use crate::firmware::reference::Reference;
+use crate::process::{self, Ending, Input, Next, Piece};
+use crate::{image, matrix, workspace};
 use told::Told;
 
 /// The table of boards, and the matrix, from the root of the workspace.
 const TABLE: &str = "platform/src/board/mod.rs";
 const MATRIX: &str = "ci/matrix.toml";
+
+/// How long QEMU may take to say which machine types it has.
+const QEMU_LIMIT: Duration = Duration::from_secs(10);
 
 /// A file that is to be written, whole.
 struct Change {
@@ -59,7 +63,7 @@ pub(crate) fn new_board(args: &NewBoardArgs) -> Result<Exit> {
         change.shown.lines().for_each(|line| println!("  {line}"));
     }
     if !args.dry_run {
-        write(&changes)?;
+        write(workspace::root(), &changes)?;
     }
     how_to_try(args, &told, machine.as_deref());
     Ok(Exit::Right)
@@ -109,9 +113,21 @@ fn machine(args: &NewBoardArgs) -> Result<Option<String>> {
 
 /// The machine types of the QEMU that is installed, if one is.
 fn machine_types(arch: Arch) -> Option<Vec<String>> {
-    let output = Command::new(format!("qemu-system-{arch}")).args(["-M", "help"]).output().ok()?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    Some(text.lines().filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect())
+    let mut list = Vec::new();
+    let mut command = Command::new(arch.qemu());
+    let ending = process::watch(command.args(["-M", "help"]), Input::Nothing, Some(QEMU_LIMIT), &mut |piece| {
+        if let Piece::Output(bytes) = piece {
+            list.extend(bytes);
+        }
+        Ok(Next::GoOn)
+    });
+    let right = matches!(ending, Ok(Ending::Exited(status)) if status.success());
+    right.then(|| names(&String::from_utf8_lossy(&list)))
+}
+
+/// The machine types in QEMU's list, behind the line that says what it is.
+fn names(list: &str) -> Vec<String> {
+    list.lines().skip(1).filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
 }
 
 /// What is to be written.
@@ -136,17 +152,30 @@ fn changes(args: &NewBoardArgs, told: &Told, machine: Option<&str>) -> Result<Ve
     Ok(changes)
 }
 
-fn write(changes: &[Change]) -> Result<()> {
-    let mut sources: Vec<PathBuf> = Vec::new();
+/// Writes all of it below `root`, in its order, or nothing: a board's file without its line in the table is in the way of
+/// another attempt.
+fn write(root: &Path, changes: &[Change]) -> Result<()> {
+    let mut done: Vec<(PathBuf, Option<Vec<u8>>)> = Vec::new();
     for change in changes {
-        let file = workspace::root().join(&change.file);
-        fs::write(&file, &change.text).with_context(|| change.file.clone())?;
-        if change.file.ends_with(".rs") {
-            sources.push(file);
+        let file = root.join(&change.file);
+        let before = fs::read(&file).ok();
+        if let Err(error) = image::write_whole(&file, change.text.as_bytes()) {
+            for (file, before) in done.iter().rev() {
+                match before {
+                    Some(bytes) => image::write_whole(file, bytes),
+                    None => fs::remove_file(file).with_context(|| file.display().to_string()),
+                }
+                .with_context(|| format!("taking back what was written, since {error:#}"))?;
+            }
+            return Err(error);
         }
+        done.push((file, before));
     }
+    let sources: Vec<_> =
+        done.iter().map(|(file, _)| file).filter(|file| file.extension() == Some("rs".as_ref())).collect();
     if !sources.is_empty() {
-        let status = Command::new("rustfmt").args(["--edition", "2024"]).args(&sources).status();
+        let mut rustfmt = Command::new("rustfmt");
+        let status = rustfmt.args(["--edition", "2024"]).args(&sources).stdin(Stdio::null()).status();
         if !status.is_ok_and(|status| status.success()) {
             eprintln!("warning: rustfmt did not lay out the new lines: `cargo fmt` does");
         }
@@ -222,6 +251,35 @@ mod tests {
         assert!(board.contains("UartKind::Ns16550"), "{board}");
         assert!(changes[2].text.ends_with(&format!("{}\n", changes[2].shown)));
         assert!(changes[2].shown.contains("dtb = \"platform/testdata/bare.dtb\""));
+    }
+
+    #[test]
+    fn where_a_file_cannot_be_written_none_is() {
+        let root = std::env::temp_dir().join(format!("xtask-new-board-{}", std::process::id()));
+        fs::create_dir_all(root.join("in-the-way.toml")).unwrap();
+        fs::write(root.join("table.txt"), "before").unwrap();
+        let change = |file: &str| Change { file: file.into(), text: "after".into(), shown: String::new() };
+        let list = ["board.txt", "table.txt", "in-the-way.toml"].map(change);
+        let error = format!("{:#}", write(&root, &list).unwrap_err());
+        assert!(error.contains("in-the-way.toml"), "{error}");
+        let mut left: Vec<_> = fs::read_dir(&root).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        left.sort();
+        assert_eq!(left, ["in-the-way.toml", "table.txt"]);
+        assert_eq!(fs::read(root.join("table.txt")).unwrap(), b"before");
+        write(&root, &list[..2]).unwrap();
+        for file in ["board.txt", "table.txt"] {
+            assert_eq!(fs::read(root.join(file)).unwrap(), b"after");
+        }
+        fs::remove_dir_all(&root).unwrap();
+    }
+
+    #[test]
+    fn qemus_list_is_names_behind_a_line() {
+        let list = "Supported machines are:\nnone                 empty machine\nvirt                 ARM (alias)\n";
+        assert_eq!(names(list), ["none", "virt"]);
+        if workspace::find_program(Arch::Aarch64.qemu()).is_some() {
+            assert!(machine_types(Arch::Aarch64).unwrap().iter().any(|name| name == "virt"));
+        }
     }
 
     #[test]

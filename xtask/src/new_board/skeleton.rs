@@ -3,8 +3,8 @@
 use anyhow::{Context as _, Result};
 use platform::console::{ConsoleSpec, Width, Window};
 
-use super::reference::Reference;
 use super::told::Told;
+use crate::firmware::reference::Reference;
 
 /// The module of a board's name.
 pub(super) fn module(name: &str) -> String {

@@ -43,7 +43,7 @@ pub(super) enum TableMap<'s> {
     /// EFI's on arm64.
     Efi { bytes: Vec<u8>, map: EfiMap },
     /// A device tree that was checked.
-    Tree(Blob<'s>),
+    Tree(Box<Blob<'s>>),
     /// No table: a kernel's list of memory.
     NodeRanges(&'s [NodeRange]),
 }
@@ -93,7 +93,7 @@ impl<'s> Tables<'s> {
             Map::NodeRanges(ranges) => TableMap::NodeRanges(ranges),
             Map::Tree(bytes) => {
                 scratch.clone_from(bytes);
-                TableMap::Tree(fdt::check(scratch).map_err(|error| anyhow!("device tree: {error}"))?)
+                TableMap::Tree(Box::new(fdt::check(scratch).map_err(|error| anyhow!("device tree: {error}"))?))
             }
         };
         Ok(Self { cmdline, map })

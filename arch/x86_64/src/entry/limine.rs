@@ -5,7 +5,7 @@
 //! then the boot tables are filled, and limine.s loads them. From there on the loader's answers are read as physical
 //! memory, by `platform`, from the pointers that [`left`] copies.
 //!
-//! What can go wrong here is one sentence on COM1: nothing else can speak yet.
+//! What can go wrong here is one sentence on COM1, as all that stops the kernel is one: nothing else can speak yet.
 
 use super::tables::OutOfReach;
 use super::{BOOT_TABLES, IMAGE_BASE, guard_pages, image, linked_start, phys_of_symbol};
@@ -57,21 +57,51 @@ struct Prepared {
 extern "C" fn limine_prepare() -> Prepared {
     match prepare() {
         Ok((root, hhdm)) => Prepared { root: root.as_u64(), word: hhdm },
-        Err(sentence) => Prepared { root: 0, word: sentence.as_ptr().addr() as u64 },
+        Err(refusal) => Prepared { root: 0, word: refusal.sentence().as_ptr().addr() as u64 },
     }
 }
 
-fn prepare() -> Result<(PhysAddr, u64), &'static CStr> {
-    if Cr4::read().contains(Cr4Flags::L5_PAGING) {
-        return Err(c"\nThe boot loader has turned five-level paging on; this kernel has four levels. Stopped.\n");
+/// Why the kernel cannot start from what the loader did.
+#[derive(Clone, Copy)]
+enum Refusal {
+    FiveLevels,
+    NoDirectMap,
+    NoPlace,
+    NotAPage,
+    OutOfReach,
+}
+
+impl Refusal {
+    #[cfg(test)]
+    const ALL: [Self; 5] = [Self::FiveLevels, Self::NoDirectMap, Self::NoPlace, Self::NotAPage, Self::OutOfReach];
+
+    /// What COM1 says of it, behind the `T`; in the words that every stop begins with.
+    fn sentence(self) -> &'static CStr {
+        match self {
+            Self::FiveLevels => {
+                c"\nkernel stopped: the boot loader has turned five-level paging on; this kernel has four levels\n"
+            }
+            Self::NoDirectMap => {
+                c"\nkernel stopped: the boot loader does not say where its direct map is (Limine: HHDM)\n"
+            }
+            Self::NoPlace => {
+                c"\nkernel stopped: the boot loader does not say where the kernel is (Limine: executable address)\n"
+            }
+            Self::NotAPage => c"\nkernel stopped: the boot loader has put the kernel where no page begins\n",
+            Self::OutOfReach => c"\nkernel stopped: the boot loader has put the kernel above 64 TiB\n",
+        }
     }
-    let [hhdm] = answer(Requests::HHDM_RESPONSE)
-        .ok_or(c"\nThe boot loader does not say where its direct map is (Limine: HHDM). Stopped.\n")?;
-    let [physical, linked] = answer(Requests::EXECUTABLE_ADDRESS_RESPONSE)
-        .ok_or(c"\nThe boot loader does not say where the kernel is (Limine: executable address). Stopped.\n")?;
+}
+
+fn prepare() -> Result<(PhysAddr, u64), Refusal> {
+    if Cr4::read().contains(Cr4Flags::L5_PAGING) {
+        return Err(Refusal::FiveLevels);
+    }
+    let [hhdm] = answer(Requests::HHDM_RESPONSE).ok_or(Refusal::NoDirectMap)?;
+    let [physical, linked] = answer(Requests::EXECUTABLE_ADDRESS_RESPONSE).ok_or(Refusal::NoPlace)?;
     let base = physical.wrapping_add(linked_start().as_u64().wrapping_sub(linked));
     if base % 4096 != 0 {
-        return Err(c"\nThe boot loader has put the kernel where no page begins. Stopped.\n");
+        return Err(Refusal::NotAPage);
     }
     IMAGE_BASE.store(base, Ordering::Relaxed);
     ENTERED.store(true, Ordering::Relaxed);
@@ -80,10 +110,8 @@ fn prepare() -> Result<(PhysAddr, u64), &'static CStr> {
     // tables but by physical addresses that are not known yet.
     let tables = unsafe { &mut *storage };
     let own = phys_of_symbol(storage.cast());
-    match tables.fill(own, &image(), &guard_pages()) {
-        Ok(root) => Ok((root, hhdm)),
-        Err(OutOfReach) => Err(c"\nThe boot loader has put the kernel above 64 TiB. Stopped.\n"),
-    }
+    let root = tables.fill(own, &image(), &guard_pages()).map_err(|OutOfReach| Refusal::OutOfReach)?;
+    Ok((root, hhdm))
 }
 
 /// The words of the answer to which the pointer at byte `request` of the requests leads, behind its revision; `None`
@@ -97,4 +125,21 @@ fn answer<const N: usize>(request: usize) -> Option<[u64; N]> {
     // SAFETY: the protocol has it that such a pointer leads to an answer of at least these words, aligned, in the
     // loader's tables, which are still in use. That is all that can be asked of a loader that has started this code.
     Some(core::array::from_fn(|index| unsafe { words.add(1 + index).read_volatile() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_sentence_begins_as_the_kernels_stops_do_and_is_one_line() {
+        for refusal in Refusal::ALL {
+            let sentence = refusal.sentence().to_str().unwrap();
+            assert!(sentence.starts_with("\nkernel stopped: the boot loader "), "{sentence}");
+            assert_eq!(sentence.trim().lines().count(), 1);
+            assert!(sentence.ends_with('\n'));
+        }
+        let too_old = include_str!("../entry.s").lines().find(|line| line.contains("no 64-bit mode")).unwrap();
+        assert!(too_old.contains(r#".asciz "\nkernel stopped: this CPU "#), "{too_old}");
+    }
 }

@@ -1,80 +1,32 @@
-//! `cargo xtask run`: one boot, with its serial line on our stdout.
+//! From the options of `run`, on top of the machine of the matrix that they name, to the machine that QEMU is to be.
+//!
+//! An option outweighs the matrix, the matrix the defaults. What cannot be together is wrong usage, said before anything
+//! is built or started; nothing here writes a file.
 
-use std::io::{self, IsTerminal as _, Write};
-use std::time::Duration;
-
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::Result;
 
 use crate::arch::Arch;
 use crate::boot::bios::Bios;
 use crate::boot::drive::{Drive, Medium};
 use crate::boot::esp::Loader;
 use crate::boot::flash::Flash;
-use crate::boot::{self, BootBy, Folder, limine};
+use crate::boot::{self, BootBy, limine};
 use crate::cli::RunArgs;
-use crate::exit::{Exit, Failure, usage};
+use crate::exit::{Failure, usage};
 use crate::firmware::board::Board;
 use crate::firmware::{Firmware, Loaded};
-use crate::image::{self, Report};
-use crate::instructions;
 use crate::kernel::Kernel;
-use crate::matrix::{self, Machine};
+use crate::matrix::Machine;
 use crate::memory::MemorySize;
-use crate::missing;
-use crate::needs::Need;
 use crate::numa::Numa;
-use crate::process::{self, Ending, Input, Next, Piece};
 use crate::qemu::{Clock, Console, Debugger, Qemu, TestDevice};
-use crate::serial::{Serial, Speaker};
-use crate::verdict::{self, Verdict};
 use crate::workspace;
 
-/// The time limit of a boot that nobody watches.
-const TIME_LIMIT: Duration = Duration::from_secs(60);
-
-/// After a panic the kernel has this long for its report and its exit.
-const AFTER_PANIC: Duration = Duration::from_secs(2);
-
-/// A loader that gives up has this long for its message and to power off.
-const AFTER_LOADER_ERROR: Duration = Duration::from_secs(10);
-
-/// Builds, boots, and says how it went.
-pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
-    let config = args.config.as_deref().map(matrix::find).transpose()?;
-    let terminal = if io::stdin().is_terminal() && io::stdout().is_terminal() { Terminal::There } else { Terminal::No };
-    let mut qemu = machine(args, config.as_ref(), terminal)?;
-    if args.dry_run {
-        println!("{}", qemu.shell_line());
-        return Ok(Exit::Right);
-    }
-    let by = boot_by(args, config.as_ref());
-    missing::require(&Need::of_boot(qemu.arch, by), args.consent())?;
-    image::build(kernel(args, config.as_ref(), qemu.arch), Report::Progress)?;
-    if by == BootBy::Uefi {
-        image::build_loader(qemu.arch, Report::Progress)?;
-    }
-    let _folder = claim(&mut qemu)?;
-    if qemu.debugger == Debugger::Waiting {
-        let elf = workspace::elf_of(&qemu.image);
-        eprintln!("xtask: waiting for gdb: gdb-multiarch {} -ex 'target remote :1234'", elf.display());
-    }
-    let limit = time_limit(args, config.as_ref(), &qemu);
-    let boot = boot(&qemu, limit, &mut Patient(io::stdout()))?;
-    if qemu.clock == Clock::Instructions
-        && let Some(count) = instructions::to_prompt(qemu.arch, boot.serial.lines())
-    {
-        println!("instructions from entry to prompt: {count}");
-    }
-    match boot.verdict {
-        Verdict::Right => Ok(Exit::Right),
-        Verdict::Wrong(reason) => Err(anyhow!(reason)),
-        Verdict::TimeLimit => {
-            let seconds = limit.unwrap_or_default().as_secs();
-            let last = boot.serial.lines().last().map_or("nothing", String::as_str);
-            let sentence = format!("the time limit of {seconds} s was reached; the last line was: {last}");
-            Err(Failure::TimeLimit(sentence).into())
-        }
-    }
+/// Whether somebody sits in front of us.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Terminal {
+    There,
+    No,
 }
 
 /// The machine of the matrix, as it is there.
@@ -82,74 +34,14 @@ pub(crate) fn run(args: &RunArgs) -> Result<Exit> {
 /// # Errors
 /// When cargo does not say where the image lies.
 pub(crate) fn of_matrix(config: &Machine) -> Result<Qemu> {
-    machine(&RunArgs::default(), Some(config), Terminal::No)
-}
-
-/// Makes the folder of the machine's drive, or of its firmware's files, this boot's own, until what is returned goes.
-///
-/// # Errors
-/// When there can be no folder.
-pub(crate) fn claim(qemu: &mut Qemu) -> Result<Option<Folder>> {
-    let drive = qemu.drive.as_mut().map(|drive| &mut drive.folder);
-    let firmware = qemu.firmware.as_mut().map(|loaded| &mut loaded.folder);
-    // A machine that has both has one folder for them.
-    let mut folders: Vec<_> = drive.into_iter().chain(firmware).collect();
-    let Some(wanted) = folders.first() else { return Ok(None) };
-    let claimed = Folder::claim(wanted)?;
-    folders.iter_mut().for_each(|folder| folder.clone_from(&claimed.path));
-    Ok(Some(claimed))
-}
-
-/// Who loads the kernel, by the options, on top of the machine of the matrix that they name.
-fn boot_by(args: &RunArgs, config: Option<&Machine>) -> BootBy {
-    args.boot.or_else(|| config.map(|machine| machine.boot)).unwrap_or_default()
-}
-
-/// The drive that the firmware boots from, where the kernel does not come from QEMU.
-fn drive(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Result<Option<Drive>> {
-    let by = boot_by(args, config);
-    if args.limine.is_some() && !by.is_limine() {
-        return Err(usage("--limine names the files of a boot by Limine: add --boot limine"));
-    }
-    let loader = match by {
-        BootBy::Direct => return Ok(None),
-        BootBy::Uefi => Loader::Ours(workspace::loader_program(arch)?),
-        BootBy::Limine | BootBy::LimineBios => Loader::Limine(limine::program(arch, args.limine.as_deref())?),
-    };
-    if let (BootBy::LimineBios, Loader::Limine(program)) = (by, &loader) {
-        Bios::beside(program)?;
-    }
-    let medium = config.map_or_else(Medium::default, |machine| machine.medium);
-    let name = config.map_or_else(|| format!("run-{arch}-{by}"), |machine| machine.name.clone());
-    Ok(Some(Drive {
-        loader,
-        damage: config.and_then(|machine| machine.kernel_damage),
-        medium: if by == BootBy::LimineBios { Medium::Image } else { medium },
-        folder: workspace::machine_logs()?.join(name),
-    }))
-}
-
-fn time_limit(args: &RunArgs, config: Option<&Machine>, qemu: &Qemu) -> Option<Duration> {
-    let watched = qemu.console == Console::Interactive || qemu.debugger == Debugger::Waiting;
-    let default = config.map_or_else(|| TIME_LIMIT + boot_by(args, None).grace(), |machine| machine.timeout);
-    args.timeout.map(Duration::from_secs).or((!watched).then_some(default))
-}
-
-/// The kernel that the options ask for, on top of the machine of the matrix that they name.
-fn kernel(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Kernel {
-    let model = args.model.or_else(|| config.map(|machine| machine.kernel().model));
-    Kernel { arch, model: model.unwrap_or_default() }
-}
-
-/// Whether somebody sits in front of us.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Terminal {
-    There,
-    No,
+    of_options(&RunArgs::default(), Some(config), Terminal::No)
 }
 
 /// The machine that the options describe, on top of the one of the matrix that they name.
-fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Result<Qemu> {
+///
+/// # Errors
+/// Wrong usage where the options do not go together; [`Failure::NoFile`] where a file is not there.
+pub(super) fn of_options(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Result<Qemu> {
     let arch = match (args.arch, config) {
         (Some(arch), Some(machine)) if arch != machine.arch => {
             return Err(usage(format!("{} is an {} machine, not {arch}", machine.name, machine.arch)));
@@ -232,7 +124,7 @@ fn machine(args: &RunArgs, config: Option<&Machine>, terminal: Terminal) -> Resu
         image: workspace::kernel_image(kernel(args, config, arch))?,
         initrd,
         firmware: firmware.transpose()?,
-        flash: by.has_uefi().then(|| Flash::of(arch)).transpose()?,
+        flash: by.has_uefi().then(|| Flash::of_host(arch)).transpose()?,
         drive: drive(args, config, arch)?,
         append: args.append.clone().or_else(|| config.map(Machine::command_line)).unwrap_or_default(),
         exec,
@@ -269,94 +161,49 @@ fn end_the_machine(commands: &str) -> bool {
     commands.split(';').any(|command| matches!(command.trim(), "poweroff" | "reboot"))
 }
 
-/// What a boot left behind.
-pub(crate) struct Boot {
-    pub(crate) verdict: Verdict,
-    pub(crate) ending: Ending,
-    pub(crate) serial: Serial,
+/// Who loads the kernel, by the options, on top of the machine of the matrix that they name.
+pub(super) fn boot_by(args: &RunArgs, config: Option<&Machine>) -> BootBy {
+    args.boot.or_else(|| config.map(|machine| machine.boot)).unwrap_or_default()
 }
 
-/// Starts the machine, shows its serial line (and QEMU's own messages) on `out`, and judges its end.
-///
-/// # Errors
-/// When QEMU cannot be started, `out` not be written to, or a file of the machine's own firmware not be made.
-pub(crate) fn boot(qemu: &Qemu, limit: Option<Duration>, out: &mut dyn Write) -> Result<Boot> {
-    qemu.prepare()?;
-    let interactive = qemu.console == Console::Interactive;
-    let input = if interactive { Input::Terminal } else { Input::Nothing };
-    let first = if qemu.drive.is_some() { Speaker::Firmware } else { Speaker::Kernel };
-    let mut serial = Serial::new(workspace::elf_of(&qemu.image), first);
-    let ending = process::watch(&mut qemu.command(), input, limit, &mut |piece| {
-        match piece {
-            Piece::Output(bytes) => serial.feed(&bytes, out).context("writing the serial line")?,
-            Piece::Diagnostic(bytes) => out.write_all(&bytes)?,
-        }
-        out.flush()?;
-        // On a terminal a person decides when the end has come.
-        Ok(match serial.who_gave_up().filter(|_| !interactive) {
-            None => Next::GoOn,
-            Some(Speaker::Kernel) => Next::EndWithin(AFTER_PANIC),
-            Some(Speaker::Loader) => Next::EndWithin(AFTER_LOADER_ERROR),
-            // It waits for somebody to type.
-            Some(Speaker::Firmware) => Next::EndWithin(Duration::ZERO),
-        })
-    })?;
-    serial.finish(out)?;
-    let ended = interactive && matches!(ending, Ending::Exited(status) if status.success());
-    // By Ctrl-A X. A loader that gives up ends the machine like that, too.
-    let left = ended && serial.who_gave_up().is_none_or(|who| who == Speaker::Kernel);
-    let loaded = qemu.drive.is_some();
-    let verdict = match left {
-        true => Verdict::Right,
-        false if loaded && !serial.heard_kernel() && serial.panic().is_none() => verdict::judge_silence(ending),
-        false => verdict::judge(qemu.arch, qemu.test_device, ending, serial.panic()),
+/// The drive that the firmware boots from, where the kernel does not come from QEMU.
+fn drive(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Result<Option<Drive>> {
+    let by = boot_by(args, config);
+    if args.limine.is_some() && !by.is_limine() {
+        return Err(usage("--limine names the files of a boot by Limine: add --boot limine"));
+    }
+    let loader = match by {
+        BootBy::Direct => return Ok(None),
+        BootBy::Uefi => Loader::Ours(workspace::loader_program(arch)?),
+        BootBy::Limine | BootBy::LimineBios => Loader::Limine(limine::program(arch, args.limine.as_deref())?),
     };
-    Ok(Boot { verdict, ending, serial })
+    if let (BootBy::LimineBios, Loader::Limine(program)) = (by, &loader) {
+        Bios::beside(program)?;
+    }
+    let medium = config.map_or_else(Medium::default, |machine| machine.medium);
+    let name = config.map_or_else(|| format!("run-{arch}-{by}"), |machine| machine.name.clone());
+    Ok(Some(Drive {
+        loader,
+        damage: config.and_then(|machine| machine.kernel_damage),
+        medium: if by == BootBy::LimineBios { Medium::Image } else { medium },
+        folder: workspace::machine_logs()?.join(name),
+    }))
 }
 
-/// Our stdout while QEMU has the terminal: it makes the terminal non-blocking, for us as well.
-struct Patient<W>(W);
-
-impl<W: Write> Patient<W> {
-    fn insist<T>(&mut self, mut attempt: impl FnMut(&mut W) -> io::Result<T>) -> io::Result<T> {
-        loop {
-            match attempt(&mut self.0) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                result => return result,
-            }
-        }
-    }
-}
-
-impl<W: Write> Write for Patient<W> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.insist(|inner| inner.write(bytes))
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.insist(Write::flush)
-    }
+/// The kernel that the options ask for, on top of the machine of the matrix that they name.
+pub(super) fn kernel(args: &RunArgs, config: Option<&Machine>, arch: Arch) -> Kernel {
+    let model = args.model.or_else(|| config.map(|machine| machine.kernel().model));
+    Kernel { arch, model: model.unwrap_or_default() }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use clap::Parser;
-
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: RunArgs,
-    }
-
-    fn args(words: &[&str]) -> RunArgs {
-        Line::try_parse_from(["run"].iter().chain(words)).unwrap().args
-    }
+    use crate::matrix;
+    use crate::run::tests::args;
 
     fn described(words: &[&str], config: Option<&Machine>, terminal: Terminal) -> Result<Qemu> {
-        machine(&args(words), config, terminal)
+        of_options(&args(words), config, terminal)
     }
 
     fn in_script(words: &[&str]) -> Qemu {
@@ -367,15 +214,12 @@ mod tests {
     fn without_a_terminal_the_machine_powers_off() {
         let qemu = in_script(&[]);
         assert_eq!((qemu.exec.as_deref(), qemu.console), (Some("poweroff"), Console::Captured));
-        assert_eq!(time_limit(&args(&[]), None, &qemu), Some(TIME_LIMIT));
     }
 
     #[test]
     fn on_a_terminal_there_is_a_prompt_unless_commands_are_given() {
         let qemu = described(&["--arch", "aarch64"], None, Terminal::There).unwrap();
         assert_eq!((qemu.exec.clone(), qemu.console), (None, Console::Interactive));
-        assert_eq!(time_limit(&args(&[]), None, &qemu), None);
-        assert_eq!(time_limit(&args(&["--timeout", "5"]), None, &qemu), Some(Duration::from_secs(5)));
     }
 
     #[test]
@@ -402,19 +246,6 @@ mod tests {
         assert_eq!((qemu.console, qemu.smp, qemu.memory), (Console::Interactive, 2, MemorySize::gib(4)));
         let other = if config.arch == Arch::X86_64 { "aarch64" } else { "x86_64" };
         assert!(described(&["--arch", other], Some(&config), Terminal::No).is_err());
-    }
-
-    #[test]
-    fn two_boots_of_a_board_at_once_have_two_device_trees() {
-        let wanted = std::env::temp_dir().join(format!("xtask-board-{}", std::process::id()));
-        let boards = ["1", "4"].map(|smp| {
-            let words = ["--arch", "aarch64", "--machine", "raspi3b", "--smp", smp];
-            let mut qemu = described(&words, None, Terminal::No).unwrap();
-            qemu.firmware.as_mut().unwrap().folder.clone_from(&wanted);
-            (claim(&mut qemu).unwrap(), qemu.shell_line())
-        });
-        assert_ne!(boards[0].1.split("-dtb").nth(1), boards[1].1.split("-dtb").nth(1));
-        boards.into_iter().flat_map(|(folder, _)| folder).for_each(|it| std::fs::remove_dir_all(&it.path).unwrap());
     }
 
     #[test]
@@ -475,25 +306,5 @@ mod tests {
             .find(|machine| machine.arch == arch && machine.firmware.as_ref().is_some_and(Firmware::lies));
         let error = described(&["--boot", "uefi"], liar.as_ref(), Terminal::No).unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Failure::Usage(_))), "{error}");
-    }
-
-    #[test]
-    fn a_terminal_that_is_not_ready_is_waited_for() {
-        struct Busy(u32, Vec<u8>);
-        impl Write for Busy {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.0 += 1;
-                if !self.0.is_multiple_of(3) {
-                    return Err(io::ErrorKind::WouldBlock.into());
-                }
-                self.1.write(&bytes[..1])
-            }
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-        let mut out = Patient(Busy(0, Vec::new()));
-        out.write_all(b"text").unwrap();
-        assert_eq!(out.0.1, b"text");
     }
 }

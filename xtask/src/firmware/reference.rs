@@ -8,12 +8,10 @@ use anyhow::Result;
 use serde::Deserialize;
 
 use crate::exit::Failure;
-use crate::workspace;
+use crate::{debian, workspace};
 
 /// What stands before the name of one of Debian's trees.
 const DEBIAN: &str = "debian:";
-/// Where those lie, from the target folder.
-const FOLDER: &str = "debian/device-trees";
 
 /// A file from the root of the workspace, or `debian:FILE`.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
@@ -25,12 +23,12 @@ impl Reference {
     ///
     /// # Errors
     /// When cargo does not say where the target folder is.
-    pub(super) fn to(file: &Path) -> Result<Self> {
+    pub(crate) fn to(file: &Path) -> Result<Self> {
         let whole = file.canonicalize().unwrap_or_else(|_| file.to_owned());
-        let debian = workspace::target_dir()?.join(FOLDER);
-        let debian = debian.canonicalize().unwrap_or(debian);
+        let folder = debian::device_tree_folder()?;
+        let folder = folder.canonicalize().unwrap_or(folder);
         let named = |path: &Path| path.to_string_lossy().into_owned();
-        if let Ok(name) = whole.strip_prefix(debian) {
+        if let Ok(name) = whole.strip_prefix(folder) {
             return Ok(Self(format!("{DEBIAN}{}", named(name))));
         }
         Ok(Self(named(whole.strip_prefix(workspace::root()).unwrap_or(&whole))))
@@ -49,7 +47,7 @@ impl Reference {
 
     fn file(&self) -> Result<PathBuf> {
         match self.0.strip_prefix(DEBIAN) {
-            Some(name) => Ok(workspace::target_dir()?.join(FOLDER).join(name)),
+            Some(name) => Ok(debian::device_tree_folder()?.join(name)),
             None => Ok(workspace::root().join(&self.0)),
         }
     }
@@ -65,7 +63,7 @@ impl Reference {
     }
 
     /// As the matrix has it.
-    pub(super) fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }
@@ -80,10 +78,13 @@ mod tests {
         let reference = Reference::to(&inside).unwrap();
         assert_eq!((reference.as_str(), reference.absent()), ("platform/testdata/bare.dtb", None));
         assert_eq!(reference.file().unwrap(), inside);
-        let debian = Reference("debian:no-such-board.dtb".into());
-        assert!(debian.file().unwrap().ends_with("debian/device-trees/no-such-board.dtb"));
-        let error = debian.found().unwrap_err();
+        let of_debian = Reference("debian:no-such-board.dtb".into());
+        assert!(of_debian.file().unwrap().ends_with("device-trees/no-such-board.dtb"));
+        let error = of_debian.found().unwrap_err();
         assert!(matches!(error.downcast_ref(), Some(Failure::NoFile(line)) if line.contains("--debian")));
+        let folder = debian::device_tree_folder().unwrap();
+        let there = folder.canonicalize().unwrap_or(folder).join("no-such-board.dtb");
+        assert_eq!(Reference::to(&there).unwrap().as_str(), "debian:no-such-board.dtb");
         let outside = Reference::to(Path::new("/nowhere/a.dtb")).unwrap();
         assert_eq!(outside.as_str(), "/nowhere/a.dtb");
         assert_eq!(outside.absent().unwrap(), "the device tree /nowhere/a.dtb is not here");
