@@ -22,6 +22,7 @@ pub mod pool;
 pub mod requests;
 pub mod responses;
 pub mod tables;
+pub mod tree;
 
 /// Bytes of a page. Other page sizes are not used before the kernel has its own tables.
 pub const PAGE: u64 = 4096;

@@ -12,6 +12,7 @@
 
 use crate::requests::BaseRevision;
 use crate::{PAGE, page_ceil, page_floor};
+use core::fmt;
 
 /// What an entry's memory is. The order says which wins where descriptors overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -112,43 +113,57 @@ pub const fn most_entries(descriptors: usize, known: usize) -> usize {
     (descriptors + known) * 2
 }
 
-/// Writes the entries to `out` and says how many there are; what `out` has no room for is left out
-/// ([`most_entries`]). `known` wins over what the descriptors say of the same memory.
+/// There are more entries than room for them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Full;
+
+impl fmt::Display for Full {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the firmware's memory map has more entries than there is room for")
+    }
+}
+
+/// Writes the entries to `out` and says how many there are. `known` wins over what the descriptors say of the same
+/// memory.
+///
+/// # Errors
+/// When `out` has no room for all of them; [`most_entries`] are always enough.
 pub fn translate(
     descriptors: impl Iterator<Item = Descriptor> + Clone,
     known: &[Entry],
     revision: BaseRevision,
     out: &mut [Entry],
-) -> usize {
+) -> Result<usize, Full> {
     let all = descriptors
         .map(|descriptor| descriptor.entry(revision))
         .chain(known.iter().copied())
         .filter(|entry| entry.start < entry.end);
     let mut count = 0;
-    let Some(mut here) = all.clone().map(|entry| entry.start).min() else { return 0 };
+    let Some(mut here) = all.clone().map(|entry| entry.start).min() else { return Ok(0) };
     loop {
         let covering = all.clone().filter(|entry| entry.start <= here && here < entry.end);
         let kind = covering.clone().map(|entry| entry.kind).max();
         let next_end = covering.map(|entry| entry.end).min();
         let next_start = all.clone().map(|entry| entry.start).filter(|&start| start > here).min();
-        let Some(next) = next_end.into_iter().chain(next_start).min() else { return count };
+        let Some(next) = next_end.into_iter().chain(next_start).min() else { return Ok(count) };
         if let Some(kind) = kind {
-            append(out, &mut count, Entry { start: here, end: next, kind });
+            append(out, &mut count, Entry { start: here, end: next, kind })?;
         }
         here = next;
     }
 }
 
-fn append(out: &mut [Entry], count: &mut usize, new: Entry) {
+fn append(out: &mut [Entry], count: &mut usize, new: Entry) -> Result<(), Full> {
     if let Some(last) = count.checked_sub(1).and_then(|place| out.get_mut(place))
         && last.end == new.start
         && last.kind == new.kind
     {
         last.end = new.end;
-    } else if let Some(place) = out.get_mut(*count) {
-        *place = new;
+    } else {
+        *out.get_mut(*count).ok_or(Full)? = new;
         *count += 1;
     }
+    Ok(())
 }
 
 /// What `descriptors` say of the page at `address`; the one that forbids most where several do.

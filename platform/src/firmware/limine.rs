@@ -7,13 +7,17 @@
 //! to it; on other architectures the same without a PC's rules ([`FirmwareMap`](super::e820::FirmwareMap)).
 //!
 //! Reclaimable memory is RAM, but the loader's page tables, the responses and this list lie there: it stays reserved
-//! until the page allocator takes over. The kernel's image and the modules are RAM too, and held by whoever knows how
+//! until the page allocator takes over. Under EFI it is boot services' memory too, of which the loader uses nothing;
+//! where EFI's map is there and free memory is what it calls free (arm64), that part is free at once, as in Linux
+//! ([`Holding`]). The kernel's image and the modules are RAM too, and held by whoever knows how
 //! much of it they take. A frame buffer, and any type without a name here, is not RAM.
 //!
 //! Nothing is stored: a block of pointers and each of its entries are read anew each time.
 
 use super::e820::{Entry, Kind};
+use super::efi::EfiMap;
 use crate::read::{PhysRead, u64_at};
+use arrayvec::ArrayVec;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{MachineSink, Owner, Problem, Purpose, RegionFlags, Reservation, Source, Table, Warning};
 
@@ -52,8 +56,19 @@ impl EntryType {
     }
 }
 
+/// How much of its reclaimable memory the loader uses.
+#[derive(Clone, Copy, Debug)]
+pub enum Holding<'a> {
+    /// All of it, as far as anybody knows.
+    All,
+    /// What boot services do not have by this map.
+    NotBootServices(&'a EfiMap),
+}
+
 /// Pointers that are read at once.
 const BLOCK: usize = 32;
+/// Reclaimable entries that are compared with EFI's map at once.
+const HELD_BLOCK: usize = 64;
 /// Bytes of a pointer.
 const POINTER: usize = 8;
 /// Entries that cannot be are named up to this many.
@@ -106,20 +121,18 @@ impl LimineMap {
     }
 
     /// Hands to `sink` what a PC's map cannot say: a warning for each odd entry, and what the loader itself holds.
-    pub fn describe(&self, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
+    pub fn describe(&self, holding: Holding<'_>, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
         let whole = Source::whole(Table::LimineMap);
         if self.entries > Self::MAX_ENTRIES {
             let problem = Problem::TooMany { what: "entries", limit: Self::MAX_ENTRIES };
             sink.warning(Warning { source: whole, problem });
         }
         let mut dropped = 0;
+        let mut reclaimable = 0;
         self.all(read, &mut |index, entry| {
             let source = Source::entry(Table::LimineMap, index);
             match entry {
-                Ok((range, EntryType::LOADER_RECLAIMABLE)) => {
-                    let owner = Owner::new("boot loader");
-                    sink.reservation(Reservation { range, owner, purpose: Purpose::Temporary, source });
-                }
+                Ok((_, EntryType::LOADER_RECLAIMABLE)) => reclaimable += 1,
                 Ok(_) => {}
                 Err(problem) => {
                     dropped += 1;
@@ -132,5 +145,44 @@ impl LimineMap {
                 }
             }
         });
+        self.hold(holding, read, sink);
+    }
+
+    /// Hands to `sink` what the loader holds. O(entries × EFI's descriptors), and one read of each for [`HELD_BLOCK`]
+    /// reclaimable entries.
+    fn hold(&self, holding: Holding<'_>, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
+        let mut next = 0;
+        loop {
+            let block = self.reclaimable(next, read);
+            let Some((last, _)) = block.last() else { return };
+            next = last.saturating_add(1);
+            let mut hold = |within: PhysRange| {
+                for &(index, range) in &block {
+                    let range = range.intersection(within);
+                    if !range.is_empty() {
+                        let (owner, source) = (Owner::new("boot loader"), Source::entry(Table::LimineMap, index));
+                        sink.reservation(Reservation { range, owner, purpose: Purpose::Temporary, source });
+                    }
+                }
+            };
+            match holding {
+                Holding::All => hold(PhysRange::ALL),
+                Holding::NotBootServices(efi) => efi.others_than_boot_services(read, &mut hold),
+            }
+        }
+    }
+
+    /// The first reclaimable entries from number `next` on, with their numbers.
+    fn reclaimable(&self, next: u32, read: &mut dyn PhysRead) -> ArrayVec<(u32, PhysRange), HELD_BLOCK> {
+        let mut block = ArrayVec::new();
+        self.all(read, &mut |index, entry| {
+            if let Ok((range, EntryType::LOADER_RECLAIMABLE)) = entry
+                && index >= next
+            {
+                // When it is full, the rest is for the next block.
+                let _ = block.try_push((index, range));
+            }
+        });
+        block
     }
 }

@@ -3,7 +3,8 @@
 //! A BIOS sets them for the RAM that there is. One that forgets some of it leaves a machine that crawls whenever the
 //! kernel gets there, so that is taken out of the map. Only when all else is uncached (the default type) and the
 //! variable registers speak of nothing but write-back and uncached memory can anything be concluded; virtual machines
-//! often leave them blank. AMD CPUs can say "all RAM above 4 GiB is write-back" in another
+//! often leave them blank. Registers that cover something else than RAM are not blank: U-Boot's for QEMU make its own
+//! flash write-back and nothing else, and there all RAM is lost, to Linux as to this kernel. AMD CPUs can say "all RAM above 4 GiB is write-back" in another
 //! way (`TOM2`).
 //!
 //! Pure arithmetic over register values, in O(registers²) and without storage. Intel's manual, volume 3, "Memory Type
@@ -21,8 +22,8 @@ const UNCACHED: u8 = 0;
 const WRITE_BACK: u8 = 6;
 /// In a mask register: the pair is in use.
 const IN_USE: u64 = 1 << 11;
-/// In the default type register: the registers for the first MiB are in use.
-const FIXED_ENABLED: u64 = 1 << 10;
+/// In the default type register: registers are in use, and so are those for the first MiB.
+const FIXED_ENABLED: u64 = 1 << 11 | 1 << 10;
 
 /// The values of the registers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -58,7 +59,7 @@ impl Mtrr {
         if kind != UNCACHED {
             return PfnRange::EMPTY;
         }
-        let has_fixed = self.default_type & FIXED_ENABLED != 0;
+        let has_fixed = self.default_type & FIXED_ENABLED == FIXED_ENABLED;
         if has_fixed { PfnRange::new(frames.start().max(Pfn::new(PFN_1M)), frames.end()) } else { frames }
     }
 
@@ -121,15 +122,13 @@ impl Mtrr {
 }
 
 /// The frames that a pair names. A mask's bits below its highest one that are set make the size; some BIOSes leave out
-/// bits above, for a CPU with more address bits than they know.
+/// bits above, for a CPU with more address bits than they know. A mask without any names all that can be addressed.
 fn frames(base: u64, mask: u64, physical_bits: u32) -> PfnRange {
     let addressable = u64::MAX.checked_shl(physical_bits).map_or(u64::MAX, |above| !above);
     let start = (base & addressable) >> PAGE_SHIFT;
     let mask = (mask & addressable) >> PAGE_SHIFT;
-    if mask == 0 {
-        return PfnRange::EMPTY;
-    }
-    let filled = mask | u64::MAX << mask.ilog2();
+    let highest = mask.checked_ilog2().unwrap_or(physical_bits.saturating_sub(PAGE_SHIFT).min(u64::BITS - PAGE_SHIFT));
+    let filled = mask | u64::MAX << highest;
     let size = filled.wrapping_neg();
     PfnRange::new(Pfn::new(start), Pfn::new(start).saturating_add(size))
 }

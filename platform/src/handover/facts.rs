@@ -13,6 +13,7 @@
 use super::{BootInfo, MemoryMapSource};
 use crate::firmware::e820::{FirmwareMap, PcMap};
 use crate::firmware::fdt::Blob;
+use crate::firmware::limine::Holding;
 use crate::firmware::{acpi, mp_table};
 use crate::read::PhysRead;
 use mm::addr::PhysAddr;
@@ -71,7 +72,11 @@ impl BootInfo<'_> {
             sink.warning(*warning);
         }
         if let Some(map) = &self.loader_map {
-            map.describe(read, sink);
+            let holding = match (&self.map, rules) {
+                (MemoryMapSource::Efi(efi), Rules::Arm64) => Holding::NotBootServices(efi),
+                _ => Holding::All,
+            };
+            map.describe(holding, read, sink);
         }
         match (self.pc_map(), &self.map, rules) {
             (Some(map), _, Rules::X86) => map.describe(read, sink),

@@ -7,6 +7,7 @@ use core::fmt;
 use loader::cmdline::CommandLineError;
 use loader::elf::ElfError;
 use loader::handover::HandoverError;
+use loader::memory_map;
 use loader::requests::RequestError;
 use uefi::Status;
 
@@ -22,6 +23,8 @@ pub(crate) enum Error {
     Memory(OutOfMemory),
     /// The firmware does not say which memory there is.
     MemoryMap(Status),
+    /// It says more than was expected.
+    MemoryMapFull(memory_map::Full),
     /// The firmware describes the machine in no way that a kernel could read.
     NoTables,
 }
@@ -37,6 +40,7 @@ impl fmt::Display for Error {
             Self::Handover(error) => write!(f, "{KERNEL}: {error}"),
             Self::Memory(error) => write!(f, "{KERNEL}: {error}"),
             Self::MemoryMap(status) => write!(f, "the firmware has no memory map ({status:?})"),
+            Self::MemoryMapFull(error) => error.fmt(f),
             Self::NoTables => f.write_str("the firmware has neither ACPI tables nor a device tree"),
         }
     }
@@ -75,5 +79,11 @@ impl From<HandoverError> for Error {
 impl From<OutOfMemory> for Error {
     fn from(error: OutOfMemory) -> Self {
         Self::Memory(error)
+    }
+}
+
+impl From<memory_map::Full> for Error {
+    fn from(error: memory_map::Full) -> Self {
+        Self::MemoryMapFull(error)
     }
 }

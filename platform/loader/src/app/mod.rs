@@ -81,7 +81,7 @@ fn load() -> Result<Infallible, Error> {
     let known = known(&map, requests.revision, &facts, physical..physical + size);
     let entries = memory::allocate_entries(memory_map::most_entries(map.len() + MORE_ENTRIES, known.len()))?;
     facts.efi_map = Some(efi_map(&map));
-    let entries_now = translate(&map, &known, requests.revision, entries);
+    let entries_now = translate(&map, &known, requests.revision, entries)?;
     let pool = memory::allocate(Purpose::Handover, handover.most_bytes(&facts, image, entries_now)?, loader::PAGE, 0)?;
     let start = address(pool);
     handover.build(&facts, image, entries_now, &mut Pool::new(pool, start))?;
@@ -91,11 +91,12 @@ fn load() -> Result<Infallible, Error> {
     let map = unsafe { boot::exit_boot_services(None) };
     arch::mask_interrupts();
     facts.efi_map = Some(efi_map(&map));
-    let last_entries = translate(&map, &known, requests.revision, entries);
-    match handover.build(&facts, image, last_entries, &mut Pool::new(pool, start)) {
-        Ok(ready) => leave(ready, &[image, pool, map.buffer(), file, initrd.unwrap_or_default()]),
-        // The rehearsal was right, and the pool has room for more: only a map that grew without bound comes here.
-        Err(_) => runtime::reset(ResetType::SHUTDOWN, Status::LOAD_ERROR, None),
+    let last_entries = translate(&map, &known, requests.revision, entries).ok();
+    let build = |map| handover.build(&facts, image, map, &mut Pool::new(pool, start)).ok();
+    match last_entries.and_then(build) {
+        Some(ready) => leave(ready, &[image, pool, map.buffer(), file, initrd.unwrap_or_default()]),
+        // The rehearsal was right, and there is room for more entries: only a map that grew without bound comes here.
+        None => runtime::reset(ResetType::SHUTDOWN, Status::LOAD_ERROR, None),
     }
 }
 
@@ -127,9 +128,9 @@ fn translate<'a>(
     known: &[Entry],
     revision: BaseRevision,
     entries: &'a mut [Entry],
-) -> &'a [Entry] {
-    let count = memory_map::translate(descriptors(map), known, revision, entries);
-    entries.get(..count).unwrap_or_default()
+) -> Result<&'a [Entry], memory_map::Full> {
+    let count = memory_map::translate(descriptors(map), known, revision, entries)?;
+    Ok(entries.get(..count).unwrap_or_default())
 }
 
 fn efi_map(map: &MemoryMapOwned) -> EfiMap {

@@ -1,14 +1,13 @@
 //! What the firmware says of the machine.
 
+use super::console::say;
 use super::error::Error;
 use loader::date::Date;
+use loader::tree;
 use uefi::table::cfg::ConfigTableEntry;
 use uefi::{Guid, guid, runtime, system};
 
 const DEVICE_TREE: Guid = guid!("b1b621d5-f19c-41a5-830b-d9152c69aae0");
-/// What a device tree begins with, and how large it can be.
-const TREE_MAGIC: u32 = 0xd00d_feed;
-const TREE_BYTES: core::ops::RangeInclusive<u32> = 40..=0x100_0000;
 
 /// Where the firmware's tables are.
 pub(crate) struct Tables {
@@ -41,16 +40,18 @@ pub(crate) fn tables() -> Result<Tables, Error> {
     if found.rsdp.is_none() && found.device_tree.is_none() { Err(Error::NoTables) } else { Ok(found) }
 }
 
-/// The whole of a device tree that begins at `start`.
+/// The whole of a device tree that begins at `start`. One that no kernel takes is one line, and as good as not there.
 fn device_tree(start: *const u8) -> Option<&'static [u8]> {
-    // SAFETY: the firmware says that a device tree is here, which has 8 bytes at least; and they are not written to.
-    let header = unsafe { start.cast::<[[u8; 4]; 2]>().read_unaligned() };
-    let [magic, size] = header.map(u32::from_be_bytes);
-    if magic != TREE_MAGIC || !TREE_BYTES.contains(&size) {
-        return None;
+    // SAFETY: the firmware says that a device tree is here, which has these bytes at least; and they are not written to.
+    let header = unsafe { start.cast::<[u8; tree::HEADER]>().read_unaligned() };
+    match tree::size(header) {
+        // SAFETY: as above; the size is the one that the tree states.
+        Ok(size) => Some(unsafe { core::slice::from_raw_parts(start, size) }),
+        Err(error) => {
+            say(format_args!("the firmware's device tree at {start:p} is not handed over: {error}"));
+            None
+        }
     }
-    // SAFETY: as above; the size is the one that the tree states.
-    Some(unsafe { core::slice::from_raw_parts(start, usize::try_from(size).ok()?) })
 }
 
 /// Seconds since 1970, if the firmware has a clock.

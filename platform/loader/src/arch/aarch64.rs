@@ -40,14 +40,11 @@ macro_rules! read {
 pub(crate) fn format() -> Result<Format, CpuError> {
     const PAGES_4K_SHIFT: u32 = 28;
     const ABSENT: u64 = 0xf;
-    const HOST_EXTENSIONS: u64 = 1 << 34;
     if read!("id_aa64mmfr0_el1") >> PAGES_4K_SHIFT & 0xf == ABSENT {
         return Err(CpuError("the CPU has no pages of 4 KiB"));
     }
     match read!("currentel") >> 2 & 3 {
-        1 => Ok(Format::Aarch64),
-        2 if read!("hcr_el2") & HOST_EXTENSIONS == 0 => Ok(Format::Aarch64),
-        2 => Err(CpuError("the firmware runs at EL2 as a host (HCR_EL2.E2H)")),
+        1 | 2 => Ok(Format::Aarch64),
         _ => Err(CpuError("the firmware runs at EL3")),
     }
 }
@@ -93,7 +90,7 @@ fn translation_control() -> u64 {
 /// `ready` comes from a handover built for this CPU and [`jump`]'s page, and is cleaned; boot services are over,
 /// interrupts are off.
 pub(crate) unsafe fn enter(ready: &Ready) -> ! {
-    const CODE_BYTES: usize = 512;
+    const CODE_BYTES: usize = 1024;
     let roots = ready.roots;
     let distance = JUMP.wrapping_sub(loader::page_floor(jump()));
     // SAFETY: the code is there, and nobody writes to it.

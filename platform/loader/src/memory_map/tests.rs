@@ -9,7 +9,7 @@ fn descriptor(kind: u32, start: u64, pages: u64) -> Descriptor {
 
 fn entries(descriptors: &[Descriptor], known: &[Entry], revision: BaseRevision) -> Vec<(u64, u64, Kind)> {
     let mut out = vec![Entry::NOTHING; most_entries(descriptors.len(), known.len())];
-    let count = translate(descriptors.iter().copied(), known, revision, &mut out);
+    let count = translate(descriptors.iter().copied(), known, revision, &mut out).unwrap();
     out[..count].iter().map(|entry| (entry.start, entry.end, entry.kind)).collect()
 }
 
@@ -135,4 +135,15 @@ fn any_map_becomes_sorted_disjoint_and_loses_nothing() {
             assert_eq!(found, expected, "page {page:#x} of {map:?}");
         }
     }
+}
+
+#[test]
+fn a_map_that_does_not_fit_is_an_error_and_no_shorter_map() {
+    let map = [descriptor(7, 0, 1), descriptor(3, PAGES, 1), descriptor(4, 2 * PAGES, 1), descriptor(7, 4 * PAGES, 1)];
+    let room = |entries: usize| {
+        let mut out = vec![Entry::NOTHING; entries];
+        translate(map.iter().copied(), &[], NEWEST, &mut out)
+    };
+    assert_eq!([0, 1, 2, 3, 4].map(room), [Err(Full), Err(Full), Err(Full), Ok(3), Ok(3)]);
+    assert_eq!(translate([].into_iter(), &[], NEWEST, &mut []), Ok(0));
 }

@@ -31,7 +31,7 @@ pub use kind::Kind;
 pub use raw::E820;
 
 use super::efi::EfiMap;
-use super::limine::LimineMap;
+use super::limine::{Holding, LimineMap};
 use super::mtrr::Mtrr;
 use crate::cmdline::Cmdline;
 use crate::read::PhysRead;
@@ -111,7 +111,7 @@ impl FirmwareMap {
         match self {
             Self::E820(map) => map.tell(read, sink),
             Self::Efi(map) => map.describe_pc(read, sink),
-            Self::Limine(map) => map.describe(read, sink),
+            Self::Limine(map) => map.describe(Holding::All, read, sink),
         }
     }
 }

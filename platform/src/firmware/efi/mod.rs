@@ -108,6 +108,15 @@ impl EfiMap {
         });
     }
 
+    /// Shows `each` range that boot services do not have.
+    pub(super) fn others_than_boot_services(&self, read: &mut dyn PhysRead, each: &mut dyn FnMut(PhysRange)) {
+        self.sound(read, &mut |_, descriptor| {
+            if !matches!(descriptor.kind, DescriptorType::BOOT_CODE | DescriptorType::BOOT_DATA) {
+                each(descriptor.range);
+            }
+        });
+    }
+
     /// Hands memory to `sink` as arm64 has it, with a warning for each odd descriptor. Every range is widened to pages
     /// of `page_size` bytes, a power of two: a page in which anything is not for use stays out.
     pub fn describe(&self, page_size: u64, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {

@@ -42,8 +42,7 @@ fn registers_that_tell_nothing_take_nothing() {
         // Blank.
         (0xc00, vec![]),
         (0, vec![(0, 0); 8]),
-        // In use, of no size; not in use.
-        (0, vec![(6, IN_USE)]),
+        // Not in use.
         (0, vec![(6, good[0].1 & !IN_USE)]),
         // Uncached alone; another type besides.
         (0, vec![pair(0, 1 << 30, UNCACHED)]),
@@ -59,16 +58,36 @@ fn registers_that_tell_nothing_take_nothing() {
 #[test]
 fn the_first_mib_belongs_to_the_fixed_registers_where_they_are_on() {
     let pairs = [pair(0, 1 << 30, WRITE_BACK), pair(0, 1 << 21, UNCACHED)];
-    assert_eq!(uncached(&registers(0x400, &pairs), 1 << 18), [(0x100, 0x200)]);
-    assert_eq!(uncached(&registers(0, &pairs), 1 << 18), [(0, 0x200)]);
+    assert_eq!(uncached(&registers(0xc00, &pairs), 1 << 18), [(0x100, 0x200)]);
+    // Off, each by its own bit or all at once.
+    for off in [0, 0x400, 0x800] {
+        assert_eq!(uncached(&registers(off, &pairs), 1 << 18), [(0, 0x200)]);
+    }
     let below = [pair(0, 1 << 30, WRITE_BACK), pair(0xa_0000, 1 << 17, UNCACHED)];
-    assert_eq!(uncached(&registers(0x400, &below), 1 << 18), []);
+    assert_eq!(uncached(&registers(0xc00, &below), 1 << 18), []);
 }
 
 #[test]
 fn a_mask_for_fewer_address_bits_is_filled_up() {
     let short = (6, 0xf_c000_0800);
     assert_eq!(uncached(&registers(0, &[short]), 1 << 20), [(1 << 18, 1 << 20)]);
+}
+
+#[test]
+fn a_mask_of_no_bits_names_all_that_can_be_addressed() {
+    let all = (6, IN_USE);
+    assert_eq!(uncached(&registers(0, &[all]), 1 << 20), []);
+    assert_eq!(uncached(&registers(0, &[all, pair(1 << 31, 1 << 31, UNCACHED)]), 1 << 20), [(1 << 19, 1 << 20)]);
+    let narrow = Mtrr { physical_bits: 30, ..registers(0, &[all]) };
+    assert_eq!(uncached(&narrow, 1 << 20), [(1 << 18, 1 << 20)]);
+}
+
+/// What U-Boot 2023.01 leaves on QEMU, by its own command `mtrr`: its flash is write-back, RAM is nowhere. Linux takes
+/// all RAM away, and so do we.
+#[test]
+fn registers_that_cover_flash_alone_take_all_ram() {
+    let registers = registers(0xc00, &[(0xfff0_0006, 0xf_fff0_0800), (0, 0), (0, 0)]);
+    assert_eq!(uncached(&registers, 1 << 18), [(0, 0xf_ff00)]);
 }
 
 #[test]
@@ -86,7 +105,7 @@ fn random_registers_agree_with_a_frame_by_frame_model() {
         }
         let has_fixed = random.below(2) == 0;
         let end = random.below(900) as u64;
-        let found = uncached(&registers(if has_fixed { 0x400 } else { 0 }, &pairs), end);
+        let found = uncached(&registers(if has_fixed { 0xc00 } else { 0x400 }, &pairs), end);
         let covers =
             |frame: u64, kind| ranges.iter().any(|&(low, high, of)| of == kind && low <= frame && frame < high);
         let is_cached = |frame| covers(frame, WRITE_BACK) && (!covers(frame, UNCACHED) || has_fixed && frame < PFN_1M);

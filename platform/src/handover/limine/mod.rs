@@ -12,8 +12,8 @@
 //! maps: every revision is taken, also from loaders that do not say.
 //!
 //! Responses, their strings, the device tree and the memory map lie in memory that the map calls reclaimable. All of it
-//! is held back until the page allocator takes over ([`Purpose::Temporary`](mm::machine::Purpose)); what is still
-//! needed then (device tree, modules) is held on its own.
+//! is held back until the page allocator takes over ([`Purpose::Temporary`](mm::machine::Purpose)), but for what EFI's map
+//! calls boot services on arm64; what is still needed then (device tree, modules) is held on its own.
 //!
 //! Nothing that a response says is believed: a wild pointer or count is one warning, and what it leads to is as good
 //! as not there. Only where nobody says where memory is there is nothing to go on with.

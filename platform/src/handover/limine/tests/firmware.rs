@@ -148,6 +148,55 @@ fn under_efi_a_device_tree_only_gives_nodes() {
     assert_eq!(no_map[0].range, range(0x1ff0_0000, 0x10_0000));
 }
 
+/// On arm64 the memory of boot services is free at once: the loader's own and what somebody still needs is all that is
+/// held.
+#[test]
+fn on_arm64_only_the_loaders_own_is_held() {
+    let mut model = uefi();
+    // A module in the memory of boot services.
+    model.modules(&[(2 * MIB, 0x3000)]);
+    let boot = model.read(None, &[]).unwrap();
+    let recorder = describe(&boot, Rules::Arm64, &model.pieces(&[]));
+    assert_eq!(
+        held(&recorder),
+        [
+            ("initrd", range(2 * MIB, 0x3000), Purpose::Held),
+            ("boot loader", range(POOL, POOL_SIZE), Purpose::Temporary),
+        ]
+    );
+    assert!(recorder.warnings.is_empty(), "{:?}", recorder.warnings);
+}
+
+/// Of each reclaimable page: it is held where EFI names it, and not as boot services'. A loader may have taken what EFI
+/// still calls free.
+#[test]
+fn what_boot_services_do_not_have_is_held() {
+    const PAGES: u64 = 200;
+    let start = |page: u64| 0x100_0000 + 2 * page * 0x1000;
+    // Loader code and data, boot services, free, and a gap.
+    let kinds = [Some(1), Some(LOADER_DATA), Some(3), Some(BOOT_DATA), Some(CONVENTIONAL), None];
+    let kind = |page: u64| kinds[page as usize % kinds.len()];
+    let mut model = Model::new(HHDMS[0], Some(6));
+    let mut own = vec![(POOL, POOL_SIZE, RECLAIMABLE)];
+    own.extend((0..PAGES).map(|page| (start(page), 0x1000, RECLAIMABLE)));
+    model.map(&own);
+    let mut descriptors = vec![(LOADER_DATA, POOL, POOL_SIZE >> 12, WB)];
+    descriptors.extend((0..PAGES).filter_map(|page| Some((kind(page)?, start(page), 1, WB))));
+    model.efi_map(&descriptors);
+    let boot = model.read(None, &[]).unwrap();
+    let recorder = describe(&boot, Rules::Arm64, &model.pieces(&[]));
+    let mut found: Vec<_> = held(&recorder).into_iter().map(|(_, range, _)| range).collect();
+    found.sort_by_key(|range| range.start());
+    let is_held = |page: &u64| kind(*page).is_some_and(|kind| !matches!(kind, 3 | BOOT_DATA));
+    let expected = (0..PAGES).filter(is_held).map(|page| range(start(page), 0x1000));
+    assert_eq!(found, expected.chain([range(POOL, POOL_SIZE)]).collect::<Vec<_>>());
+    // A PC holds all of it, and so does whoever has no map of EFI's.
+    assert_eq!(held(&describe(&boot, Rules::X86, &model.pieces(&[]))).len() as u64, PAGES + 1);
+    model.silence(Asked::EfiMemoryMap);
+    let boot = model.read(None, &[]).unwrap();
+    assert_eq!(held(&describe(&boot, Rules::Arm64, &model.pieces(&[]))).len() as u64, PAGES + 1);
+}
+
 /// `acpi=` and how much the tree says decide.
 #[test]
 fn acpi_or_the_tree_never_both() {
