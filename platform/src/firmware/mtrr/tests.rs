@@ -56,6 +56,22 @@ fn registers_that_tell_nothing_take_nothing() {
 }
 
 #[test]
+fn where_memory_is_cached_unless_said_otherwise_nothing_is_taken() {
+    let cached = pair(0, 1 << 30, WRITE_BACK);
+    for pairs in [vec![cached], vec![cached, pair(1 << 29, 1 << 28, UNCACHED)]] {
+        // Write-combining, write-through, write-protected, write-back.
+        for default_type in [1, 4, 5, 6] {
+            for enabled in [0, 0x800, 0xc00] {
+                let registers = registers(enabled | default_type, &pairs);
+                assert!(!registers.tells());
+                assert_eq!(uncached(&registers, 1 << 20), [], "{:#x} {pairs:x?}", registers.default_type);
+            }
+        }
+        assert!(!uncached(&registers(0xc00, &pairs), 1 << 20).is_empty(), "{pairs:x?}");
+    }
+}
+
+#[test]
 fn the_first_mib_belongs_to_the_fixed_registers_where_they_are_on() {
     let pairs = [pair(0, 1 << 30, WRITE_BACK), pair(0, 1 << 21, UNCACHED)];
     assert_eq!(uncached(&registers(0xc00, &pairs), 1 << 18), [(0x100, 0x200)]);

@@ -4,16 +4,6 @@ use super::*;
 use crate::power::{Conduit, Off};
 use mm::machine::{DmaLimit, StartMethod, Table as Name};
 
-/// MADT type 11.
-fn gicc(uid: u32, mpidr: u64, flags: u32) -> Vec<u8> {
-    let mut bytes = vec![0; 80];
-    (bytes[0], bytes[1]) = (11, 80);
-    bytes[8..12].copy_from_slice(&uid.to_le_bytes());
-    bytes[12..16].copy_from_slice(&flags.to_le_bytes());
-    bytes[68..76].copy_from_slice(&mpidr.to_le_bytes());
-    bytes
-}
-
 #[test]
 fn cpus_of_an_arm_machine_are_joined_by_their_processor_number() {
     let place = |uid: u32, domain: u32, flags: u32| {
@@ -33,6 +23,35 @@ fn cpus_of_an_arm_machine_are_joined_by_their_processor_number() {
     let unknown: Vec<_> = recorder.problems().iter().map(|&(_, problem)| problem).collect();
     let processor = |value| Problem::Value { what: "the processor", value };
     assert_eq!(unknown, [processor(9), processor(4711)]);
+}
+
+#[test]
+fn a_cpu_interface_that_is_too_short_is_told_once_and_is_no_cpu() {
+    let cut = |length: usize| {
+        let mut bytes = gicc(1, 0x100, 1);
+        bytes.truncate(length);
+        bytes[1] = length as u8;
+        bytes
+    };
+    let place = |uid: u8| [&[3, 18, 0, 0, 0, 0, uid, 0, 0, 0, 1][..], &[0; 7]].concat();
+    let described = |length| {
+        let entries = [gicc(0, 0, 1), cut(length), gicc(2, 0x200, 1)];
+        Machine::new(&[madt(&entries), srat(3, &[place(0), place(1), place(2)])]).describe()
+    };
+    let cpus = |recorder: &Recorder| {
+        let joined: Vec<_> = recorder.cpu_affinities.iter().map(|cpu| cpu.hardware_id).collect();
+        (recorder.cpus.iter().map(|cpu| (cpu.hardware_id, cpu.source.entry)).collect::<Vec<_>>(), joined)
+    };
+    let whole = described(76);
+    assert!(whole.warnings.is_empty(), "{:?}", whole.warnings);
+    assert_eq!(cpus(&whole), (vec![(0, Some(0)), (0x100, Some(1)), (0x200, Some(2))], vec![0, 0x100, 0x200]));
+    for length in [16, 20, 75] {
+        let short = described(length);
+        assert_eq!(cpus(&short), (vec![(0, Some(0)), (0x200, Some(2))], vec![0, 0x200]), "{length}");
+        // No other table can name that CPU then.
+        let nobody = Problem::Value { what: "the processor", value: 1 };
+        assert_eq!(short.problems(), [(Some(1), Problem::Length { stated: length as u64 }), (Some(1), nobody)]);
+    }
 }
 
 #[test]

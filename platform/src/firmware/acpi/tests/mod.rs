@@ -129,3 +129,13 @@ fn memory(domain: u32, start: u64, size: u64, flags: u32) -> Vec<u8> {
 fn apic(id: u8, flags: u32) -> Vec<u8> {
     [&[0, 8, id, id][..], &flags.to_le_bytes()].concat()
 }
+
+/// MADT type 11.
+fn gicc(uid: u32, mpidr: u64, flags: u32) -> Vec<u8> {
+    let mut bytes = vec![0; 80];
+    (bytes[0], bytes[1]) = (11, 80);
+    bytes[8..12].copy_from_slice(&uid.to_le_bytes());
+    bytes[12..16].copy_from_slice(&flags.to_le_bytes());
+    bytes[68..76].copy_from_slice(&mpidr.to_le_bytes());
+    bytes
+}

@@ -121,6 +121,42 @@ fn before_revision_2_a_domain_is_one_byte() {
 }
 
 #[test]
+fn a_cpu_whose_entry_is_not_enabled_has_no_domain() {
+    let local = |id: u8, flags: u32| [&[0, 16, 7, id][..], &flags.to_le_bytes(), &[0; 8]].concat();
+    let extended = |id: u32, flags: u32| {
+        [&[2, 24, 0, 0][..], &8u32.to_le_bytes(), &id.to_le_bytes(), &flags.to_le_bytes(), &[0; 8]].concat()
+    };
+    let entries = [local(1, 0), local(2, 1), local(3, 2), extended(300, 0), extended(301, 1), extended(302, 2)];
+    let recorder = Machine::new(&[srat(3, &entries)]).describe();
+    assert!(recorder.warnings.is_empty(), "{:?}", recorder.warnings);
+    let placed: Vec<_> = recorder.cpu_affinities.iter().map(|cpu| (cpu.hardware_id, cpu.domain)).collect();
+    assert_eq!(placed, [(2, 7), (301, 8)]);
+}
+
+#[test]
+fn an_srat_entry_too_short_for_its_type_is_told_once_and_places_nothing() {
+    for (kind, length, flags) in [(0, 16, 4), (1, 40, 28), (2, 24, 12), (3, 18, 10), (5, 32, 24)] {
+        let described = |length: usize| {
+            let mut bytes = vec![0; length];
+            (bytes[0], bytes[1], bytes[flags]) = (kind, length as u8, 1);
+            if kind == 1 {
+                // 64 KiB, far above.
+                (bytes[13], bytes[18]) = (1, 1);
+            }
+            Machine::new(&[madt(&[gicc(0, 0, 1)]), srat(3, &[bytes, memory(1, 0, GIB, 1)])]).describe()
+        };
+        let placed =
+            |of: &Recorder| (of.affinities.len() + of.cpu_affinities.len() + of.initiators.len(), of.nodes().pop());
+        let last = Some((0, GIB, 1));
+        let whole = described(length);
+        assert_eq!((whole.problems(), placed(&whole)), (vec![], (2, last)), "type {kind}");
+        let short = described(length - 1);
+        let told = vec![(Some(0), Problem::Length { stated: length as u64 - 1 })];
+        assert_eq!((short.problems(), placed(&short)), (told, (1, last)), "type {kind}");
+    }
+}
+
+#[test]
 fn srat_ranges_that_cannot_be_are_dropped() {
     let recorder =
         Machine::new(&[srat(3, &[memory(0, u64::MAX, 2, 1), memory(0, GIB, 0, 1), memory(0, 0, GIB, 1)])]).describe();

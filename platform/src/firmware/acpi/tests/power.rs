@@ -48,6 +48,22 @@ fn a_q35_resets_by_its_register() {
 }
 
 #[test]
+fn a_reset_register_counts_only_with_its_flag() {
+    const RESET_SUPPORTED: u32 = 1 << 10;
+    let reset = |flags: u32| {
+        let mut fadt = Q35_FADT.to_vec();
+        fadt[112..116].copy_from_slice(&flags.to_le_bytes());
+        seal(&mut fadt, 9);
+        power(&Machine::new(&[fadt]).pieces()).reset
+    };
+    let register = Some(Reset::Byte { register: Register::Io(0xcf9), value: 0x0f });
+    for others in [0, !RESET_SUPPORTED] {
+        assert_eq!(reset(others | RESET_SUPPORTED), register, "{others:#x}");
+        assert_eq!(reset(others), None, "{others:#x}");
+    }
+}
+
+#[test]
 fn the_package_is_found_in_all_its_forms() {
     assert_eq!(sleep_types(b"\x08_S5_\x12\x06\x04\x00\x01\x00\x00"), Some(0));
     assert_eq!(sleep_types(b"\x08\\_S5_\x12\x08\x04\x0a\x07\x0a\x06\x00\x00"), Some(7));

@@ -147,6 +147,25 @@ fn the_root_pointer_is_found_in_the_bios_area() {
 }
 
 #[test]
+fn the_extended_data_area_is_searched_for_one_kib() {
+    let bytes = rsdp(0, XSDT);
+    for segment in [0x9fc0u16, 0x8000] {
+        let (start, segment) = (u64::from(segment) << 4, segment.to_le_bytes());
+        let found = |at: u64| {
+            with(&[(at, &bytes), (RSDP, &bytes), (0x40e, &segment)], |_, image| search_bios(image))
+                .map(PhysAddr::as_u64)
+        };
+        // Only the signature has to be within.
+        for inside in [start, start + 0x3f0] {
+            assert_eq!(found(inside), Some(inside));
+        }
+        for outside in [start - 16, start + 0x400, start + 0x410] {
+            assert_eq!(found(outside), Some(RSDP), "{outside:#x}");
+        }
+    }
+}
+
+#[test]
 fn tables_are_listed_as_linux_does() {
     let listed = |pieces: &[Piece<'_>]| {
         let mut text = String::new();
