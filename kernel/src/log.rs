@@ -112,8 +112,8 @@ fn open_console(mut uart: KernelUart) {
     let Some(mut sink) = SINK.try_lock(Native) else { return };
     let (older, newer) = sink.ring.pieces();
     // The first character of the entry code stands on this line.
-    for &byte in b"\n".iter().chain(older).chain(newer) {
-        put(&mut uart, byte);
+    for piece in [b"\n", older, newer] {
+        uart.send(piece);
     }
     sink.console = Some(Console { uart, cursor: Cursor::AtStart });
 }
@@ -167,8 +167,8 @@ pub(crate) fn dmesg() {
     let mut sink = SINK.lock(Native);
     let Sink { ring, console: Some(Console { uart, .. }), .. } = &mut *sink else { return };
     let (older, newer) = ring.pieces();
-    for &byte in older.iter().chain(newer) {
-        put(uart, byte);
+    for piece in [older, newer] {
+        uart.send(piece);
     }
 }
 
@@ -216,7 +216,7 @@ struct Console {
 
 impl Console {
     fn write(&mut self, text: &str) {
-        text.bytes().for_each(|byte| put(&mut self.uart, byte));
+        self.uart.send(text.as_bytes());
         if let Some(&last) = text.as_bytes().last() {
             self.cursor = if last == b'\n' { Cursor::AtStart } else { Cursor::Behind };
         }
@@ -227,17 +227,9 @@ struct Unlocked(KernelUart);
 
 impl Write for Unlocked {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        text.bytes().for_each(|byte| put(&mut self.0, byte));
+        self.0.send(text.as_bytes());
         Ok(())
     }
-}
-
-/// A terminal wants a carriage return before each line feed.
-fn put(uart: &mut KernelUart, byte: u8) {
-    if byte == b'\n' {
-        uart.put(b'\r');
-    }
-    uart.put(byte);
 }
 
 /// Puts the time in front of each line, and the line where it belongs.

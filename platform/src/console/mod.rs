@@ -67,6 +67,24 @@ trait Driver {
 
     /// See [`Uart::get`].
     fn get(&mut self) -> Option<u8>;
+
+    /// See [`Uart::send`]. `patience` is what each byte has; one that is given up leaves little of it.
+    fn send(&mut self, text: &[u8], patience: &mut u32) {
+        for &byte in text {
+            if byte == b'\n' {
+                *patience = self.patience_after(b'\r', *patience);
+            }
+            *patience = self.patience_after(byte, *patience);
+        }
+    }
+
+    /// Sends `byte`; the patience that the next one has.
+    fn patience_after(&mut self, byte: u8, patience: u32) -> u32 {
+        match self.put(byte, patience) {
+            Ok(()) => PATIENCE,
+            Err(Stuck) => LITTLE_PATIENCE,
+        }
+    }
 }
 
 /// Reads `register` up to `patience` times, until its value is `ready`.
@@ -159,10 +177,15 @@ impl<R: Registers> Uart<R> {
     /// Sends `byte` once there is room; drops it when there is none for too long.
     pub fn put(&mut self, byte: u8) {
         let patience = self.patience;
-        self.patience = match self.driver().put(byte, patience) {
-            Ok(()) => PATIENCE,
-            Err(Stuck) => LITTLE_PATIENCE,
-        };
+        self.patience = self.driver().patience_after(byte, patience);
+    }
+
+    /// Sends a text, with a carriage return before each newline, as a terminal wants. Cheaper than byte by byte: which
+    /// driver it is for is found out once.
+    pub fn send(&mut self, text: &[u8]) {
+        let mut patience = self.patience;
+        self.driver().send(text, &mut patience);
+        self.patience = patience;
     }
 
     /// A byte that was received, if there is one. Does not wait.
@@ -174,12 +197,7 @@ impl<R: Registers> Uart<R> {
 /// Text, with a carriage return before each newline.
 impl<R: Registers> fmt::Write for Uart<R> {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        for byte in text.bytes() {
-            if byte == b'\n' {
-                self.put(b'\r');
-            }
-            self.put(byte);
-        }
+        self.send(text.as_bytes());
         Ok(())
     }
 }
