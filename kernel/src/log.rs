@@ -177,8 +177,8 @@ pub(crate) fn emergency(arguments: fmt::Arguments<'_>) {
     if let Some(mut sink) = patiently() {
         sink.show_answer();
         let _ = Line { sink: &mut sink, start: true, shown: true, label: "" }.write_fmt(arguments);
-    } else if let Some(uart) = EMERGENCY.get() {
-        let _ = Unlocked(*uart).write_fmt(arguments);
+    } else if let Some(mut uart) = EMERGENCY.get().copied() {
+        let _ = uart.write_fmt(arguments);
     }
 }
 
@@ -220,15 +220,6 @@ impl Console {
         if let Some(&last) = text.as_bytes().last() {
             self.cursor = if last == b'\n' { Cursor::AtStart } else { Cursor::Behind };
         }
-    }
-}
-
-struct Unlocked(KernelUart);
-
-impl Write for Unlocked {
-    fn write_str(&mut self, text: &str) -> fmt::Result {
-        self.0.send(text.as_bytes());
-        Ok(())
     }
 }
 
