@@ -160,6 +160,25 @@ fn a_list_names_new_zones() {
     assert_eq!(zones.policy_zone(), ZoneKind::Normal);
 }
 
+#[test]
+fn lists_that_are_replaced_give_their_memory_back() {
+    let mut machine = Facts::parse(TWO_NODES).machine;
+    let ram = machine.window();
+    let mut zones = zones(&mut machine, &ram);
+    let held = |zones: &Zones<Access<'_>>| -> u64 {
+        let lists = zones.memblock().reserved().iter().filter(|region| region.owner().as_str() == "zonelists");
+        lists.map(|region| region.range().size()).sum()
+    };
+    let before = held(&zones);
+    assert_ne!(before, 0);
+    // A zone that is there grows: as many zones, as long lists.
+    for block in 0..4 {
+        let range = PhysRange::from_size(PhysAddr::new(6 * GIB + block * BLOCK), BLOCK).unwrap();
+        add(&mut zones, range, 1, Placement::Kernel).unwrap();
+        assert_eq!(held(&zones), before);
+    }
+}
+
 /// All that can be asked of zones, to see that nothing has changed.
 fn state(zones: &Zones<Access<'_>>) -> String {
     let regions = |regions: Regions<'_>| format!("{regions:?}");

@@ -81,7 +81,7 @@ impl<A: PhysMap> Memblock<A> {
                 let rest = PhysRange::new(at, part.end());
                 let flagged = first(self.memory.items(), rest, |entry| entry.traits.flags & keep.bits() != 0);
                 let held = first(self.reserved.items(), rest, is_held);
-                let stays = if held.start() < flagged.start() { held } else { flagged };
+                let stays = held.min(flagged);
                 self.memory.uncover(PhysRange::new(at, stays.start()));
                 at = stays.end();
             }
@@ -104,6 +104,6 @@ fn is_held(entry: &Entry) -> bool {
 fn first(entries: &[Entry], range: PhysRange, is_wanted: impl Fn(&Entry) -> bool) -> PhysRange {
     let from = entries.partition_point(|entry| entry.end <= range.start());
     let ahead = entries.get(from..).unwrap_or_default();
-    let found = ahead.iter().take_while(|entry| entry.start < range.end()).find(|entry| is_wanted(entry));
+    let found = ahead.iter().take_while(|entry| entry.range().overlaps(range)).find(|entry| is_wanted(entry));
     found.map_or(PhysRange::new(range.end(), range.end()), |entry| entry.range().intersection(range))
 }

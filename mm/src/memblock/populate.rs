@@ -63,7 +63,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
                 self.mark_avoiding(pages, RegionFlags::NOMAP, &withheld)?;
             }
         }
-        for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable && !bank.flags.is_empty()) {
+        for bank in machine.banks.iter().filter(|bank| !bank.flags.is_empty()) {
             // Of a page that two banks share nothing special is known.
             self.mark(bank.range.shrink_to(A::PAGE_SIZE), bank.flags)?;
         }
@@ -89,7 +89,7 @@ impl<A: PhysMap + PageFormat> Memblock<A> {
         for outside in [below, above] {
             for bank in machine.banks.iter().filter(|bank| bank.kind == MemoryKind::Usable) {
                 let lost = bank.range.intersection(outside);
-                if !lost.is_empty() && !self.memory().overlapping(lost).is_empty() {
+                if !self.memory().overlapping(lost).is_empty() {
                     warn(Warning { source: bank.source, problem: Problem::OutOfReach(lost) });
                 }
             }
@@ -174,7 +174,7 @@ impl<A: PhysMap> Memblock<A> {
     /// The entries in `range` that are reserved only for a while, ascending.
     fn temporaries(&self, range: PhysRange) -> impl Iterator<Item = PhysRange> {
         let entries = self.reserved.items().get(self.reserved.position(range.start())..).unwrap_or_default();
-        let inside = entries.iter().take_while(move |entry| entry.start < range.end());
+        let inside = entries.iter().take_while(move |entry| entry.range().overlaps(range));
         inside.filter(|entry| entry.traits.flags & TEMPORARY != 0).map(|entry| entry.range())
     }
 }

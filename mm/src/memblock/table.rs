@@ -93,26 +93,15 @@ impl<A, const N: usize> Table<A, Entry, N> {
         self.items().partition_point(|entry| entry.end <= address)
     }
 
-    /// Calls `gap` with each part of `range` that no entry covers, ascending, and with the entry before which it
-    /// lies.
-    fn gaps(&self, range: PhysRange, mut gap: impl FnMut(usize, PhysRange)) {
-        let mut cursor = range.start();
-        let mut at = self.position(cursor);
-        while cursor < range.end() {
-            match self.items().get(at) {
-                Some(entry) if entry.start < range.end() => {
-                    if entry.start > cursor {
-                        gap(at, PhysRange::new(cursor, entry.start));
-                    }
-                    cursor = entry.end;
-                    at += 1;
-                }
-                _ => {
-                    gap(at, PhysRange::new(cursor, range.end()));
-                    break;
-                }
-            }
+    /// The first part of `range` that no entry covers, and the entry before which it lies.
+    fn gap(&self, range: PhysRange) -> Option<(usize, PhysRange)> {
+        let mut start = range.start();
+        let mut at = self.position(start);
+        while let Some(entry) = self.items().get(at).filter(|entry| entry.start <= start) {
+            (start, at) = (entry.end, at + 1);
         }
+        let end = self.items().get(at).map_or(range.end(), |entry| entry.start.min(range.end()));
+        (start < end).then(|| (at, PhysRange::new(start, end)))
     }
 
     fn touches_before(&self, at: usize, start: PhysAddr, traits: Traits) -> bool {
@@ -127,51 +116,35 @@ impl<A, const N: usize> Table<A, Entry, N> {
 
     /// Entries that [`Table::cover`] adds at most.
     pub(super) fn plan_cover(&self, range: PhysRange, traits: Traits) -> usize {
-        let mut count = 0;
-        self.gaps(range, |at, gap| {
-            if !self.touches_before(at, gap.start(), traits) && !self.touches_after(at, gap.end(), traits) {
-                count += 1;
-            }
-        });
+        let (mut rest, mut count) = (range, 0);
+        while let Some((at, gap)) = self.gap(rest) {
+            let grows = self.touches_before(at, gap.start(), traits) || self.touches_after(at, gap.end(), traits);
+            count += usize::from(!grows);
+            rest = PhysRange::new(gap.end(), range.end());
+        }
         count
     }
 
     /// Covers what `range` leaves uncovered; what is covered already keeps its traits.
     pub(super) fn cover(&mut self, range: PhysRange, traits: Traits) {
         let first = self.position(range.start());
-        let mut cursor = range.start();
-        let mut at = first;
-        while cursor < range.end() {
-            let next = self.items().get(at).map(|entry| (entry.start, entry.end));
-            let (gap_end, after) = match next {
-                Some((start, end)) if start < range.end() => (start, Some(end)),
-                _ => (range.end(), None),
-            };
-            if gap_end > cursor {
-                let traits_before = self.touches_before(at, cursor, traits);
-                let traits_after = self.touches_after(at, gap_end, traits);
-                if traits_before {
-                    if let Some(entry) = at.checked_sub(1).and_then(|before| self.items_mut().get_mut(before)) {
-                        entry.end = gap_end;
-                    }
-                } else if traits_after {
-                    if let Some(entry) = self.items_mut().get_mut(at) {
-                        entry.start = cursor;
-                    }
-                } else {
-                    self.insert(at, Entry { start: cursor, end: gap_end, traits });
-                    at += 1;
+        let (mut rest, mut last) = (range, first);
+        while let Some((at, gap)) = self.gap(rest) {
+            if self.touches_before(at, gap.start(), traits) {
+                if let Some(entry) = at.checked_sub(1).and_then(|before| self.items_mut().get_mut(before)) {
+                    entry.end = gap.end();
                 }
-            }
-            match after {
-                Some(end) => {
-                    cursor = end;
-                    at += 1;
+            } else if self.touches_after(at, gap.end(), traits) {
+                if let Some(entry) = self.items_mut().get_mut(at) {
+                    entry.start = gap.start();
                 }
-                None => break,
+            } else {
+                self.insert(at, Entry { start: gap.start(), end: gap.end(), traits });
             }
+            rest = PhysRange::new(gap.end(), range.end());
+            last = at + 1;
         }
-        self.merge(first.saturating_sub(1), at + 1);
+        self.merge(first.saturating_sub(1), last);
     }
 
     /// Entries that [`Table::uncover`] adds: one when `range` lies inside a single entry and touches neither end.
@@ -198,12 +171,9 @@ impl<A, const N: usize> Table<A, Entry, N> {
                 return;
             }
         }
-        let mut to = self.items().partition_point(|entry| entry.start < range.end());
-        let last = to.checked_sub(1).filter(|last| *last >= from);
-        let last = last.and_then(|last| self.items_mut().get_mut(last));
-        if let Some(entry) = last.filter(|entry| entry.end > range.end()) {
-            entry.start = range.end();
-            to -= 1;
+        let to = self.position(range.end());
+        if let Some(entry) = self.items_mut().get_mut(to) {
+            entry.start = entry.start.max(range.end());
         }
         self.remove(from, to);
     }

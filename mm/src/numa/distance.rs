@@ -73,9 +73,9 @@ impl<A> Distances<A> {
     }
 
     pub(super) fn get(&self, from: NodeId, to: NodeId) -> u8 {
-        let stated = (from.index() < self.nodes && to.index() < self.nodes)
-            .then(|| self.table.get(from.index() * self.nodes + to.index()).copied())
-            .flatten();
+        // A node beyond the table has no row in it; within its row each place is one node's.
+        let place = (to.index() < self.nodes).then(|| from.index() * self.nodes + to.index());
+        let stated = place.and_then(|place| self.table.get(place)).copied();
         stated.unwrap_or(if from == to { LOCAL } else { REMOTE })
     }
 }

@@ -275,14 +275,14 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
     }
 
     /// Memory for the request from `node`, or from the nearest node that has room; of nodes equally far, from the
-    /// lowest. The request's own wish is not looked at.
+    /// lowest. The request's own wish is looked at where no node has any.
     pub(crate) fn alloc_near(&mut self, node: NodeId, request: Request) -> Result<PhysRange, OutOfMemory> {
         let mut tried = None;
         loop {
             let keys = self.iter().filter(|other| other.has_memory);
             let keys = keys.map(|other| (other.id != node, self.distance(node, other.id), other.id));
             let Some(next) = keys.filter(|key| tried.is_none_or(|tried| *key > tried)).min() else {
-                return self.memblock.alloc(Request { node: NodeWish::Any, ..request });
+                return self.memblock.alloc(request);
             };
             tried = Some(next);
             match self.memblock.alloc(Request { node: NodeWish::Only(next.2), ..request }) {

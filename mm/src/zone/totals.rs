@@ -66,3 +66,25 @@ impl<A: PhysMap + PageFormat> Zones<A> {
         parts.filter(|frames| !frames.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_set_up_at_once_is_counted_over_all_pieces() {
+        let deferred = |pieces: &[(u64, u64)]| {
+            let pieces = pieces.iter().map(|&(start, end)| PfnRange::new(Pfn::new(start), Pfn::new(end)));
+            first_deferred(pieces, 128).map(Pfn::as_u64)
+        };
+        assert_eq!(deferred(&[]), None);
+        assert_eq!(deferred(&[(0, 128)]), None);
+        assert_eq!(deferred(&[(0, 129)]), Some(128));
+        assert_eq!(deferred(&[(1, 300)]), Some(256));
+        // 100 pages of the first piece leave 28 of the second, so the section after them is the first to wait.
+        assert_eq!(deferred(&[(0, 100), (130, 1000)]), Some(256));
+        // All of a section's pages are there already: the next section that starts in memory waits.
+        assert_eq!(deferred(&[(0, 100), (128, 200), (384, 1000)]), Some(384));
+        assert_eq!(deferred(&[(0, 100), (140, 250), (400, 500)]), None);
+    }
+}

@@ -65,6 +65,11 @@ fn the_kernel_gets_its_core_evenly() {
     ] {
         assert_eq!(starts(&mut pc(nodes, option)), expected, "{nodes:?} {option}");
     }
+    // Node 0 has its share of 8 MiB but for two pages. Node 1 gives its own share, and in the second pass the two, so
+    // its Movable zone starts a block higher.
+    let text = "arch x86\nkernelcore 0x1000000\nbank 0x100000000 0x1007fdfff usable\nbank 0x180000000 0x1ffffffff usable\n\
+                srat 0 0x100000000 0x17fffffff\nsrat 1 0x180000000 0x1ffffffff";
+    assert_eq!(starts(&mut Facts::parse(text).machine), [(1, 6156)]);
     // What Linux made of 40 % of nodes with 1 GiB, 2 GiB, 512 MiB and 4.5 GiB.
     let mut machine = Facts::parse(
         "arch x86\nbank 0x1000 0x9efff usable\nbank 0x100000 0xbffdffff usable\nbank 0x100000000 0x23fffffff usable
@@ -177,9 +182,10 @@ fn the_kernel_keeps_to_mirrored_memory() {
     assert_eq!(spans, [(Dma, 0, 0, 0), (Dma32, 0, 3, 1), (Normal, 4, 10, 2), (Movable, 6, 8, 8)]);
     assert_eq!((mirroring, printed.as_str()), (Mirroring::Whole, ""));
     // The other way round each has its part of the same frames.
-    let (spans, _, _) =
+    let (spans, mirroring, _) =
         mirrored(&format!("{low}bank 0x100000000 0x17fffffff usable\nbank 0x180000000 0x37fffffff usable mirror\n"));
     assert_eq!(spans, [(Dma, 0, 0, 0), (Dma32, 0, 3, 1), (Normal, 4, 10, 8), (Movable, 4, 10, 2)]);
+    assert_eq!(mirroring, Mirroring::Whole);
     // Memory below 4 GiB is the kernel's in any case.
     let (spans, mirroring, printed) =
         mirrored("bank 0x0 0x7fffffff usable\nbank 0x100000000 0x17fffffff usable mirror\n");
