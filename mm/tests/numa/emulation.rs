@@ -158,6 +158,13 @@ fn a_wish_that_cannot_be_met_leaves_the_nodes_as_they_are() {
     let (pieces, told) = emulated(text);
     assert_eq!(pieces.len(), 1024);
     assert_eq!(told[2], "Fake node size 32MB too small, increasing to 64MB");
+    // A node may be in pieces: here there are more of them than nodes, on memory with as many holes.
+    let holes = (0..700_u64).fold("arch x86\n".to_owned(), |text, at| {
+        let start = (4 << 30) + (at << 27);
+        format!("{text}bank {start:#x} {:#x} usable\n", start + (96 << 20) - 1)
+    });
+    let (pieces, _) = emulated(&format!("{holes}fake count 1024"));
+    assert_eq!(pieces.len(), 1043);
 }
 
 #[test]
