@@ -93,14 +93,22 @@ impl<A, const N: usize> Table<A, Entry, N> {
         self.items().partition_point(|entry| entry.end <= address)
     }
 
-    /// The first part of `range` that no entry covers, and the entry before which it lies.
-    fn gap(&self, range: PhysRange) -> Option<(usize, PhysRange)> {
-        let mut start = range.start();
-        let mut at = self.position(start);
-        while let Some(entry) = self.items().get(at).filter(|entry| entry.start <= start) {
-            (start, at) = (entry.end, at + 1);
+    /// The first part of `range` that no entry covers, and the entry before which it lies. No entry before `at` reaches
+    /// into `range`.
+    fn gap(&self, mut at: usize, range: PhysRange) -> Option<(usize, PhysRange)> {
+        if range.is_empty() {
+            return None;
         }
-        let end = self.items().get(at).map_or(range.end(), |entry| entry.start.min(range.end()));
+        let ahead = self.items().get(at..).unwrap_or_default();
+        let (mut start, mut end) = (range.start(), range.end());
+        for entry in ahead {
+            if entry.start > start {
+                end = end.min(entry.start);
+                break;
+            }
+            start = entry.end;
+            at += 1;
+        }
         (start < end).then(|| (at, PhysRange::new(start, end)))
     }
 
@@ -116,11 +124,11 @@ impl<A, const N: usize> Table<A, Entry, N> {
 
     /// Entries that [`Table::cover`] adds at most.
     pub(super) fn plan_cover(&self, range: PhysRange, traits: Traits) -> usize {
-        let (mut rest, mut count) = (range, 0);
-        while let Some((at, gap)) = self.gap(rest) {
+        let (mut from, mut rest, mut count) = (self.position(range.start()), range, 0);
+        while let Some((at, gap)) = self.gap(from, rest) {
             let grows = self.touches_before(at, gap.start(), traits) || self.touches_after(at, gap.end(), traits);
             count += usize::from(!grows);
-            rest = PhysRange::new(gap.end(), range.end());
+            (from, rest) = (at, PhysRange::new(gap.end(), range.end()));
         }
         count
     }
@@ -128,8 +136,8 @@ impl<A, const N: usize> Table<A, Entry, N> {
     /// Covers what `range` leaves uncovered; what is covered already keeps its traits.
     pub(super) fn cover(&mut self, range: PhysRange, traits: Traits) {
         let first = self.position(range.start());
-        let (mut rest, mut last) = (range, first);
-        while let Some((at, gap)) = self.gap(rest) {
+        let (mut from, mut rest) = (first, range);
+        while let Some((at, gap)) = self.gap(from, rest) {
             if self.touches_before(at, gap.start(), traits) {
                 if let Some(entry) = at.checked_sub(1).and_then(|before| self.items_mut().get_mut(before)) {
                     entry.end = gap.end();
@@ -141,10 +149,9 @@ impl<A, const N: usize> Table<A, Entry, N> {
             } else {
                 self.insert(at, Entry { start: gap.start(), end: gap.end(), traits });
             }
-            rest = PhysRange::new(gap.end(), range.end());
-            last = at + 1;
+            (from, rest) = (at, PhysRange::new(gap.end(), range.end()));
         }
-        self.merge(first.saturating_sub(1), last);
+        self.merge(first.saturating_sub(1), from + 1);
     }
 
     /// Entries that [`Table::uncover`] adds: one when `range` lies inside a single entry and touches neither end.
