@@ -25,6 +25,19 @@ fn cpus_of_an_arm_machine_are_joined_by_their_processor_number() {
     assert_eq!(unknown, [processor(9), processor(4711)]);
 }
 
+#[test]
+fn a_damaged_madt_names_no_cpu_to_other_tables() {
+    let place = [&[3, 18, 0, 0, 0, 0, 7, 0, 0, 0, 1][..], &[0; 7]].concat();
+    let mut damaged = madt(&[gicc(7, 0x700, 1)]);
+    let described = |madt: &[u8]| Machine::new(&[madt.to_vec(), srat(3, core::slice::from_ref(&place))]).describe();
+    assert_eq!(described(&damaged).cpu_affinities.len(), 1);
+    *damaged.last_mut().unwrap() ^= 1;
+    let recorder = described(&damaged);
+    assert_eq!((recorder.cpus.len(), recorder.cpu_affinities.len()), (0, 0));
+    let nobody = Problem::Value { what: "the processor", value: 7 };
+    assert_eq!(recorder.problems(), [(None, Problem::Checksum), (Some(0), nobody)]);
+}
+
 /// Memory has its address where a CPU has its flags.
 #[test]
 fn memory_between_the_cpus_of_an_arm_machine_is_no_cpu() {

@@ -105,10 +105,11 @@ fn blocks_that_overlap_are_refused() {
     let structure = word(&old, 8);
     assert_eq!(error(&with_word(&old, 12, structure)), FdtError::Overlap(Part::Structure, Part::Strings));
     // The entry that ends the reservation block is part of it.
-    let zeroes = Builder::root(1, 1).prop("zeroes", &[0; 32]).done();
-    let structure = word(&zeroes, 8) as usize;
-    let inside = (structure..).step_by(8).find(|&at| zeroes[at..at + 16] == [0; 16]).unwrap();
-    assert_eq!(error(&with_word(&zeroes, 16, inside as u32)), FdtError::Overlap(Part::ReserveMap, Part::Structure));
+    let mut tree = Builder::new();
+    tree.strings = vec![0; 32];
+    let blob = tree.begin("").prop("after zeroes", &[]).done();
+    let inside = word(&blob, 12).next_multiple_of(8);
+    assert_eq!(error(&with_word(&blob, 16, inside)), FdtError::Overlap(Part::ReserveMap, Part::Strings));
 }
 
 /// Only that they lie apart is asked: the specification's own order is a recommendation.
