@@ -23,7 +23,7 @@ const WRITE_BACK: u8 = 6;
 /// In a mask register: the pair is in use.
 const IN_USE: u64 = 1 << 11;
 /// In the default type register: registers are in use, and so are those for the first MiB.
-const FIXED_ENABLED: u64 = 1 << 11 | 1 << 10;
+const FIXED_ENABLED: u64 = 0b11 << 10;
 
 /// The values of the registers.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -137,6 +137,10 @@ fn a_command_line_at_the_end_of_memory() {
 
 #[test]
 fn as_many_entries_as_are_looked_at_are_not_too_many() {
+    if cfg!(miri) {
+        // It takes too long there.
+        return;
+    }
     let limit = LimineMap::MAX_ENTRIES;
     let too_many = (Source::whole(Table::LimineMap), Problem::TooMany { what: "entries", limit });
     for (count, told) in [(limit, vec![]), (limit + 1, vec![too_many])] {
