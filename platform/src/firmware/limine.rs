@@ -128,21 +128,14 @@ impl LimineMap {
             sink.warning(Warning { source: whole, problem });
         }
         let mut dropped = 0;
-        let mut reclaimable = 0;
         self.all(read, &mut |index, entry| {
-            let source = Source::entry(Table::LimineMap, index);
-            match entry {
-                Ok((_, EntryType::LOADER_RECLAIMABLE)) => reclaimable += 1,
-                Ok(_) => {}
-                Err(problem) => {
-                    dropped += 1;
-                    if dropped <= MAX_DROPPED {
-                        sink.warning(Warning { source, problem });
-                    } else if dropped == MAX_DROPPED + 1 {
-                        let problem = Problem::TooMany { what: "odd entries", limit: MAX_DROPPED };
-                        sink.warning(Warning { source: whole, problem });
-                    }
-                }
+            let Err(problem) = entry else { return };
+            dropped += 1;
+            if dropped <= MAX_DROPPED {
+                sink.warning(Warning { source: Source::entry(Table::LimineMap, index), problem });
+            } else if dropped == MAX_DROPPED + 1 {
+                let problem = Problem::TooMany { what: "odd entries", limit: MAX_DROPPED };
+                sink.warning(Warning { source: whole, problem });
             }
         });
         self.hold(holding, read, sink);

@@ -23,7 +23,7 @@ const WRITE_BACK: u8 = 6;
 /// In a mask register: the pair is in use.
 const IN_USE: u64 = 1 << 11;
 /// In the default type register: registers are in use, and so are those for the first MiB.
-const FIXED_ENABLED: u64 = 1 << 11 | 1 << 10;
+const FIXED_ENABLED: u64 = 0b11 << 10;
 
 /// The values of the registers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -115,7 +115,8 @@ impl Mtrr {
                 continue;
             }
             let end = self.cached().filter(|run| run.contains(start)).map(|run| run.end()).max()?;
-            let end = exceptions().map(|run| run.start()).filter(|&edge| edge > start).fold(end, Pfn::min);
+            let later = exceptions().filter(|run| run.end() > start);
+            let end = later.map(|run| run.start()).fold(end, Pfn::min);
             return Some(PfnRange::new(start, end));
         }
     }
@@ -124,10 +125,10 @@ impl Mtrr {
 /// The frames that a pair names. A mask's bits below its highest one that are set make the size; some BIOSes leave out
 /// bits above, for a CPU with more address bits than they know. A mask without any names all that can be addressed.
 fn frames(base: u64, mask: u64, physical_bits: u32) -> PfnRange {
-    let addressable = u64::MAX.checked_shl(physical_bits).map_or(u64::MAX, |above| !above);
-    let start = (base & addressable) >> PAGE_SHIFT;
-    let mask = (mask & addressable) >> PAGE_SHIFT;
-    let highest = mask.checked_ilog2().unwrap_or(physical_bits.saturating_sub(PAGE_SHIFT).min(u64::BITS - PAGE_SHIFT));
+    let addressable = u64::MAX.checked_shl(physical_bits).map_or(u64::MAX, |above| !above) >> PAGE_SHIFT;
+    let start = base >> PAGE_SHIFT & addressable;
+    let mask = mask >> PAGE_SHIFT & addressable;
+    let highest = mask.checked_ilog2().unwrap_or(addressable.count_ones());
     let filled = mask | u64::MAX << highest;
     let size = filled.wrapping_neg();
     PfnRange::new(Pfn::new(start), Pfn::new(start).saturating_add(size))

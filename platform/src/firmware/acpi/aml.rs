@@ -27,8 +27,7 @@ const BLOCK: usize = 256;
 /// The first thing that `at` finds in a table's code. It is shown every place: the [`BEFORE`] bytes before it, and some
 /// 24 from it on, zeroes behind the table's end.
 pub(super) fn find<T>(table: &Table, read: &mut dyn PhysRead, at: impl Fn(&[u8]) -> Option<T>) -> Option<T> {
-    let mut offset = HEADER;
-    while offset < table.length() {
+    for offset in (HEADER..table.length()).step_by(BLOCK) {
         // Blocks overlap, so that no occurrence is cut.
         let mut block = [0; BEFORE + BLOCK + AFTER];
         table.bytes(read, offset.saturating_sub(BEFORE as u32), &mut block).ok()?;
@@ -36,7 +35,6 @@ pub(super) fn find<T>(table: &Table, read: &mut dyn PhysRead, at: impl Fn(&[u8])
         if let Some(found) = starts.filter_map(&at).next() {
             return Some(found);
         }
-        offset = offset.saturating_add(BLOCK as u32);
     }
     None
 }
@@ -85,5 +83,7 @@ pub(super) fn integer(bytes: &[u8]) -> Option<(u64, &[u8])> {
         _ => return None,
     };
     let (value, rest) = rest.split_at_checked(width)?;
-    Some((value.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)), rest))
+    let mut number = [0; 8];
+    number.iter_mut().zip(value).for_each(|(to, &byte)| *to = byte);
+    Some((u64::from_le_bytes(number), rest))
 }

@@ -44,7 +44,7 @@ pub(super) fn describe(
     }
     let short_domains = srat.revision() < 2;
     let domain = |value: u32| if short_domains { value & 0xff } else { value };
-    let mut giccs = 0;
+    let mut has_giccs = false;
     srat.entries(ENTRIES, read, sink, &mut |entry, sink| match entry.kind {
         LOCAL_APIC if entry.has(16, sink) && u32_at(entry.bytes, 4) & ENABLED != 0 => {
             // The low byte of the domain and its upper three stand apart.
@@ -56,14 +56,14 @@ pub(super) fn describe(
             cpu(u32_at(entry.bytes, 8).into(), domain(u32_at(entry.bytes, 4)), entry.source, sink);
         }
         MEMORY if entry.has(40, sink) => memory(&entry, domain(u32_at(entry.bytes, 2)), sink),
-        GICC if entry.has(18, sink) => giccs += 1,
+        GICC if entry.has(18, sink) => has_giccs = true,
         INITIATOR if entry.has(32, sink) && u32_at(entry.bytes, 24) & ENABLED != 0 => {
             let domain = domain(u32_at(entry.bytes, 4));
             sink.fact(Fact::Initiator(Initiator { domain, source: entry.source }));
         }
         _ => {}
     });
-    if giccs > 0 {
+    if has_giccs {
         arm_cpus(srat, root, read, sink);
     }
     Ok(())

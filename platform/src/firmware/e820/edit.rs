@@ -130,15 +130,12 @@ impl Layers {
     fn add(&mut self, new: Layer) {
         let Err(full) = self.0.try_push(new) else { return };
         let new = full.element();
-        // A type that is there once more is as good as gone. Else the least goes.
-        let counted = |kind: Kind| self.0.iter().filter(|layer| layer.kind == kind).count();
-        if counted(new.kind) > 0 {
-            return;
-        }
-        let repeated = self.0.iter().position(|layer| counted(layer.kind) > 1);
-        let least = || self.0.iter().enumerate().min_by_key(|(_, layer)| layer.kind);
-        let least = || least().filter(|(_, least)| least.kind < new.kind).map(|(at, _)| at);
-        if let Some(layer) = repeated.or_else(least).and_then(|at| self.0.get_mut(at)) {
+        let all = || self.0.iter().chain([&new]).enumerate();
+        // The last whose type is there once more is as good as gone. Else the least goes. Either may be the new one.
+        let is_repeated = |kind: Kind| all().filter(|(_, layer)| layer.kind == kind).count() > 1;
+        let repeated = all().filter(|(_, layer)| is_repeated(layer.kind)).last();
+        let goes = repeated.or_else(|| all().min_by_key(|(_, layer)| layer.kind)).map(|(at, _)| at);
+        if let Some(layer) = goes.and_then(|at| self.0.get_mut(at)) {
             *layer = new;
         }
     }

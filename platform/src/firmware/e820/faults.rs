@@ -17,22 +17,19 @@ const MAX_DROPPED: u64 = 16;
 pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSink) {
     let mut previous: Option<Entry> = None;
     let mut told = 0;
-    let mut from = 0;
-    while from < map.count() {
+    for from in map.blocks() {
         let mut block = ArrayVec::<(Entry, Option<Problem>), BLOCK>::new();
         let mut dropped = ArrayVec::<(u32, Problem), BLOCK>::new();
-        let next = map.block(read, from, &mut |index, entry| {
+        let shown = map.block(read, from, &mut |index, entry| {
             // A block holds no more than there is room for.
             let _ = match entry {
                 Ok(entry) => block.try_push((entry, None)).is_ok(),
                 Err(problem) => dropped.try_push((index, problem)).is_ok(),
             };
         });
-        let next = match next {
-            Ok(next) if next > from => next,
-            Ok(_) => return,
-            Err(at) => return unreadable(sink, from, at),
-        };
+        if let Err(at) = shown {
+            return unreadable(sink, from, at);
+        }
         for (index, problem) in dropped {
             told += 1;
             if told <= MAX_DROPPED {
@@ -42,16 +39,15 @@ pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSi
                 sink.warning(Warning { source: Source::whole(Table::E820), problem });
             }
         }
-        let mut earlier = 0;
-        while earlier < next {
-            let seen = map.block(read, earlier, &mut |_, entry| {
+        for earlier in (0..=from).step_by(BLOCK) {
+            // It could be read before.
+            let _ = map.block(read, earlier, &mut |_, entry| {
                 if let Ok(entry) = entry {
                     for (later, problem) in &mut block {
                         conflict(entry, *later, problem);
                     }
                 }
             });
-            earlier = seen.unwrap_or(next).max(earlier + 1);
         }
         for (entry, problem) in block {
             // An entry that goes has no place that could be wrong.
@@ -64,7 +60,6 @@ pub(super) fn tell(map: &E820, read: &mut dyn PhysRead, sink: &mut dyn MachineSi
             }
             previous = if repeated { previous } else { Some(entry) };
         }
-        from = next;
     }
 }
 

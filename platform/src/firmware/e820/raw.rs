@@ -29,18 +29,25 @@ impl E820 {
     /// sweep reads all of them, so a damaged count must not make them millions.
     pub const MAX_ENTRIES: u32 = 4096;
 
-    pub(super) fn count(&self) -> u32 {
+    fn count(&self) -> u32 {
         self.entries.min(Self::MAX_ENTRIES)
     }
 
-    /// Shows `each` entry from number `from` on, up to [`BLOCK`] of them, as what it is or why it cannot be; and
-    /// returns the number of the first entry not shown.
+    /// The number of each block's first entry.
+    pub(super) fn blocks(&self) -> impl Iterator<Item = u32> + use<> {
+        (0..self.count()).step_by(BLOCK)
+    }
+
+    /// Shows `each` entry from number `from` on, up to [`BLOCK`] of them, as what it is or why it cannot be.
+    ///
+    /// # Errors
+    /// The address that cannot be read; nothing was shown then.
     pub(super) fn block(
         &self,
         read: &mut dyn PhysRead,
         from: u32,
         each: &mut dyn FnMut(u32, Result<Entry, Problem>),
-    ) -> Result<u32, PhysAddr> {
+    ) -> Result<(), PhysAddr> {
         let mut bytes = [0; BLOCK * Self::ENTRY_SIZE];
         let until = self.count().min(from.saturating_add(BLOCK as u32));
         let length = until.saturating_sub(from) as usize * Self::ENTRY_SIZE;
@@ -54,7 +61,7 @@ impl E820 {
             }
             each(index, Self::entry(index, start, size, kind));
         }
-        Ok(until)
+        Ok(())
     }
 
     fn entry(index: u32, start: u64, size: u64, kind: u32) -> Result<Entry, Problem> {
@@ -70,15 +77,14 @@ impl E820 {
 
     /// Shows every entry that can be read. What cannot is told by [`faults`].
     pub(super) fn all(&self, read: &mut dyn PhysRead, each: &mut dyn FnMut(Entry)) {
-        let mut from = 0;
-        while from < self.count() {
-            match self.block(read, from, &mut |_, entry| {
+        for from in self.blocks() {
+            let shown = self.block(read, from, &mut |_, entry| {
                 if let Ok(entry) = entry {
                     each(entry);
                 }
-            }) {
-                Ok(next) if next > from => from = next,
-                _ => return,
+            });
+            if shown.is_err() {
+                return;
             }
         }
     }

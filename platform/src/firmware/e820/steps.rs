@@ -3,7 +3,6 @@
 use super::setup_data::Keeper;
 use super::sweep::{self, Join};
 use super::{Edit, Kind, Op, PcMap, Stage, bios, setup_data, user};
-use crate::firmware::mtrr::Mtrr;
 use crate::read::PhysRead;
 use mm::addr::PhysAddr;
 use mm::machine::{Source, Table};
@@ -33,8 +32,8 @@ pub(super) struct Steps<'m> {
 impl<'m> Steps<'m> {
     pub(super) fn until(map: &'m PcMap<'m>, stage: Stage, read: &mut dyn PhysRead) -> Self {
         let mut this = Self { map, stage, end_of_ram: 0 };
-        if stage == Stage::Working && map.mtrr.is_some_and(Mtrr::tells) {
-            this.end_of_ram = end_of_ram(&Self { stage: Stage::Pc, ..this }, u64::MAX, read);
+        if let (Stage::Working, Some(_)) = (stage, map.mtrr.filter(|mtrr| mtrr.tells())) {
+            this.end_of_ram = end_of_ram(&Self::until(map, Stage::Pc, read), u64::MAX, read);
         }
         this
     }
@@ -50,7 +49,7 @@ impl<'m> Steps<'m> {
             }
             Stage::Extended | Stage::User | Stage::Pc | Stage::Working => {}
         }
-        if let Some(cmdline) = map.cmdline.filter(|cmdline| user::is_there(cmdline)) {
+        if let Some(cmdline) = map.cmdline {
             user::edits(cmdline, &mut |edit| {
                 if let Ok(edit) = edit {
                     each(Step::Edit(edit));

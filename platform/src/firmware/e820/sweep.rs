@@ -54,7 +54,7 @@ pub(super) fn spans(steps: &Steps<'_>, read: &mut dyn PhysRead, join: Join, each
         turn(steps, read, &points, known, &mut |span| merge.add(span));
         match points.as_slice() {
             // The last gap is looked at again, for the border behind it.
-            [.., last, _] if points.is_full() && *last > from => from = *last,
+            [.., last, _] if points.is_full() => from = *last,
             _ => break,
         }
         known = 1;

@@ -63,7 +63,7 @@ impl PcMap<'_> {
         }
         // Linux changes the table for the next kernel too, and says so.
         setup_data::edits(self.setup_data, Keeper::Both, read, &mut |edit| lines.edit(&edit));
-        lines.done()?;
+        lines.result?;
         if self.setup_data.is_some() {
             writeln!(text, "extended physical RAM map:")?;
             self.print_table(Stage::Extended, "reserve setup_data", read, text)?;
@@ -91,7 +91,7 @@ impl PcMap<'_> {
     pub fn print_legacy(&self, read: &mut dyn PhysRead, text: &mut dyn fmt::Write) -> fmt::Result {
         let mut lines = Lines { text, result: Ok(()) };
         self.edits.iter().chain(&bios::RULES).for_each(|edit| lines.edit(edit));
-        lines.done()?;
+        lines.result?;
         let steps = Steps::until(self, Stage::Pc, read);
         last_pfn(end_of_ram(&steps, u64::MAX, read), text)
     }
@@ -105,7 +105,7 @@ impl PcMap<'_> {
         if self.mtrr.is_some_and(Mtrr::tells) {
             let mut lines = Lines { text, result: Ok(()) };
             after.uncached(&mut |edit| lines.edit(&edit));
-            lines.done()?;
+            lines.result?;
             let before = Steps::until(self, Stage::Pc, read);
             let lost = uncached_ram(&before, &after, read);
             if lost > 0 {
@@ -147,9 +147,5 @@ impl Lines<'_> {
         if edit.is_printed() && self.result.is_ok() {
             self.result = writeln!(self.text, "{edit}");
         }
-    }
-
-    fn done(self) -> fmt::Result {
-        self.result
     }
 }

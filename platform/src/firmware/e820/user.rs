@@ -19,11 +19,6 @@ use crate::options::size::{SizeError, leading_number, leading_size, size};
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{Problem, Source, Table, Warning};
 
-/// Whether the command line has an item that changes the map.
-pub(super) fn is_there(cmdline: &Cmdline) -> bool {
-    cmdline.has("mem") || cmdline.has("memmap")
-}
-
 /// Shows `each` change that the command line asks for, or what is wrong with it. The entries of the table "command
 /// line" are its items, counted from 0.
 pub(super) fn edits(cmdline: &Cmdline, each: &mut dyn FnMut(Result<Edit, Warning>)) {

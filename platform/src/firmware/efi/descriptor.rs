@@ -136,9 +136,9 @@ impl Descriptor {
     }
 
     /// Whether it can be mapped as memory is.
-    pub(super) const fn is_memory(&self) -> bool {
-        const ANY: u64 = Attributes::WRITE_BACK.0 | Attributes::WRITE_THROUGH.0 | Attributes::WRITE_COMBINING.0;
-        self.attributes.0 & ANY != 0
+    pub(super) fn is_memory(&self) -> bool {
+        let ways = [Attributes::WRITE_BACK, Attributes::WRITE_THROUGH, Attributes::WRITE_COMBINING];
+        ways.into_iter().any(|way| self.attributes.contains(way))
     }
 
     /// Whether it is free for everybody once the boot loader has ended (arm64).

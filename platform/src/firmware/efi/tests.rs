@@ -251,6 +251,42 @@ fn odd_maps_are_named_once() {
 }
 
 #[test]
+fn descriptors_and_maps_are_sound_up_to_their_limits() {
+    // A descriptor of version 1 has 40 bytes.
+    let shortest = [(7, MIB, 0x100, WB), (7, 2 * MIB, 0x100, WB)];
+    let recorder = with(&shortest, 40, |map, image| Recorder::of(|sink| map.describe(4096, image, sink)));
+    assert_eq!((recorder.usable().len(), recorder.problems()), (2, vec![]));
+    if cfg!(miri) {
+        // It takes too long there.
+        return;
+    }
+    let most = EfiMap::MAX_SIZE / 64;
+    let too_many = Problem::TooMany { what: "bytes of descriptors", limit: EfiMap::MAX_SIZE };
+    for (count, problems) in [(most, vec![]), (most + 1, vec![(None, too_many)])] {
+        let map: Vec<Raw> = (0..count).map(|index| (7, index * 8192, 1, WB)).collect();
+        let recorder = with(&map, 64, |map, image| Recorder::of(|sink| map.describe(4096, image, sink)));
+        assert_eq!((recorder.usable().len() as u64, recorder.problems()), (most, problems));
+    }
+}
+
+#[test]
+fn tables_are_found_wherever_they_stand_in_the_list() {
+    let guids: [Guid; 3] = [ACPI_2, ACPI_1, [7; 16]];
+    let entry = |(guid, at): (&Guid, u64)| [&guid[..], &at.to_le_bytes()].concat();
+    let list: Vec<u8> = guids.iter().zip([0x1000_u64, 0x2000, 0]).flat_map(entry).collect();
+    let mut table = 0x5453_5953_2049_4249_u64.to_le_bytes().to_vec();
+    table.resize(104, 0);
+    table.extend([3_u64, MIB].map(u64::to_le_bytes).concat());
+    let pieces = [(AT, &table[..]), (PhysAddr::new(MIB), &list[..])];
+    let image = &mut MemoryImage::new(&pieces);
+    let system_table = SystemTable::open(AT, image).unwrap();
+    let mut find = |guid| system_table.find(guid, image).map(PhysAddr::as_u64);
+    assert_eq!([find(ACPI_2), find(ACPI_1)], [Some(0x1000), Some(0x2000)]);
+    // One that is nowhere, and one that is not listed.
+    assert_eq!([find([7; 16]), find([8; 16])], [None, None]);
+}
+
+#[test]
 fn random_maps_agree_with_a_page_by_page_model() {
     let mut random = Random::new(40);
     let rank = |(kind, _, _, attributes): &Raw| match kind {

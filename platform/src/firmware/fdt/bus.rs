@@ -98,14 +98,14 @@ struct Entry {
 
 /// The entries of a `ranges`; what is left over at its end is none.
 fn entries(ranges: &[u8], cells: Cells, outer_address: u32) -> impl Iterator<Item = Entry> {
-    let readable = cells.address > 0 && cells.size > 0 && outer_address > 0;
-    let mut rest = if readable { ranges } else { &[] };
+    let readable = cells.address > 0 && outer_address > 0;
+    let mut rest = readable.then_some(ranges);
     core::iter::from_fn(move || {
-        let (from, after) = take(rest, cells.address)?;
+        let (from, after) = take(rest?, cells.address)?;
         let (to, after) = take(after, outer_address)?;
         let (size, after) = take(after, cells.size)?;
-        // Each entry has a byte at least, so this comes to the end.
-        rest = after;
+        // Each entry has an address at least, so this comes to the end. Without a size it has no bytes.
+        rest = Some(after);
         Some(Entry { from, to, size })
     })
 }

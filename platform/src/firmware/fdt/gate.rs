@@ -170,9 +170,7 @@ pub fn check(bytes: &mut [u8]) -> Result<Blob<'_>, FdtError> {
         }
         set(bytes, 36, length);
     }
-    if plan.version < VERSION {
-        set(bytes, 20, VERSION as usize);
-    }
+    set(bytes, 20, plan.version.max(VERSION) as usize);
     let bytes = &*bytes;
     let reserve_map = bytes.get(plan.reserve_map).unwrap_or_default();
     // The header was checked, so this cannot fail.

@@ -63,7 +63,6 @@ impl<'a> Blob<'a> {
         memory::reserve_map(self.reserve_map, sink);
         let Some(root) = self.root() else { return };
         let cells = tree::Cells::of_root(root);
-        let has_distances = gate::names_property(self.bytes, numa::DISTANCE_MATRIX);
         let (mut entry, mut chosen, mut reserved) = (0, None, None);
         for node in root.children() {
             if tree::text(node, "device_type") == Some("memory") {
@@ -75,7 +74,7 @@ impl<'a> Blob<'a> {
                 Some("reserved-memory") => reserved = reserved.or(Some(node)),
                 _ => {}
             }
-            if has_distances {
+            if self.survey.has_distances {
                 numa::distance_map(node, sink);
             }
         }

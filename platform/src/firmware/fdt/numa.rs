@@ -21,9 +21,8 @@ const MAX_COMPARED: u32 = 512;
 /// The bits of a CPU's number: affinity 3 in the upper word, 2 to 0 in the lower.
 const AFFINITY: u64 = 0xff_00ff_ffff;
 
-/// What the matrix of distances is known by, and its property.
-const DISTANCE_MAP: &str = "numa-distance-map-v1";
-pub(super) const DISTANCE_MATRIX: &str = "distance-matrix";
+/// What the matrix of distances is known by.
+pub(super) const DISTANCE_MAP: &str = "numa-distance-map-v1";
 
 /// The children of `/cpus`, which stands below a node of these cells.
 pub(super) fn cpus(node: FdtNode<'_, '_>, root: Cells, sink: &mut dyn MachineSink) {
@@ -93,7 +92,7 @@ pub(super) fn distance_map(node: FdtNode<'_, '_>, sink: &mut dyn MachineSink) {
     if !is_compatible(node, DISTANCE_MAP) {
         return;
     }
-    let matrix = value(node, DISTANCE_MATRIX).unwrap_or_default();
+    let matrix = value(node, "distance-matrix").unwrap_or_default();
     if matrix.is_empty() || !matrix.len().is_multiple_of(12) {
         let problem = Problem::Length { stated: matrix.len() as u64 };
         return sink.warning(Warning { source: Source::whole(Table::DistanceMap), problem });

@@ -1,7 +1,7 @@
 //! What is asked of single nodes, gathered in one walk over the tree.
 //!
 //! A boot asks for few things in the whole of the tree: `/chosen`, the console that it names, PSCI, a device that ends
-//! the machine, the interrupt controller and the timer. Each may be anywhere (but `/chosen`), so each would be a walk,
+//! the machine, the interrupt controller and the timer, whether distances are stated. Each may be anywhere (but `/chosen`), so each would be a walk,
 //! and those were the largest part of a small machine's boot. [`check`](super::check) makes the one walk, and the
 //! methods of [`Blob`] hand out what it found. The tree is walked again only for a timer whose interrupt parent is not
 //! the root's or that says nothing, for the second controller of a BCM2836, and to say why a controller cannot be used.
@@ -10,6 +10,7 @@
 //! Linux unflattens the tree into nodes with pointers instead (`unflatten_device_tree`), which takes memory.
 
 use super::interrupts::{Controllers, is_timer};
+use super::numa::DISTANCE_MAP;
 use super::tree::{Label, Path};
 use super::{Blob, chosen, power};
 use crate::console::ConsoleSpec;
@@ -34,6 +35,8 @@ pub(super) struct Survey<'a> {
     pub(super) controller_in_doubt: bool,
     /// The interrupt of the virtual timer.
     pub(super) timer: Option<u32>,
+    /// Whether a child of the root states the distances between domains.
+    pub(super) has_distances: bool,
 }
 
 /// The first of each that the walk came by.
@@ -69,17 +72,20 @@ impl<'a> Survey<'a> {
         controller: None,
         controller_in_doubt: false,
         timer: None,
+        has_distances: false,
     };
 
     /// Walks the tree. Kept out of its caller, so that what it keeps on the way is on the stack no longer than needed.
     #[inline(never)]
     pub(super) fn of(blob: &Blob<'a>) -> Self {
         let (mut seen, mut controllers, mut in_doubt) = (Seen::default(), Controllers::new(blob), false);
+        let mut has_distances = false;
         let _ = blob.walk(&mut |path, label| {
-            if let [_, node] = path[..]
-                && node.name.split('@').next() == Some("chosen")
-            {
-                seen.chosen.get_or_insert(node);
+            if let [_, node] = path[..] {
+                if node.name.split('@').next() == Some("chosen") {
+                    seen.chosen.get_or_insert(node);
+                }
+                has_distances = has_distances || label.compatible().any(|name| name == DISTANCE_MAP);
             }
             if label.is_okay() {
                 seen.see(path, label);
@@ -102,6 +108,7 @@ impl<'a> Survey<'a> {
             controller: controllers.chosen(),
             controller_in_doubt: in_doubt,
             timer,
+            has_distances,
         }
     }
 }

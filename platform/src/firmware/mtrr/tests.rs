@@ -25,6 +25,8 @@ fn a_real_machine() {
     let pairs = [(0x6, 0xffff_8000_0800), (0x8000_0006, 0xffff_f000_0800), (0x8f80_0000, 0xffff_ff80_0800), (0, 0)];
     let registers = Mtrr { top_of_memory_2: 0x2_3f00_0000, ..registers(0xc00, &pairs) };
     assert_eq!(uncached(&registers, 0x23_f000), [(0x8_f800, 0x10_0000)]);
+    // It ends where it says.
+    assert_eq!(uncached(&registers, 0x24_0000), [(0x8_f800, 0x10_0000), (0x23_f000, 0x24_0000)]);
     // Without TOM2, what lies above is lost.
     let registers = Mtrr { top_of_memory_2: 0, ..registers };
     assert_eq!(uncached(&registers, 0x23_f000), [(0x8_f800, 0x23_f000)]);
@@ -94,8 +96,12 @@ fn a_mask_of_no_bits_names_all_that_can_be_addressed() {
     let all = (6, IN_USE);
     assert_eq!(uncached(&registers(0, &[all]), 1 << 20), []);
     assert_eq!(uncached(&registers(0, &[all, pair(1 << 31, 1 << 31, UNCACHED)]), 1 << 20), [(1 << 19, 1 << 20)]);
-    let narrow = Mtrr { physical_bits: 30, ..registers(0, &[all]) };
-    assert_eq!(uncached(&narrow, 1 << 20), [(1 << 18, 1 << 20)]);
+    // However many bits the CPU claims to have.
+    for (physical_bits, last) in [(30, 1 << 18), (52, 1 << 40), (64, 1 << 52), (76, 1 << 52), (255, 1 << 52)] {
+        let registers = Mtrr { physical_bits, ..registers(0, &[all]) };
+        assert_eq!(uncached(&registers, last), [], "{physical_bits}");
+        assert_eq!(uncached(&registers, last + 1), [(last, last + 1)], "{physical_bits}");
+    }
 }
 
 /// What U-Boot 2023.01 leaves on QEMU, by its own command `mtrr`: its flash is write-back, RAM is nowhere. Linux takes

@@ -26,6 +26,31 @@ fn cpus_of_an_arm_machine_are_joined_by_their_processor_number() {
 }
 
 #[test]
+fn a_damaged_madt_names_no_cpu_to_other_tables() {
+    let place = [&[3, 18, 0, 0, 0, 0, 7, 0, 0, 0, 1][..], &[0; 7]].concat();
+    let mut damaged = madt(&[gicc(7, 0x700, 1)]);
+    let described = |madt: &[u8]| Machine::new(&[madt.to_vec(), srat(3, core::slice::from_ref(&place))]).describe();
+    assert_eq!(described(&damaged).cpu_affinities.len(), 1);
+    *damaged.last_mut().unwrap() ^= 1;
+    let recorder = described(&damaged);
+    assert_eq!((recorder.cpus.len(), recorder.cpu_affinities.len()), (0, 0));
+    let nobody = Problem::Value { what: "the processor", value: 7 };
+    assert_eq!(recorder.problems(), [(None, Problem::Checksum), (Some(0), nobody)]);
+}
+
+/// Memory has its address where a CPU has its flags.
+#[test]
+fn memory_between_the_cpus_of_an_arm_machine_is_no_cpu() {
+    let place = |uid: u8| [&[3, 18, uid, 0, 0, 0, uid, 0, 0, 0, 1][..], &[0; 7]].concat();
+    let entries = [place(0), memory(0, 0x4001_0000, 0x1_0000, 1), place(1), memory(1, 0x4003_0000, 0x1_0000, 1)];
+    let recorder = Machine::new(&[madt(&[gicc(0, 0, 1), gicc(1, 0x100, 1)]), srat(3, &entries)]).describe();
+    assert!(recorder.warnings.is_empty(), "{:?}", recorder.warnings);
+    let joined: Vec<_> = recorder.cpu_affinities.iter().map(|cpu| (cpu.hardware_id, cpu.domain)).collect();
+    assert_eq!(joined, [(0, 0), (0x100, 1)]);
+    assert_eq!(recorder.nodes().len(), 2);
+}
+
+#[test]
 fn a_cpu_interface_that_is_too_short_is_told_once_and_is_no_cpu() {
     let cut = |length: usize| {
         let mut bytes = gicc(1, 0x100, 1);
@@ -114,6 +139,16 @@ fn devices_that_drive_fewer_bits_limit_dma() {
     assert!(recorder.warnings.is_empty());
     // Fewer nodes are counted than there are.
     assert_eq!(Machine::new(&[iort(2, &nodes)]).describe().dma_limits, [limit(44, 1)]);
+}
+
+#[test]
+fn a_node_may_be_as_short_as_what_is_read_of_it() {
+    // An ITS group, and nodes that end with their limit.
+    let nodes = [node(0, 1, 16, 0, 0), node(1, 2, 29, 28, 40), node(2, 1, 33, 32, 36)];
+    let recorder = Machine::new(&[iort(3, &nodes)]).describe();
+    assert!(recorder.warnings.is_empty(), "{:?}", recorder.warnings);
+    let ends: Vec<_> = recorder.dma_limits.iter().map(|limit| limit.end.as_u64()).collect();
+    assert_eq!(ends, [1 << 40, 1 << 36]);
 }
 
 #[test]

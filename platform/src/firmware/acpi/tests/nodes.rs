@@ -90,9 +90,13 @@ fn an_entry_that_cannot_be_ends_its_table() {
         assert_eq!(recorder.problems(), [(Some(1), Problem::Length { stated })]);
     }
     // One that is too short for its type is passed over.
-    let recorder = Machine::new(&[madt(&[vec![0, 6, 7, 7, 1, 0], apic(5, 1)])]).describe();
-    assert_eq!(recorder.problems(), [(Some(0), Problem::Length { stated: 6 })]);
-    assert_eq!(recorder.cpus[0].hardware_id, 5);
+    for (kind, length, flags) in [(0, 6, 4), (0, 7, 4), (9, 12, 8), (9, 15, 8)] {
+        let mut short = vec![0; length];
+        (short[0], short[1], short[flags]) = (kind, length as u8, 1);
+        let recorder = Machine::new(&[madt(&[short, apic(5, 1)])]).describe();
+        assert_eq!(recorder.problems(), [(Some(0), Problem::Length { stated: length as u64 })]);
+        assert_eq!(recorder.cpus.iter().map(|cpu| cpu.hardware_id).collect::<Vec<_>>(), [5]);
+    }
     // A table that is shorter than its own fixed part says nothing.
     let recorder =
         Machine::new(&[table("APIC", 1, &[0; 7]), table("SRAT", 1, &[0; 11]), table("SLIT", 1, &[0; 7])]).describe();

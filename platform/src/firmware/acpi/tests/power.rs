@@ -77,6 +77,31 @@ fn the_package_is_found_in_all_its_forms() {
     }
 }
 
+/// Two blocks of registers, each of which wants the type that is its own.
+#[test]
+fn each_half_of_pm1_has_its_own_sleep_type() {
+    let halves = |code: &[u8]| {
+        let mut fadt = Q35_FADT.to_vec();
+        fadt[40..44].copy_from_slice(&(at(1) as u32).to_le_bytes());
+        fadt[140..148].copy_from_slice(&at(1).to_le_bytes());
+        fadt[68..72].copy_from_slice(&0x704_u32.to_le_bytes());
+        seal(&mut fadt, 9);
+        let mut machine = Machine::new(&[fadt]);
+        machine.tables.push(table("DSDT", 2, code));
+        match power(&machine.pieces()).off? {
+            Off::Pm1 { sleep_type_a, b, .. } => Some((sleep_type_a, b)),
+            _ => panic!("not PM1"),
+        }
+    };
+    let b = |sleep_type| Some((Register::Io(0x704), sleep_type));
+    assert_eq!(halves(b"\x08_S5_\x12\x06\x04\x0a\x05\x0a\x06\x00\x00"), Some((5, b(6))));
+    assert_eq!(halves(b"\x08_S5_\x12\x05\x02\x0a\x05\x0a\x06"), Some((5, b(6))));
+    // A package of one element, whatever follows it.
+    assert_eq!(halves(b"\x08_S5_\x12\x03\x01\x0a\x05\x0a\x06"), Some((5, b(0))));
+    // The second element cannot be.
+    assert_eq!(halves(b"\x08_S5_\x12\x05\x02\x0a\x05\x0a\x08"), None);
+}
+
 #[test]
 fn what_only_looks_like_the_package_is_not_taken() {
     for code in [

@@ -165,6 +165,73 @@ fn the_extended_data_area_is_searched_for_one_kib() {
     }
 }
 
+/// A machine whose FADT points to these bytes as its FACS.
+fn with_facs<T>(facs: &[u8], run: impl FnOnce(&[Piece<'_>]) -> T) -> T {
+    const FACS: u64 = 0x7_0040;
+    let mut fadt = table("FACP", 1, &[0; 80]);
+    fadt[36..40].copy_from_slice(&(FACS as u32).to_le_bytes());
+    seal(&mut fadt, 9);
+    let machine = Machine::new(&[fadt]);
+    let mut pieces = machine.pieces();
+    pieces.push((FACS, facs));
+    run(&pieces)
+}
+
+#[test]
+fn a_facs_of_a_length_that_cannot_be_is_told_and_not_held() {
+    for length in [0_u32, 63, 64, 4096, 4097, u32::MAX] {
+        let facs = [&b"FACS"[..], &length.to_le_bytes()].concat();
+        let recorder = with_facs(&facs, describe_at);
+        let held = recorder.reserved().into_iter().find(|&(owner, ..)| owner == "ACPI table FACS");
+        if [64, 4096].contains(&length) {
+            assert_eq!(held.map(|(_, start, end)| end - start), Some(length.into()));
+            assert!(recorder.warnings.is_empty(), "{length}");
+        } else {
+            assert_eq!((held, recorder.problems()), (None, vec![(None, Problem::Length { stated: length.into() })]));
+            assert_eq!(recorder.warnings[0].source, Source::whole(Name::Fadt));
+        }
+    }
+}
+
+#[test]
+fn only_a_facs_is_listed_as_one() {
+    let listed = |facs: &[u8]| {
+        let mut text = String::new();
+        with_facs(facs, |pieces| with(pieces, |rsdp, image| print_tables(rsdp, image, &mut text))).unwrap();
+        text.lines().filter(|line| line.contains("FACS")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(listed(b"FACS\x40\0\0\0"), ["ACPI: FACS 0x0000000000070040 000040"]);
+    assert!(listed(b"OEMX\x40\0\0\0").is_empty() && listed(b"FACS").is_empty());
+}
+
+#[test]
+fn what_is_wrong_with_a_table_is_told_by_its_name() {
+    for (signature, name) in [
+        ("APIC", Name::Madt),
+        ("SRAT", Name::Srat),
+        ("SLIT", Name::Slit),
+        ("FACP", Name::Fadt),
+        ("IORT", Name::Iort),
+        ("SPCR", Name::Spcr),
+        ("GTDT", Name::Gtdt),
+    ] {
+        let mut damaged = table(signature, 1, &[0; 240]);
+        damaged[9] ^= 1;
+        let recorder = Machine::new(&[damaged]).describe();
+        assert_eq!(recorder.problems(), [(None, Problem::Checksum)], "{signature}");
+        assert_eq!(recorder.warnings[0].source, Source::whole(name));
+    }
+    // The two lists of tables, by an entry that leads nowhere.
+    for (name, signature, pointer, rsdp) in
+        [(Name::Xsdt, "XSDT", 8, rsdp(0, XSDT)), (Name::Rsdt, "RSDT", 4, rsdp(XSDT as u32, 0))]
+    {
+        let recorder = Machine { rsdp, xsdt: table(signature, 1, &vec![0; pointer]), tables: vec![] }.describe();
+        assert_eq!(recorder.problems(), [(Some(0), Problem::Empty { start: 0 })]);
+        assert_eq!(recorder.warnings[0].source, Source::entry(name, 0));
+        assert_eq!(recorder.reservations[1].source, Source::whole(name));
+    }
+}
+
 #[test]
 fn tables_are_listed_as_linux_does() {
     let listed = |pieces: &[Piece<'_>]| {

@@ -204,6 +204,65 @@ fn many_types_over_one_byte() {
     assert_eq!(user_map(&text)[4], "0000000040000000-0x00000000400fffff] type 99");
 }
 
+/// Only so many are kept apart, and of those none in vain.
+#[test]
+fn of_more_types_than_there_is_room_for_those_that_matter_stay() {
+    let add = |kinds: &[u32]| kinds.iter().map(|kind| format!("+{kind}")).collect::<Vec<_>>();
+    let remove = |kinds: &[u32]| kinds.iter().map(|kind| format!("-{kind}")).collect::<Vec<_>>();
+    let ascending: Vec<u32> = (20..60).collect();
+    let descending: Vec<u32> = ascending.iter().rev().copied().collect();
+    for (items, left) in [
+        (add(&ascending), 59),
+        (add(&descending), 59),
+        // The seventh is the least, one that is there already, or takes the place of a repetition.
+        ([add(&[20, 21, 22, 23, 24, 25, 19]), remove(&[25])].concat(), 24),
+        ([add(&[20, 21, 22, 23, 24, 25, 22]), remove(&[21, 22, 23, 24, 25])].concat(), 20),
+        (add(&[21, 20, 20, 20, 20, 20, 19]), 21),
+        ([add(&[20, 20, 20, 20, 20, 20, 19]), remove(&[20])].concat(), 19),
+    ] {
+        // Nothing is there before.
+        let items: Vec<String> = items.iter().map(|item| format!("1M%3G{item}")).collect();
+        let text = changes(Q35_2G, &format!("memmap={}", items.join(",")));
+        let line =
+            user_map(&text).into_iter().find_map(|line| line.strip_prefix("00000000c0000000-0x00000000c00fffff] "));
+        assert_eq!(line, Some(&*format!("type {left}")), "{items:?}");
+    }
+}
+
+#[test]
+fn a_type_that_is_there_already_stays_whoever_made_it_first() {
+    let plain = describe(Q35_2G, "");
+    for items in ["memmap=1M@1G", "memmap=64K$0xb0000000 memmap=16M@0x7f000000"] {
+        assert_eq!(describe(Q35_2G, items), plain, "{items}");
+    }
+}
+
+/// Takes so many bytes.
+struct Room(usize);
+
+impl core::fmt::Write for Room {
+    fn write_str(&mut self, text: &str) -> core::fmt::Result {
+        self.0 = self.0.checked_sub(text.len()).ok_or(core::fmt::Error)?;
+        Ok(())
+    }
+}
+
+#[test]
+fn whoever_cannot_take_every_line_is_told() {
+    with_cmdline(Q35_2G, "mem=1G memmap=64K$1M", |map, image| {
+        let mut print = |text: &mut dyn core::fmt::Write| {
+            map.print(image, text)?;
+            map.print_rules(image, text)
+        };
+        let mut whole = String::new();
+        print(&mut whole).unwrap();
+        for bytes in (0..whole.len()).step_by(if cfg!(miri) { 97 } else { 5 }) {
+            assert!(print(&mut Room(bytes)).is_err(), "{bytes}");
+        }
+        assert!(print(&mut Room(whole.len())).is_ok());
+    });
+}
+
 /// A table of entries, each changed on its own, as Linux keeps it.
 struct Model(Vec<(u64, u64, u32)>);
 

@@ -106,6 +106,8 @@ fn a_length_past_2_64_drops_the_entry() {
     let wraps = |start, size| Problem::Wraps { start, size };
     assert_eq!(recorder.problems(), [(Some(0), wraps(u64::MAX - 0xfff, 0x1001)), (Some(2), wraps(GIB * 4, u64::MAX))]);
     assert_eq!(recorder.usable(), [(0x10_0000, GIB + 0x10_0000)]);
+    // The last byte of all is in no range: what begins there is told, not lost.
+    assert_eq!(described(&[(u64::MAX, 1, 1)]).problems(), [(Some(0), wraps(u64::MAX, 1))]);
 }
 
 #[test]
@@ -129,6 +131,9 @@ fn unsorted_entries_come_out_sorted() {
             (4 * GIB, 5 * GIB, Usable, Some(0)),
         ]
     );
+    // Two that begin at one place are in order.
+    let overlaps = Problem::Overlaps(range(GIB, GIB + 0x1000));
+    assert_eq!(described(&[(GIB, GIB, 1), (GIB, 0x1000, 2)]).problems(), [(Some(1), overlaps)]);
 }
 
 fn range(start: u64, end: u64) -> PhysRange {
@@ -160,6 +165,19 @@ fn duplicates_count_once_and_are_named() {
     let recorder = described(&[(GIB, GIB, 1), (3 * GIB, GIB, 1), (GIB, GIB, 1)]);
     assert_eq!(recorder.usable(), [(GIB, 2 * GIB), (3 * GIB, 4 * GIB)]);
     assert!(recorder.problems().contains(&(Some(2), Problem::Duplicate(range(GIB, 2 * GIB)))));
+    let first = recorder.banks[0].source;
+    assert_eq!(first, Source::entry(Table::E820, 0), "the first one is what made it memory");
+}
+
+#[test]
+fn entries_are_compared_with_all_before_them_however_many() {
+    let mut map: Vec<(u64, u64, u32)> = (0..100).map(|i| (GIB + i * 0x2000, 0x1000, 1)).collect();
+    // The same as the first one, and across another, each some blocks later.
+    map.extend([(GIB, 0x1000, 1), (GIB + 0x3000, 0x2000, 2)]);
+    let mut problems = described(&map).problems();
+    problems.retain(|(_, problem)| !matches!(problem, Problem::Unsorted(_)));
+    let (first, other) = (range(GIB, GIB + 0x1000), range(GIB + 0x3000, GIB + 0x5000));
+    assert_eq!(problems, [(Some(100), Problem::Duplicate(first)), (Some(101), Problem::Overlaps(other))]);
 }
 
 #[test]
@@ -182,6 +200,18 @@ fn ram_with_a_hole_at_3_to_4_gib_keeps_the_hole() {
 fn ram_above_4_gib_only_is_enough() {
     assert_eq!(described(&[(4 * GIB, GIB, 1)]).usable(), [(4 * GIB, 5 * GIB)]);
     assert!(printed(&[(4 * GIB, GIB, 1)]).contains("last_pfn = 0x0 max"));
+}
+
+#[test]
+fn the_end_of_low_ram_is_told_only_where_ram_goes_on_above_4_gib() {
+    let ends = |size| {
+        let text = printed(&[(0x10_0000, size - 0x10_0000, 1)]);
+        let ends = text.lines().filter_map(|line| line.strip_prefix("last_pfn = ")?.split(' ').next());
+        ends.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(ends(4 * GIB - 0x1000), ["0xfffff"]);
+    assert_eq!(ends(4 * GIB), ["0x100000"]);
+    assert_eq!(ends(4 * GIB + 0x1000), ["0x100001", "0x100000"]);
 }
 
 #[test]
@@ -243,6 +273,18 @@ fn a_count_that_cannot_be_ends_where_memory_does() {
     assert!(recorder.problems().contains(&(None, Problem::TooMany { what: "entries", limit: 4096 })));
     assert!(recorder.problems().iter().any(|(_, problem)| matches!(problem, Problem::Unreadable(_))));
     assert!(recorder.banks.is_empty());
+}
+
+#[test]
+fn as_many_entries_as_are_looked_at_are_not_too_many() {
+    if cfg!(miri) {
+        // It takes too long there.
+        return;
+    }
+    let too_many = (None, Problem::TooMany { what: "entries", limit: 4096 });
+    for (count, told) in [(4096, false), (4097, true)] {
+        assert_eq!(described(&vec![(GIB, 0, 1); count]).problems().contains(&too_many), told, "{count}");
+    }
 }
 
 /// The same, thought of in another way: the type of every single byte of a small address space.

@@ -72,6 +72,30 @@ fn setup_data_stays_ram_and_is_told_apart() {
     });
 }
 
+/// Linux: `e820__reserve_setup_data`, which takes no item about an item either.
+#[test]
+fn an_indirect_item_says_where_something_is_if_it_is_whole() {
+    const INDIRECT: u32 = 1 << 31;
+    let far = 0x2000_0000;
+    let held = |length: u32, kind: u32, size: u64| {
+        let mut bytes = item(0, INDIRECT, length);
+        for word in [u64::from(kind), size, far] {
+            bytes.extend(word.to_le_bytes());
+        }
+        bytes.resize(64, 0);
+        let recorder = with_list(&[(LIST, bytes)], |map, image| Recorder::of(|sink| map.describe(image, sink)));
+        assert!(recorder.warnings.is_empty());
+        let held = recorder.reserved().into_iter().filter(|&(owner, ..)| owner == "setup data");
+        held.map(|(_, start, end)| (start, end)).skip(1).collect::<Vec<_>>()
+    };
+    let range = (far, far + 0x800);
+    assert_eq!([held(24, 3, 0x800), held(25, 3, 0x800), held(48, 3, 0x800)], [[range], [range], [range]]);
+    // Too short, about an item of its own kind, about nothing.
+    for nothing in [held(23, 3, 0x800), held(0, 3, 0x800), held(24, INDIRECT, 0x800), held(24, 3, 0)] {
+        assert_eq!(nothing, []);
+    }
+}
+
 #[test]
 fn a_damaged_list_ends_with_a_warning() {
     let problems = |items: &[(u64, Vec<u8>)]| {

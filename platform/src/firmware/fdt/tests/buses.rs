@@ -93,6 +93,24 @@ fn cells_that_a_bus_does_not_state_are_those_above() {
     assert_eq!(address_of(&tree, "/bus/uart"), Some(0x1_0000_1000));
 }
 
+/// A bus whose children have no addresses has no place for them, and a bus above that has none has no place for it.
+#[test]
+fn a_bus_without_addresses_is_not_translated() {
+    let device: [(&str, &[u8]); 1] = [("reg", &cells(&[0x10, 1]))];
+    let through = |root: u32, address: u32, size: u32, ranges: &[u32]| {
+        let tree = bus(Builder::root(root, 1), "outer", address, size, &[("ranges", &cells(ranges))]);
+        let tree = bus(tree, "inner", 1, 1, &[("ranges", &[])]).node("device", &device).end().end();
+        address_of(&tree.done(), "/outer/inner/device")
+    };
+    assert_eq!(through(1, 1, 1, &[0, 0x1000, 0x1000]), Some(0x1010));
+    assert_eq!(through(1, 0, 1, &[0x1000, 0x1000]), None, "no address from");
+    assert_eq!(through(0, 1, 1, &[0, 0x1000]), None, "no address to");
+    assert_eq!(through(1, 1, 0, &[0, 0x1000]), None, "no size");
+    assert_eq!(through(0, 0, 0, &[0x1000]), None, "nothing at all");
+    let tree = bus(Builder::root(0, 0), "bus", 0, 0, &[("dma-ranges", &[0; 4])]).end();
+    assert_eq!(limit_of(tree.done()), None, "and neither is the other direction");
+}
+
 #[test]
 fn an_address_of_more_than_64_bits_is_none() {
     let tree = Builder::root(3, 1).node("uart", &[("reg", &cells(&[1, 0, 0, 1]))]).done();

@@ -15,6 +15,14 @@ fn cpus_with_ids_of_two_cells_and_with_none() {
         Builder::root(1, 1).begin("cpus").prop("#address-cells", &cells(&[0])).begin("cpu").end().end().done(),
     );
     assert_eq!(none.problems(), [(Some(0), Problem::Value { what: "#address-cells", value: 0 })]);
+    // More cells than any number has, and no more than four are there.
+    for (count, problem) in
+        [(5, Problem::Value { what: "#address-cells", value: 5 }), (3, Problem::Length { stated: 12 })]
+    {
+        let tree = Builder::root(1, 1).begin("cpus").prop("#address-cells", &cells(&[5]));
+        let recorder = described(tree.node("cpu@0", &[("reg", &cells(&vec![0; count]))]).end().done());
+        assert_eq!((recorder.cpus.len(), recorder.problems()), (0, vec![(Some(0), problem)]));
+    }
 }
 
 /// A CPU's `reg` and its other properties.

@@ -18,6 +18,10 @@ fn with_word(bytes: &[u8], offset: usize, value: u32) -> Vec<u8> {
     bytes
 }
 
+fn word(bytes: &[u8], offset: usize) -> u32 {
+    u32::from_be_bytes(*bytes[offset..].first_chunk().unwrap())
+}
+
 #[test]
 fn sound_blobs_pass_unchanged() {
     for sound in [VIRT, BARE] {
@@ -51,6 +55,8 @@ fn each_field_of_the_header_is_checked() {
     assert_eq!(error(&with_word(BARE, 0, 0xedfe_0dd0)), FdtError::Magic(0xedfe_0dd0));
     assert_eq!(error(&with_word(BARE, 4, u32::MAX)), FdtError::TotalSize(u32::MAX));
     assert_eq!(error(&with_word(BARE, 4, 39)), FdtError::TotalSize(39));
+    // A header has room in 40 bytes, what it names has not.
+    assert_eq!(error(&with_word(BARE, 4, 40)), FdtError::Block(Part::Strings));
     assert_eq!(error(&with_word(BARE, 8, 0x7fff_fffc)), FdtError::Block(Part::Structure));
     assert_eq!(error(&with_word(BARE, 8, 90)), FdtError::Block(Part::Structure));
     assert_eq!(error(&with_word(BARE, 12, u32::MAX)), FdtError::Block(Part::Strings));
@@ -64,12 +70,67 @@ fn each_field_of_the_header_is_checked() {
     assert_eq!(error(&BARE[..39]), FdtError::TooShort);
 }
 
+/// A later version that says that this one's readers understand it is read, and stays what it is.
+#[test]
+fn versions_are_read_as_far_as_they_are_compatible() {
+    for (version, compatible) in [(17, 17), (18, 17), (99, 16)] {
+        let bytes = with_word(&with_word(BARE, 20, version), 24, compatible);
+        let mut checked = bytes.clone();
+        assert_eq!(check(&mut checked).map(|blob| blob.bytes() == bytes), Ok(true), "{version}");
+    }
+}
+
+#[test]
+fn errors_name_the_part() {
+    let names: Vec<String> = [Part::Header, Part::ReserveMap, Part::Structure, Part::Strings]
+        .map(|part| FdtError::Block(part).to_string())
+        .to_vec();
+    assert_eq!(
+        names,
+        ["header", "reservation block", "structure block", "strings block"]
+            .map(|name| format!("the {name} does not lie in the blob"))
+    );
+    let overlap = FdtError::Overlap(Part::Header, Part::Strings).to_string();
+    assert_eq!(overlap, "the header overlaps the strings block");
+}
+
 #[test]
 fn blocks_that_overlap_are_refused() {
     let structure = u32::from_be_bytes(*BARE[8..].first_chunk().unwrap());
     assert_eq!(error(&with_word(BARE, 12, 0)), FdtError::Overlap(Part::Header, Part::Strings));
     assert_eq!(error(&with_word(BARE, 12, structure)), FdtError::Overlap(Part::Structure, Part::Strings));
     assert_eq!(error(&with_word(BARE, 16, structure)), FdtError::ReserveMap);
+    // A structure block without a size reaches up to the next block, not to one that begins where it does.
+    let old = Builder::root(1, 1).end().token(9).open(16);
+    let structure = word(&old, 8);
+    assert_eq!(error(&with_word(&old, 12, structure)), FdtError::Overlap(Part::Structure, Part::Strings));
+    // The entry that ends the reservation block is part of it.
+    let mut tree = Builder::new();
+    tree.strings = vec![0; 32];
+    let blob = tree.begin("").prop("after zeroes", &[]).done();
+    let inside = word(&blob, 12).next_multiple_of(8);
+    assert_eq!(error(&with_word(&blob, 16, inside)), FdtError::Overlap(Part::ReserveMap, Part::Strings));
+}
+
+/// Only that they lie apart is asked: the specification's own order is a recommendation.
+#[test]
+fn blocks_may_lie_in_any_order_without_a_gap() {
+    let blob = Builder::root(1, 1).memory("m", &[0x1000, 0x2000], &[]).done();
+    let (structure, strings) = (word(&blob, 8) as usize, word(&blob, 12) as usize);
+    let padded = |block: &[u8]| [block, &vec![0; block.len().next_multiple_of(8) - block.len()]].concat();
+    let (reserve, structure, strings) =
+        (&blob[40..structure], padded(&blob[structure..strings]), padded(&blob[strings..]));
+    let parts = [(8, &structure[..]), (12, &strings), (16, reserve)];
+    let header = with_word(&with_word(&blob[..40], 32, strings.len() as u32), 36, structure.len() as u32);
+    for order in [[0, 1, 2], [0, 2, 1], [1, 0, 2], [1, 2, 0], [2, 0, 1], [2, 1, 0]] {
+        let mut moved = header.clone();
+        for (field, part) in order.map(|index: usize| parts[index]) {
+            moved = with_word(&moved, field, moved.len() as u32);
+            moved.extend(part);
+        }
+        moved = with_word(&moved, 4, moved.len() as u32);
+        assert_eq!(described(moved).usable(), [(0x1000, 0x3000)], "{order:?}");
+    }
 }
 
 #[test]

@@ -108,6 +108,11 @@ fn the_roots_interrupt_parent_wins() {
     // Nobody has this number, or none is named: the first.
     assert_eq!(said(&two(Some(7))).0, understood(0x1000_0000));
     assert_eq!(said(&two(None)).0, understood(0x1000_0000));
+    // Of several with one number the first.
+    let same = controller(root(1), "one", "arm,gic-400", 2, &small(0x1000_0000)).end();
+    let same = controller(same, "two", "arm,gic-400", 1, &small(0x2000_0000)).end();
+    let same = controller(same, "three", "arm,gic-400", 1, &small(0x3000_0000)).end().done();
+    assert_eq!(said(&same), (understood(0x2000_0000), vec![]));
     // Interrupts pass through something else first.
     let tree = controller(root(9), "wakeup", "vendor,wakeup", 9, &[0x5000_0000, 0x1000]).end();
     let tree = controller(tree, "gic", "arm,gic-400", 1, &small(0x1000_0000)).end().done();

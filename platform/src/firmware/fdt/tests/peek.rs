@@ -47,6 +47,8 @@ fn what_is_not_the_roots_is_not_taken() {
     assert_eq!(look(&child), None);
     let behind = Builder::root(2, 2).begin("child").end().prop("compatible", compatible).done();
     assert_eq!(look(&behind), None);
+    let before = Builder::new().prop("compatible", compatible).begin("").done();
+    assert_eq!(look(&before), None);
     let longer = Builder::root(2, 2).prop("compatibles", compatible).done();
     assert_eq!(look(&longer), None);
     let not_ended = Builder::root(2, 2).prop("compatible", b"acme").done();

@@ -94,6 +94,21 @@ fn the_first_string_that_is_known_decides_and_properties_say_how_registers_lie()
     assert_eq!(stdout(b"ns16550a\0", &[("reg-shift", &four)]), None);
 }
 
+/// For whoever asks why a console is not understood.
+#[test]
+fn a_console_that_no_driver_knows_says_what_it_is() {
+    let named = |path: &str, compatible: &[u8]| {
+        let tree = Builder::root(1, 1).begin("chosen").text("stdout-path", path).end();
+        let tree = tree.node("uart", &[("compatible", compatible), ("reg", &cells(&[0x1000, 0x100]))]).done();
+        blob_of(&tree, |blob| (blob.stdout().is_some(), blob.stdout_compatible().map(str::to_owned)))
+    };
+    let general = |name: &str| Some(name.to_owned());
+    assert_eq!(named("/uart:115200", b"acme,uart-2\0acme,uart\0"), (false, general("acme,uart")));
+    assert_eq!(named("/uart", b"arm,pl011\0arm,primecell\0"), (true, general("arm,primecell")));
+    assert_eq!(named("/other", b"acme,uart\0"), (false, None));
+    assert_eq!(blob_of(&Builder::root(1, 1).done(), |blob| blob.stdout_compatible().map(str::to_owned)), None);
+}
+
 #[test]
 fn cell_counts_of_1_to_4_are_read_and_others_told() {
     assert_eq!(described(Builder::root(1, 1).memory("m", &[0x1000, 0x2000], &[]).done()).usable(), [(0x1000, 0x3000)]);
@@ -137,6 +152,58 @@ fn several_ranges_per_node_count_as_entries_of_their_own() {
     assert_eq!(entries, [0, 2, 3, 5].map(|entry| Source::entry(Table::MemoryNode, entry)));
     assert_eq!(recorder.nodes().len(), 4, "one that is empty is no memory, but the domain's");
     assert_eq!(recorder.problems(), [(Some(4), Problem::Length { stated: 4 })]);
+}
+
+#[test]
+fn a_node_without_ranges_takes_one_number() {
+    let tree = Builder::root(1, 1).node("a", &[("device_type", b"memory\0")]).memory("b", &[1, 1], &[]);
+    let recorder = described(tree.node("c", &[("device_type", b"memory\0")]).done());
+    assert_eq!(recorder.problems(), [0, 2].map(|entry| (Some(entry), Problem::Length { stated: 0 })));
+    assert_eq!(recorder.banks[0].source, Source::entry(Table::MemoryNode, 1));
+    let tree = Builder::root(0, 1).memory("a", &[1], &[]).memory("b", &[1], &[]).memory("c", &[1], &[]);
+    let none = Problem::Value { what: "#address-cells", value: 0 };
+    assert_eq!(described(tree.done()).problems(), [0, 1, 2].map(|entry| (Some(entry), none)));
+}
+
+/// The binding: where one direction is not stated, it is as the other. Linux takes only the higher domain's for that.
+#[test]
+fn distances_are_stated_for_one_direction_or_both() {
+    let matrix = |triplets: &[[u32; 3]]| {
+        let compatible = ("compatible", &b"numa-distance-map-v1\0"[..]);
+        let matrix = cells(triplets.as_flattened());
+        let recorder = described(Builder::root(1, 1).node("map", &[compatible, ("distance-matrix", &matrix)]).done());
+        assert!(recorder.warnings.is_empty());
+        recorder.matrix()
+    };
+    let local = [[0, 0, 10], [1, 1, 10]];
+    assert_eq!(matrix(&local), [(0, 0, 10), (1, 1, 10)]);
+    assert_eq!(matrix(&[[0, 1, 20]]), [(0, 1, 20), (1, 0, 20)]);
+    assert_eq!(matrix(&[[1, 0, 30]]), [(1, 0, 30)]);
+    assert_eq!(matrix(&[[0, 1, 20], [1, 0, 30]]), [(0, 1, 20), (1, 0, 30)]);
+    if cfg!(miri) {
+        // The rest takes too long there.
+        return;
+    }
+    // As many as 64 domains have among each other; what is longer is taken as it is.
+    for (count, told) in [(64 * 64, 64 * 64 + 1), (64 * 64 + 1, 64 * 64 + 1)] {
+        let mut triplets = vec![[0, 0, 10]; count];
+        triplets[7] = [0, 1, 20];
+        assert_eq!(matrix(&triplets).len(), told, "{count}");
+    }
+}
+
+#[test]
+fn a_distance_map_without_a_matrix_is_told() {
+    let compatible = ("compatible", &b"numa-distance-map-v1\0"[..]);
+    for (properties, stated) in [
+        (&[compatible][..], 0),
+        (&[compatible, ("distance-matrix", &[])], 0),
+        (&[compatible, ("distance-matrix", &[0; 16])], 16),
+    ] {
+        let recorder = described(Builder::root(1, 1).node("map", properties).done());
+        assert_eq!(recorder.problems(), [(None, Problem::Length { stated })]);
+        assert_eq!(recorder.warnings[0].source, Source::whole(Table::DistanceMap));
+    }
 }
 
 #[test]

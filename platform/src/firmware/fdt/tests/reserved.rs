@@ -108,6 +108,40 @@ fn a_size_wants_a_place() {
     assert_eq!(child(&[("size", &size), ("reg", &cells(&[0; 4]))]).wishes, everywhere(64, Purpose::Held));
 }
 
+/// Only a `reg` that begins with nothing leaves the place to us.
+#[test]
+fn a_reg_that_says_something_stands_before_a_size() {
+    let (size, place) = (cells(&[0, 0x4000]), [0, 0x1000, 0, 0x1000]);
+    for (reg, with_size, held, wishes, problems) in [
+        (&place[..], true, vec![("child", 0x1000, 0x2000)], 0, vec![]),
+        (&[0, 0x1000, 0, 0], true, vec![], 1, vec![]),
+        (&[0, 0x1000, 0, 0], false, vec![], 0, vec![0x1000]),
+        (&[0, 0x1000, 0, 0x1000, 0, 0x5000, 0, 0], true, vec![("child", 0x1000, 0x2000)], 0, vec![0x5000]),
+        (&[0, 0x1000, 0, 0x1000, 0, 0x5000, 0, 0], false, vec![("child", 0x1000, 0x2000)], 0, vec![0x5000]),
+        (&[0, 0, 0, 0, 0, 0x5000, 0, 0x1000], true, vec![("child", 0x5000, 0x6000)], 1, vec![]),
+    ] {
+        let reg = cells(reg);
+        let properties = [("reg", &reg[..]), ("size", &size[..])];
+        let recorder = child(&properties[..1 + usize::from(with_size)]);
+        let empty = |start| (Some(0), Problem::Empty { start });
+        assert_eq!((recorder.reserved(), recorder.wishes.len()), (held, wishes), "{reg:x?}");
+        assert_eq!(recorder.problems(), problems.into_iter().map(empty).collect::<Vec<_>>(), "{reg:x?}");
+    }
+}
+
+#[test]
+fn a_number_of_no_cells_is_none() {
+    for (address, size, properties) in
+        [(2, 0, &[("size", &[][..])][..]), (0, 1, &[("size", &[0, 0, 0x10, 0]), ("alignment", &[])])]
+    {
+        let recorder = described(
+            Builder::root(address, size).reserved_memory(address, size).node("child", properties).end().done(),
+        );
+        assert!(recorder.wishes.is_empty());
+        assert_eq!(recorder.problems(), [(Some(0), Problem::Length { stated: 0 })]);
+    }
+}
+
 #[test]
 fn alloc_ranges_are_alternatives_in_their_order() {
     let size = cells(&[0, 0x1000]);

@@ -80,6 +80,26 @@ fn a_later_timer_speaks_where_the_first_says_nothing() {
     assert_eq!(timer(&[]), None);
 }
 
+#[test]
+fn the_first_timer_speaks_and_nothing_but_a_timer() {
+    let interrupts = |number: u32| cells(&[1, 13, 8, 1, 14, 8, 1, number, 8]);
+    let gic: [(&str, &[u8]); 3] =
+        [("compatible", b"arm,gic-400\0"), ("phandle", &cells(&[1])), ("#interrupt-cells", &cells(&[3]))];
+    let tree = Builder::root(1, 1).prop("interrupt-parent", &cells(&[1])).node("gic", &gic);
+    let tree = [("arm,armv8-pmuv3\0", 7), ("arm,armv8-timer\0", 11), ("arm,armv7-timer\0", 12)].iter().fold(
+        tree,
+        |tree, &(compatible, number)| {
+            tree.node("node", &[("compatible", compatible.as_bytes()), ("interrupts", &interrupts(number))])
+        },
+    );
+    assert_eq!(blob_of(&tree.done(), |blob| blob.timer_interrupt()), Some(27));
+    // Without a timer, nobody is taken for one.
+    let tree = Builder::root(1, 1).prop("interrupt-parent", &cells(&[1])).node("gic", &gic);
+    let tree = tree.node("a", &[("compatible", b"arm,armv7-timer\0")]);
+    let tree = tree.node("b", &[("compatible", b"arm,armv8-pmuv3\0"), ("interrupts", &interrupts(7))]);
+    assert_eq!(blob_of(&tree.done(), |blob| blob.timer_interrupt()), None);
+}
+
 /// What is wrong with a controller is said as often as it is asked for.
 #[test]
 fn a_controller_in_doubt_is_told_each_time() {

@@ -134,3 +134,19 @@ fn a_command_line_at_the_end_of_memory() {
     assert_eq!(boot.cmdline.as_str(), "to the last byte");
     assert_eq!(boot.warnings[0].problem, unreadable(0x6000_1000));
 }
+
+#[test]
+fn as_many_entries_as_are_looked_at_are_not_too_many() {
+    if cfg!(miri) {
+        // It takes too long there.
+        return;
+    }
+    let limit = LimineMap::MAX_ENTRIES;
+    let too_many = (Source::whole(Table::LimineMap), Problem::TooMany { what: "entries", limit });
+    for (count, told) in [(limit, vec![]), (limit + 1, vec![too_many])] {
+        let mut model = Model::new(HHDMS[0], Some(6));
+        model.map(&vec![(MIB, 0x1000, USABLE); count as usize]);
+        model.table(Asked::Rsdp, RSDP, 4);
+        assert_eq!(warnings(&model), (vec![], told), "{count}");
+    }
+}
