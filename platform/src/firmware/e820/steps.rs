@@ -3,6 +3,7 @@
 use super::setup_data::Keeper;
 use super::sweep::{self, Join};
 use super::{Edit, Kind, Op, PcMap, Stage, bios, setup_data, user};
+use crate::firmware::mtrr::Mtrr;
 use crate::read::PhysRead;
 use mm::addr::PhysAddr;
 use mm::machine::{Source, Table};
@@ -32,7 +33,7 @@ pub(super) struct Steps<'m> {
 impl<'m> Steps<'m> {
     pub(super) fn until(map: &'m PcMap<'m>, stage: Stage, read: &mut dyn PhysRead) -> Self {
         let mut this = Self { map, stage, end_of_ram: 0 };
-        if let (Stage::Working, Some(_)) = (stage, map.mtrr.filter(|mtrr| mtrr.tells())) {
+        if stage == Stage::Working && map.mtrr.is_some_and(Mtrr::tells) {
             this.end_of_ram = end_of_ram(&Self::until(map, Stage::Pc, read), u64::MAX, read);
         }
         this
