@@ -283,5 +283,5 @@ impl<A: PhysMap + PageFormat> Cutter<'_, '_, A> {
 
 /// The blocks of one node.
 fn keep_node(blocks: &mut [Block], node: NodeId) -> &mut [Block] {
-    keep(blocks, |block| block.node == node && block.start < block.end)
+    keep(blocks, |block| block.node == node)
 }
