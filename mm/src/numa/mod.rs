@@ -171,7 +171,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         let count = domains.as_ref().map_or(1, Domains::limit);
         let count = emulated.as_ref().map_or(count, Emulated::limit);
         let table = memblock.alloc_filled(count, Entry::UNKNOWN, NodeWish::Any, Owner::new("node table"))?;
-        let topology = Topology { table, distances, cpus, emulated };
+        let topology = Topology { table, distances, wished_distances: None, cpus, emulated };
         let mut nodes = Self { memblock, topology, rules };
         nodes.describe(domains.as_ref(), machine);
         Ok(nodes)
@@ -250,6 +250,21 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
             Rules::Arm64 => self.topology.iter().take(1).map(|node| node.id).collect(),
         };
         cpus::place_rest(&mut self.topology.cpus, homes);
+    }
+
+    /// Says how far emulated nodes are from each other, row by row; pairs behind the last of `wished` stay as they are.
+    /// Nothing happens where no node is emulated.
+    ///
+    /// # Errors
+    /// [`NumaError::Table`]: no memory for the table.
+    pub fn set_emulated_distances(&mut self, wished: &[u8], warn: &mut dyn FnMut(Warning)) -> Result<(), NumaError> {
+        let Self { memblock, topology, .. } = self;
+        if let (Some(emulated), false) = (&topology.emulated, wished.is_empty()) {
+            let cut_from = |from, to| topology.distance(from, to);
+            let table = Distances::wished(memblock, emulated.limit(), wished, cut_from, warn)?;
+            topology.wished_distances = Some(table);
+        }
+        Ok(())
     }
 
     /// Takes `bytes` for each node's own data, on the node itself, or on the nearest one with memory left, and says

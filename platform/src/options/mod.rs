@@ -28,6 +28,7 @@ mod plugged;
 pub use cma::{CmaArea, CmaOption, CmaPlace};
 pub use crash::{CrashKernel, CrashOption};
 pub use huge::{HugeOption, HugeRequest};
+pub use numa::FakeDistances;
 pub use plugged::PluggedMemory;
 
 use crate::cmdline::Cmdline;
@@ -65,6 +66,8 @@ pub struct Options {
     pub memory_limit: Option<Result<u64, SizeError>>,
     /// Where nodes come from (`numa=`).
     pub numa: NumaOption,
+    /// How far emulated nodes are from each other (`numa=fake=N:…`).
+    pub fake_distances: FakeDistances,
     /// What the Movable zone gets (`kernelcore=`, `movablecore=`, `movable_node`).
     pub movable: MovableRequest,
     /// Contiguous memory for devices (`cma=`, `cma_pernuma=`).
@@ -101,7 +104,7 @@ impl Options {
         let bytes = |value| size(value).map_err(|error| error.reason());
         match name {
             "mem" => self.memory_limit = Some(value.ok_or(SizeError::NoNumber).and_then(size)),
-            "numa" => self.numa = numa::parse(given()?)?,
+            "numa" => (self.numa, self.fake_distances) = numa::parse(given()?)?,
             "kernelcore" => self.movable.kernelcore = Some(movable::kernelcore(given()?)?),
             "movablecore" => self.movable.movablecore = Some(movable::movablecore(given()?)?),
             "movable_node" => self.movable.movable_node = MovableNode::Honour,
