@@ -65,7 +65,7 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter("nokaslr", "", "accepted and without effect: the kernel is not randomised"),
     parameter(
         "numa",
-        "=on|off|fake=N|SIZE|NU[:DISTANCE,…]",
+        "=on|off|noacpi|fake=N|SIZE|NU[:DISTANCE,…]",
         "nodes as the firmware says, one, N, of SIZE each, N of each one",
     ),
     parameter("panic", "=SECONDS", "accepted and without effect: a panic tells what it knows and powers off"),
