@@ -313,7 +313,7 @@ pub struct Wish {
     pub source: Source,
 }
 
-/// What may be used of the machine's memory, where not all may. Several add up.
+/// What may be used of the machine's memory, where not all may. Two add up; more are not looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Usable {
     /// Its bytes.
