@@ -104,7 +104,9 @@ pub fn nodes<A: PhysMap + PageFormat>(
     listener: &mut Listener<'_>,
 ) -> Result<Nodes<A>, BringUpError> {
     let policy = NumaPolicy { rules: plan.rules, option: plan.options.numa };
-    Ok(Nodes::assign(memblock, plan.machine, policy, listener.text, listener.warn)?)
+    let mut nodes = Nodes::assign(memblock, plan.machine, policy, listener.text, listener.warn)?;
+    nodes.set_emulated_distances(&plan.options.fake_distances, listener.warn)?;
+    Ok(nodes)
 }
 
 /// Places `bytes` of data for each node on that node.

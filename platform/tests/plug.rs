@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use mm::addr::{NodeId, PhysAddr, PhysRange};
-use mm::machine::{Affinity, Bank, MemoryKind, Owner, Plug, Purpose, RegionFlags, Reservation, Rules, Source, Table};
+use mm::machine::{
+    Affinity, Bank, MemoryKind, Owner, Persistence, Plug, Purpose, RegionFlags, Reservation, Rules, Source, Table,
+};
 use mm::zone::{LowZones, MovableNode, Placement};
 use mm_testkit::Told;
 use platform::Cmdline;
@@ -41,7 +43,13 @@ fn pc(high: u64) -> Told {
         (range(32 * GIB, 32 * GIB), 5, Plug::HotPluggable),
     ];
     for (entry, (range, domain, plug)) in (0..).zip(windows) {
-        told.description.affinities.push(Affinity { range, domain, plug, source: Source::entry(Table::Srat, entry) });
+        told.description.affinities.push(Affinity {
+            range,
+            domain,
+            plug,
+            persistence: Persistence::default(),
+            source: Source::entry(Table::Srat, entry),
+        });
     }
     told
 }

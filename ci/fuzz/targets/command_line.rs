@@ -4,7 +4,7 @@
 use bring_up::Facts;
 use libfuzzer_sys::fuzz_target;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{Affinity, Bank, MachineSink, MemoryKind, Plug, RegionFlags, Rules, Source, Table};
+use mm::machine::{Affinity, Bank, MachineSink, MemoryKind, Persistence, Plug, RegionFlags, Rules, Source, Table};
 use platform::cmdline::Cmdline;
 use platform::firmware::e820::{E820, FirmwareMap, PcMap};
 use platform::options::Options;
@@ -23,7 +23,13 @@ fuzz_target!(|bytes: &[u8]| {
     for (entry, (start, end, domain)) in (0..).zip(BANKS) {
         let range = PhysRange::new(PhysAddr::new(start), PhysAddr::new(end));
         let plug = if domain == 1 { Plug::HotPluggable } else { Plug::Fixed };
-        facts.affinity(Affinity { range, domain, plug, source: Source::entry(Table::Srat, entry) });
+        facts.affinity(Affinity {
+            range,
+            domain,
+            plug,
+            persistence: Persistence::default(),
+            source: Source::entry(Table::Srat, entry),
+        });
     }
     if first & 1 == 0 {
         on_a_pc(&cmdline, &mut facts);

@@ -313,7 +313,7 @@ pub struct Wish {
     pub source: Source,
 }
 
-/// What may be used of the machine's memory, where not all may. Several add up.
+/// What may be used of the machine's memory, where not all may. Two add up; more are not looked at.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Usable {
     /// Its bytes.
@@ -340,6 +340,16 @@ pub enum Plug {
     HotPluggable,
 }
 
+/// Whether a range of memory keeps what is in it without power.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub enum Persistence {
+    /// It does not.
+    #[default]
+    Volatile,
+    /// It does.
+    NonVolatile,
+}
+
 /// A range of address space that belongs to a proximity domain. It may hold RAM, holes, or nothing yet; an empty one
 /// says that there is such a domain.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -350,6 +360,8 @@ pub struct Affinity {
     pub domain: u32,
     /// Whether it can go.
     pub plug: Plug,
+    /// Whether it keeps what is in it; nothing else follows from that here.
+    pub persistence: Persistence,
     /// Who says so.
     pub source: Source,
 }

@@ -2,8 +2,9 @@
 //!
 //! The firmware's table is believed as a whole or not at all: 10 from a node to itself, 11 to 255 to any other. From a
 //! SLIT every pair is wanted; a device tree may name one direction of a pair, which then holds for both. Without a
-//! table all others are 20 away. A table costs one byte a pair; the default costs none. Linux: `slit_valid`,
-//! `acpi_numa_slit_init`, `of_numa_parse_distance_map_v1`, `numa_set_distance`.
+//! table all others are 20 away. Emulated nodes are as far from each other as what they were cut from, but where the
+//! command line says otherwise. A table costs one byte a pair; the default costs none. Linux: `slit_valid`,
+//! `acpi_numa_slit_init`, `of_numa_parse_distance_map_v1`, `numa_set_distance`, `numa_emulation`.
 
 #![forbid(unsafe_code)]
 
@@ -62,6 +63,38 @@ impl<A: PhysMap> Distances<A> {
             machine.distances.iter().filter_map(known).for_each(|(from, to, value)| set(to, from, value));
         }
         machine.distances.iter().filter_map(known).for_each(|(from, to, value)| set(from, to, value));
+        Ok(Self { table, nodes })
+    }
+
+    /// A table of `nodes` nodes: of the pairs row by row those that `wished` has first, the others as `cut_from` says.
+    /// A wish that a node be further than 10 from itself is none, and is warned of.
+    pub(super) fn wished(
+        memblock: &mut Memblock<A>,
+        nodes: usize,
+        wished: &[u8],
+        cut_from: impl Fn(NodeId, NodeId) -> u8,
+        warn: &mut dyn FnMut(Warning),
+    ) -> Result<Self, NumaError> {
+        let owner = Owner::new("NUMA distances");
+        let mut table = memblock.alloc_filled(nodes * nodes, REMOTE, NodeWish::Any, owner)?;
+        let numbers = || (0..nodes).filter_map(|index| u16::try_from(index).ok()).map(NodeId::new);
+        let pairs = numbers().flat_map(|from| numbers().map(move |to| (from, to)));
+        let wishes = wished.iter().copied().map(Some).chain(core::iter::repeat(None));
+        let mut refused = false;
+        for ((slot, (from, to)), wish) in table.iter_mut().zip(pairs).zip(wishes) {
+            *slot = match wish {
+                None => cut_from(from, to),
+                Some(value) if from != to => value,
+                Some(value) => {
+                    refused |= value != LOCAL;
+                    LOCAL
+                }
+            };
+        }
+        if refused {
+            let problem = Problem::Ignored { what: "numa=fake", why: "a node cannot but be 10 from itself" };
+            warn(Warning { source: Source::whole(Table::CommandLine), problem });
+        }
         Ok(Self { table, nodes })
     }
 }

@@ -58,16 +58,25 @@ pub enum Fake {
     PerNode(u32),
 }
 
-/// What the command line says of nodes (`numa=`).
+/// Who says which nodes there are.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub enum NumaOption {
-    /// Nodes are as the firmware says.
+pub enum NodeSource {
+    /// The firmware.
     #[default]
     Firmware,
-    /// All memory is one node.
+    /// Nobody, as if the firmware had nothing to say: all memory is one node (`noacpi`; x86).
+    Nobody,
+    /// The command line: all memory is one node (`off`).
     Off,
-    /// The firmware's nodes are cut into emulated ones.
-    Fake(Fake),
+}
+
+/// What the command line says of nodes (`numa=`).
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub struct NumaOption {
+    /// Where nodes come from.
+    pub source: NodeSource,
+    /// Into what they are cut afterwards.
+    pub fake: Option<Fake>,
 }
 
 /// How memory comes to nodes.
@@ -84,7 +93,7 @@ impl NumaPolicy {
     /// Nodes as the firmware says, by these rules.
     #[must_use]
     pub const fn firmware(rules: Rules) -> Self {
-        Self { rules, option: NumaOption::Firmware }
+        Self { rules, option: NumaOption { source: NodeSource::Firmware, fake: None } }
     }
 }
 
@@ -156,8 +165,8 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         }
         let mut memblock = memblock;
         let mut fake = wished_emulation(policy, warn);
-        let described = match policy.option {
-            NumaOption::Off => None,
+        let described = match (policy.option.source, rules) {
+            (NodeSource::Off, _) | (NodeSource::Nobody, Rules::X86) => None,
             _ => Self::described(&mut memblock, machine, rules, &mut fake, text, warn)?,
         };
         let (domains, distances, emulated) = match described {
@@ -171,7 +180,7 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
         let count = domains.as_ref().map_or(1, Domains::limit);
         let count = emulated.as_ref().map_or(count, Emulated::limit);
         let table = memblock.alloc_filled(count, Entry::UNKNOWN, NodeWish::Any, Owner::new("node table"))?;
-        let topology = Topology { table, distances, cpus, emulated };
+        let topology = Topology { table, distances, wished_distances: None, cpus, emulated };
         let mut nodes = Self { memblock, topology, rules };
         nodes.describe(domains.as_ref(), machine);
         Ok(nodes)
@@ -250,6 +259,21 @@ impl<A: PhysMap + PageFormat> Nodes<A> {
             Rules::Arm64 => self.topology.iter().take(1).map(|node| node.id).collect(),
         };
         cpus::place_rest(&mut self.topology.cpus, homes);
+    }
+
+    /// Says how far emulated nodes are from each other, row by row; pairs behind the last of `wished` stay as they are.
+    /// Nothing happens where no node is emulated.
+    ///
+    /// # Errors
+    /// [`NumaError::Table`]: no memory for the table.
+    pub fn set_emulated_distances(&mut self, wished: &[u8], warn: &mut dyn FnMut(Warning)) -> Result<(), NumaError> {
+        let Self { memblock, topology, .. } = self;
+        if let (Some(emulated), false) = (&topology.emulated, wished.is_empty()) {
+            let cut_from = |from, to| topology.distance(from, to);
+            let table = Distances::wished(memblock, emulated.limit(), wished, cut_from, warn)?;
+            topology.wished_distances = Some(table);
+        }
+        Ok(())
     }
 
     /// Takes `bytes` for each node's own data, on the node itself, or on the nearest one with memory left, and says
@@ -332,17 +356,22 @@ impl<A> fmt::Debug for Nodes<A> {
     }
 }
 
-/// The emulation that the command line asks for, where the rules know such a thing.
+/// The emulation that the command line asks for, where the rules know such a thing. Warns of what they do not know.
 fn wished_emulation(policy: NumaPolicy, warn: &mut dyn FnMut(Warning)) -> Option<Fake> {
-    match (policy.option, policy.rules) {
-        (NumaOption::Fake(fake), Rules::X86) => Some(fake),
-        (NumaOption::Fake(_), Rules::Arm64) => {
-            let problem = Problem::Ignored { what: "numa=fake", why: "there are no emulated nodes on arm64" };
-            warn(Warning { source: Source::whole(Table::CommandLine), problem });
-            None
-        }
-        _ => None,
+    if policy.rules == Rules::X86 {
+        return policy.option.fake;
     }
+    let mut ignore = |what, why| {
+        let problem = Problem::Ignored { what, why };
+        warn(Warning { source: Source::whole(Table::CommandLine), problem });
+    };
+    if policy.option.source == NodeSource::Nobody {
+        ignore("numa=noacpi", "nodes are not ACPI's alone on arm64");
+    }
+    if policy.option.fake.is_some() {
+        ignore("numa=fake", "there are no emulated nodes on arm64");
+    }
+    None
 }
 
 /// Makes one node of all memory, or emulated ones of that.

@@ -5,9 +5,9 @@
 #![forbid(unsafe_code)]
 
 use super::domains::Domains;
-use super::{Node, NumaOption, NumaPolicy};
+use super::{Node, NodeSource, NumaPolicy};
 use crate::addr::{NodeId, PhysAddr, PhysRange};
-use crate::machine::{MachineMemory, Plug, Rules, Table};
+use crate::machine::{MachineMemory, Persistence, Plug, Rules, Table};
 use core::fmt;
 
 /// Says what SRAT says, as Linux does while it reads it: CPUs, then memory.
@@ -30,13 +30,17 @@ pub(super) fn affinities<A>(
             Plug::Fixed => "",
             Plug::HotPluggable => " hotplug",
         };
-        let _ = writeln!(text, "ACPI: SRAT: Node {} PXM {domain} {range}{plug}", node(domain));
+        let persistence = match affinity.persistence {
+            Persistence::Volatile => "",
+            Persistence::NonVolatile => " non-volatile",
+        };
+        let _ = writeln!(text, "ACPI: SRAT: Node {} PXM {domain} {range}{plug}{persistence}", node(domain));
     }
 }
 
 /// Says why all of `memory` is one node, and that it is.
 pub(super) fn one_node(memory: PhysRange, machine: &MachineMemory<'_>, policy: NumaPolicy, text: &mut dyn fmt::Write) {
-    let turned_off = policy.option == NumaOption::Off;
+    let turned_off = policy.option.source == NodeSource::Off;
     let _ = match policy.rules {
         Rules::X86 => {
             let why = if turned_off { "NUMA turned off" } else { "No NUMA configuration found" };

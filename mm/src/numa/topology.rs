@@ -59,6 +59,8 @@ impl Entry {
 pub struct Topology<A> {
     pub(super) table: BootSlice<A, Entry>,
     pub(super) distances: Distances<A>,
+    /// Of emulated nodes, where the command line says them.
+    pub(super) wished_distances: Option<Distances<A>>,
     pub(super) cpus: BootSlice<A, CpuInfo>,
     /// What emulated nodes were cut from; `None`: nodes are what they seem.
     pub(super) emulated: Option<Emulated<A>>,
@@ -129,6 +131,9 @@ impl<A> Topology<A> {
     /// How far it is from one node to another; 10 is local.
     #[must_use]
     pub fn distance(&self, from: NodeId, to: NodeId) -> u8 {
+        if let Some(wished) = &self.wished_distances {
+            return wished.get(from, to);
+        }
         let known = |node| self.emulated.as_ref().is_none_or(|emulated| emulated.physical(node).is_some());
         match (known(from), known(to)) {
             (true, true) => self.distances.get(self.physical(from), self.physical(to)),

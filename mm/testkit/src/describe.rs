@@ -2,8 +2,8 @@
 
 use crate::machine::Machine;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Initiator, List, MachineMemory, MemoryKind, Plug,
-    RegionFlags, Reservation, Source, StartMethod, Table, Usable, Wish,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, DmaLimit, Initiator, List, MachineMemory, MemoryKind, Persistence,
+    Plug, RegionFlags, Reservation, Source, StartMethod, Table, Usable, Wish,
 };
 
 /// The facts of a machine, to be changed as a test likes, then lent.
@@ -89,7 +89,13 @@ impl<const SHIFT: u32> Machine<SHIFT> {
             let source = Source::entry(Table::MemoryNode, entry);
             description.banks.push(Bank { range, kind: MemoryKind::Usable, flags: RegionFlags::empty(), source });
             if domains.len() > 1 {
-                description.affinities.push(Affinity { range, domain, plug: Plug::Fixed, source });
+                description.affinities.push(Affinity {
+                    range,
+                    domain,
+                    plug: Plug::Fixed,
+                    persistence: Persistence::default(),
+                    source,
+                });
             }
         }
         for (entry, &domain) in (0..self.cpus.len() as u32).zip(domains.iter().cycle()) {

@@ -12,11 +12,11 @@ mod all;
 use crate::ram::{Access, Ram};
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, Distance, Initiator, List, MachineMemory, MemoryKind, Owner, Plug, Purpose,
-    RegionFlags, Reservation, Rules, Source, StartMethod, Table, Warning,
+    Affinity, Bank, CpuAffinity, CpuEntry, Distance, Initiator, List, MachineMemory, MemoryKind, Owner, Persistence,
+    Plug, Purpose, RegionFlags, Reservation, Rules, Source, StartMethod, Table, Warning,
 };
 use mm::memblock::Memblock;
-use mm::numa::{Fake, Nodes, NumaOption, NumaPolicy};
+use mm::numa::{Fake, NodeSource, Nodes, NumaOption, NumaPolicy};
 use mm::zone::{Amount, MovableNode, MovableRequest};
 
 /// What firmware says.
@@ -62,6 +62,10 @@ fn amount(text: &str) -> Amount {
 
 fn plug(words: &[&str]) -> Plug {
     if words.contains(&"hotplug") { Plug::HotPluggable } else { Plug::Fixed }
+}
+
+fn persistence(words: &[&str]) -> Persistence {
+    if words.contains(&"non-volatile") { Persistence::NonVolatile } else { Persistence::Volatile }
 }
 
 impl Facts {
@@ -110,7 +114,13 @@ impl Machine {
                 let table = if words[0] == "srat" { Table::Srat } else { Table::MemoryNode };
                 let source = Source::entry(table, entry(self.affinities.len()));
                 let domain = words[1].parse().unwrap();
-                self.affinities.push(Some(Affinity { range: range(2), domain, plug: plug(&words), source }));
+                self.affinities.push(Some(Affinity {
+                    range: range(2),
+                    domain,
+                    plug: plug(&words),
+                    persistence: persistence(&words),
+                    source,
+                }));
             }
             "cpu" => {
                 let table = if self.arm64 { Table::CpuNode } else { Table::Madt };
@@ -138,10 +148,11 @@ impl Machine {
                 let [from, to, value] = [1, 2, 3].map(|at: usize| words[at].parse().unwrap());
                 self.distances.push(Some(Distance { from, to, value, source }));
             }
-            "numa" => self.numa = NumaOption::Off,
+            "numa" => self.numa.source = NodeSource::Off,
+            "noacpi" => self.numa.source = NodeSource::Nobody,
             "fake" => {
                 let count = || words[2].parse().unwrap();
-                self.numa = NumaOption::Fake(match words[1] {
+                self.numa.fake = Some(match words[1] {
                     "count" => Fake::Count(count()),
                     "each" => Fake::PerNode(count()),
                     _ => Fake::Size(number(words[2])),

@@ -110,6 +110,39 @@ fn emulated_nodes_have_the_distances_domains_and_cpus_of_what_they_were_cut_from
 }
 
 #[test]
+fn emulated_nodes_are_as_far_apart_as_is_wished() {
+    let mut boot = Boot::new(&format!("{PHYSICAL}fake count 4"));
+    assign!(boot, nodes, _printed, _warnings);
+    let mut nodes = nodes;
+    let rows = |nodes: &mm::numa::Topology<_>| {
+        let numbers = [0, 1, 2].map(NodeId::new);
+        numbers.map(|from| numbers.map(|to| nodes.distance(from, to)))
+    };
+    // Nodes 1 and 2 were cut from one that is 17 and 18 from that of node 0.
+    let cut_from = [[10, 17, 17], [18, 10, 10], [18, 10, 10]];
+    let mut warnings = Vec::new();
+    nodes.set_emulated_distances(&[], &mut |warning| warnings.push(warning)).unwrap();
+    assert_eq!(rows(&nodes), cut_from);
+    nodes.set_emulated_distances(&[10, 30, 40, 50], &mut |warning| warnings.push(warning)).unwrap();
+    assert_eq!(rows(&nodes), [[10, 30, 40], [50, 10, 10], [18, 10, 10]]);
+    assert_eq!(
+        [nodes.distance(NodeId::new(7), NodeId::new(7)), nodes.distance(NodeId::new(0), NodeId::new(7))],
+        [10, 20]
+    );
+    assert!(warnings.is_empty());
+    nodes.set_emulated_distances(&[11, 30], &mut |warning| warnings.push(warning)).unwrap();
+    assert_eq!(nodes.distance(NodeId::new(0), NodeId::new(0)), LOCAL);
+    let problem = Problem::Ignored { what: "numa=fake", why: "a node cannot but be 10 from itself" };
+    assert_eq!(warnings, [Warning { source: Source::whole(Table::CommandLine), problem }]);
+    // What the firmware says of its own nodes is not changed.
+    let mut boot = Boot::new(PHYSICAL);
+    assign!(boot, nodes, _printed, _warnings);
+    let mut nodes = nodes;
+    nodes.set_emulated_distances(&[10, 30, 40, 10], &mut |_| {}).unwrap();
+    assert_eq!(nodes.distance(NodeId::new(0), NodeId::new(1)), 17);
+}
+
+#[test]
 fn cpus_without_a_node_are_dealt_to_nodes_with_memory() {
     let text = "arch x86\nbank 0x0 0x7fffffff usable\nsrat 0 0x0 0x3fffffff\nsrat 1 0x40000000 0x7fffffff
 cpu 0x0\ncpu 0x1\ncpu 0x2\ncpu 0x3\ncpu 0x4\ncpudomain 0x1 5\ncpudomain 0x2 0\n";

@@ -76,6 +76,46 @@ fn domains_are_numbered_as_cpus_name_them_and_cpus_find_their_node() {
     assert_eq!((nodes.node_count(), nodes.id_limit()), (2, 2));
 }
 
+/// `numa=noacpi` is as if there were no SRAT; emulated nodes may be cut from what it leaves.
+#[test]
+fn a_firmware_that_is_not_asked_has_no_nodes() {
+    let mut boot = Boot::new(&format!("{TWO_NODES}noacpi\n"));
+    assign!(boot, nodes, printed, warnings);
+    assert!(warnings.is_empty(), "{warnings:?}");
+    assert!(printed.starts_with("No NUMA configuration found\nFaking a node at [mem 0x0000000000000000-"), "{printed}");
+    assert_eq!((nodes.node_count(), nodes.possible().to_string().as_str()), (1, "0"));
+    let mut boot = Boot::new(&format!("{TWO_NODES}numa off\nfake count 2\n"));
+    assign!(boot, nodes, printed, _warnings);
+    assert!(printed.starts_with("NUMA turned off\n"), "{printed}");
+    assert_eq!(nodes.node_count(), 2);
+}
+
+#[test]
+fn arm64_knows_neither_noacpi_nor_emulated_nodes() {
+    let mut boot = Boot::new(&format!("{TREE}noacpi\nfake count 2\n"));
+    assign!(boot, nodes, _printed, warnings);
+    let mut plain = Boot::new(TREE);
+    assign!(plain, as_told, _printed, _warnings);
+    assert_eq!(nodes.online(), as_told.online());
+    let what: Vec<_> = warnings.iter().map(|warning| warning.to_string()).collect();
+    assert_eq!(
+        what,
+        [
+            "command line: numa=noacpi: nodes are not ACPI's alone on arm64; ignored",
+            "command line: numa=fake: there are no emulated nodes on arm64; ignored"
+        ]
+    );
+}
+
+#[test]
+fn memory_that_keeps_what_is_in_it_is_told() {
+    let mut boot = Boot::new(&format!("{TWO_NODES}srat 5 0x100000000 0x11fffffff hotplug non-volatile\n"));
+    assign!(boot, nodes, printed, _warnings);
+    let line = "ACPI: SRAT: Node 1 PXM 5 [mem 0x100000000-0x11fffffff] hotplug non-volatile\n";
+    assert!(printed.contains(line), "{printed}");
+    assert_eq!(nodes.node_count(), 2);
+}
+
 /// Initiators are numbered behind CPUs and before memory, and are nodes without either.
 #[test]
 fn a_domain_with_nothing_but_an_initiator_is_a_node() {

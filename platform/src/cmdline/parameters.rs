@@ -63,7 +63,11 @@ pub const PARAMETERS: &[Parameter] = &[
     parameter("movable_node", "", "what can be taken out of the running machine is Movable"),
     parameter("movablecore", "=SIZE|N%", "so much is Movable, the rest is for the kernel"),
     parameter("nokaslr", "", "accepted and without effect: the kernel is not randomised"),
-    parameter("numa", "=on|off|fake=N|SIZE|NU", "nodes as the firmware says, one, N, of SIZE each, N of each one"),
+    parameter(
+        "numa",
+        "=on|off|noacpi|fake=N|SIZE|NU[:DISTANCE,…]",
+        "nodes as the firmware says, one, N, of SIZE each, N of each one",
+    ),
     parameter("panic", "=SECONDS", "accepted and without effect: a panic tells what it knows and powers off"),
     parameter("selftest", "", "run the in-kernel tests at the end of bring-up"),
 ];

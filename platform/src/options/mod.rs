@@ -28,6 +28,7 @@ mod plugged;
 pub use cma::{CmaArea, CmaOption, CmaPlace};
 pub use crash::{CrashKernel, CrashOption};
 pub use huge::{HugeOption, HugeRequest};
+pub use numa::FakeDistances;
 pub use plugged::PluggedMemory;
 
 use crate::cmdline::Cmdline;
@@ -65,6 +66,8 @@ pub struct Options {
     pub memory_limit: Option<Result<u64, SizeError>>,
     /// Where nodes come from (`numa=`).
     pub numa: NumaOption,
+    /// How far emulated nodes are from each other (`numa=fake=N:…`).
+    pub fake_distances: FakeDistances,
     /// What the Movable zone gets (`kernelcore=`, `movablecore=`, `movable_node`).
     pub movable: MovableRequest,
     /// Contiguous memory for devices (`cma=`, `cma_pernuma=`).
@@ -101,7 +104,7 @@ impl Options {
         let bytes = |value| size(value).map_err(|error| error.reason());
         match name {
             "mem" => self.memory_limit = Some(value.ok_or(SizeError::NoNumber).and_then(size)),
-            "numa" => self.numa = numa::parse(given()?)?,
+            "numa" => numa::take(given()?, &mut self.numa, &mut self.fake_distances)?,
             "kernelcore" => self.movable.kernelcore = Some(movable::kernelcore(given()?)?),
             "movablecore" => self.movable.movablecore = Some(movable::movablecore(given()?)?),
             "movable_node" => self.movable.movable_node = MovableNode::Honour,
@@ -124,6 +127,7 @@ impl Options {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mm::numa::NodeSource;
     use mm::zone::Amount;
 
     fn read(line: &str) -> (Options, Vec<(String, &'static str)>) {
@@ -140,7 +144,7 @@ mod tests {
         );
         assert_eq!(rejected, []);
         assert_eq!(options.memory_limit, Some(Ok(1 << 30)));
-        assert_eq!(options.numa, NumaOption::Off);
+        assert_eq!(options.numa.source, NodeSource::Off);
         let movable = MovableRequest {
             kernelcore: Some(Amount::Bytes(1 << 30)),
             movablecore: Some(Amount::Percent(30)),
@@ -185,7 +189,7 @@ mod tests {
     #[test]
     fn a_bad_item_leaves_what_an_earlier_one_said() {
         let (options, rejected) = read("cma_pernuma=8M cma_pernuma=8X numa=off numa=maybe");
-        assert_eq!((options.cma.per_node, options.numa, rejected.len()), (8 << 20, NumaOption::Off, 2));
+        assert_eq!((options.cma.per_node, options.numa.source, rejected.len()), (8 << 20, NodeSource::Off, 2));
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Each is as large as one leaf of the page tables above pages, or as a run of leaves that the CPU treats as one, and
 //! lies on its size. `hugepages=N` goes round the nodes; where the next node has no room another one serves.
-//! `hugepages=NODE:N` takes from that node or not at all. Linux takes 1 GiB pages from memblock and lets the page
+//! `hugepages=NODE:N,NODE:N` takes from those nodes or not at all; where one of them is not there, the whole of it is
+//! void. Linux takes 1 GiB pages from memblock and lets the page
 //! allocator find the smaller ones later; here all come from memblock, and are not given back. A part of memory is left
 //! alone, or there would be a machine of large pages with no kernel to use them: as much as the memory map of
 //! everything needs, and a thirty-second of all memory. Linux: `hugetlb_hstate_alloc_pages`, `report_hugepages` in
@@ -109,17 +110,22 @@ impl<A: PhysMap + PageFormat> Ground<'_, A> {
                 let _ = huge.pools.try_push(HugePool { size, pages: 0 });
             }
         }
-        for request in option.requests() {
-            let size = request.size.unwrap_or(default);
-            if !sizes.contains(&size) {
-                if request.pages == 0 {
-                    reject("hugepagesz=");
-                }
+        for item in option.requests().chunk_by(of_one_item) {
+            if !self.has_nodes(item, listener.text) {
                 continue;
             }
-            let got = self.serve(request, size, listener.text)?;
-            if let Some(pool) = huge.pool(size) {
-                pool.pages += got;
+            for request in item {
+                let size = request.size.unwrap_or(default);
+                if !sizes.contains(&size) {
+                    if request.pages == 0 {
+                        reject("hugepagesz=");
+                    }
+                    continue;
+                }
+                let got = self.serve(request, size, listener.text)?;
+                if let Some(pool) = huge.pool(size) {
+                    pool.pages += got;
+                }
             }
         }
         for pool in &huge.pools {
@@ -144,12 +150,21 @@ impl<A: PhysMap + PageFormat> Ground<'_, A> {
         sizes.iter().copied().collect()
     }
 
+    /// Whether all nodes that an item names are there; says from which on not.
+    fn has_nodes(&self, item: &[HugeRequest], text: &mut dyn fmt::Write) -> bool {
+        let is_absent =
+            |request: &HugeRequest| request.node.is_some_and(|node| self.zones.nodes().node(node).is_none());
+        let Some(absent) = item.iter().position(is_absent) else { return true };
+        let _ = write!(text, "HugeTLB: Invalid hugepages parameter ");
+        for (request, lead) in item.iter().skip(absent).zip(core::iter::once("").chain(core::iter::repeat(","))) {
+            let _ = write!(text, "{lead}{}:{}", request.node.unwrap_or_default(), request.pages);
+        }
+        let _ = writeln!(text);
+        false
+    }
+
     /// Serves one request; says so when there was not room for all. Returns how many there are.
     fn serve(&mut self, request: &HugeRequest, size: u64, text: &mut dyn fmt::Write) -> Result<u64, MemblockError> {
-        if let Some(node) = request.node.filter(|node| self.zones.nodes().node(*node).is_none()) {
-            let _ = writeln!(text, "HugeTLB: Invalid hugepages parameter {node}:{}", request.pages);
-            return Ok(0);
-        }
         let most = request.pages.min(self.spare_bytes() / size);
         let mut got = 0;
         let mut last = None;
@@ -205,6 +220,12 @@ impl<A: PhysMap + PageFormat> Ground<'_, A> {
         let map = (memory >> A::PAGE_SHIFT).saturating_mul(self.struct_page_bytes);
         free.saturating_sub(map.saturating_add((memory / LEFT_SHARE).max(LEAST_LEFT)))
     }
+}
+
+/// Whether two requests that follow each other stand in one `hugepages=`. Two of those for one size do not follow each
+/// other: a size is named between them.
+fn of_one_item(one: &HugeRequest, next: &HugeRequest) -> bool {
+    one.node.is_some() && next.node.is_some() && one.size == next.size
 }
 
 /// Bytes in the largest unit that leaves a whole number, with three digits: `2.00 MiB`, `32.0 MiB`, `512 MiB`. Linux:

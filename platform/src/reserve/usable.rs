@@ -42,9 +42,13 @@ pub(crate) fn restrict<A: PhysMap + PageFormat>(
     let mut usable = machine.usable.iter();
     if let Some(first) = usable.next() {
         memblock.cap(first.range.shrink_to(A::PAGE_SIZE))?;
-        for other in usable {
+        if let Some(second) = usable.next() {
             // Whatever the description says of it elsewhere.
-            memblock.add(other.range.shrink_to(A::PAGE_SIZE))?;
+            memblock.add(second.range.shrink_to(A::PAGE_SIZE))?;
+        }
+        for further in usable {
+            let problem = Problem::EntryIgnored("a crash kernel has two ranges at most");
+            (listener.warn)(Warning { source: further.source, problem });
         }
     }
     if let Some(bytes) = limit {

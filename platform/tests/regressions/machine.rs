@@ -2,8 +2,8 @@
 
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, CpuAffinity, CpuEntry, Distance, MachineSink, Owner, Plug, Purpose, Reservation, Rules, Source,
-    StartMethod, Table, Warning,
+    Affinity, CpuAffinity, CpuEntry, Distance, MachineSink, Owner, Persistence, Plug, Purpose, Reservation, Rules,
+    Source, StartMethod, Table, Warning,
 };
 use mm::zone::Zones;
 use mm_testkit::{Emulated, Refused, Told};
@@ -70,7 +70,7 @@ pub(crate) fn affinity(told: &mut Told, domain: u32, start: u64, size: u64, plug
 pub(crate) fn affinity_by(table: Table, told: &mut Told, domain: u32, start: u64, size: u64, plug: Plug) {
     let entry = told.description.affinities.len() as u32;
     let source = Source::entry(table, entry);
-    told.affinity(Affinity { range: range(start, size), domain, plug, source });
+    told.affinity(Affinity { range: range(start, size), domain, plug, persistence: Persistence::default(), source });
 }
 
 /// Lists a CPU, and its domain where SRAT gives it.

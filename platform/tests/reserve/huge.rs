@@ -52,13 +52,26 @@ fn they_go_round_the_nodes_or_stay_on_one() {
     };
     let outcome = arm64(two(), "hugepages=5");
     assert_eq!((on(&outcome, 0), on(&outcome, 1)), (3, 2));
-    let outcome = arm64(two(), "hugepages=0:2,1:3,7:1");
+    let outcome = arm64(two(), "hugepages=0:2,1:3");
     assert_eq!((on(&outcome, 0), on(&outcome, 1)), (2, 3));
     let outcome = arm64(two(), "hugepages=1:600");
     assert_eq!(on(&outcome, 0), 0);
     let got = on(&outcome, 1);
     let line = format!("HugeTLB: allocating 600 of page size 2.00 MiB failed node1.  Only allocated {got} hugepages.");
     assert_eq!(outcome.said("failed"), [line]);
+}
+
+#[test]
+fn a_node_that_is_not_there_voids_its_whole_item() {
+    let two = || machine(Table::MemoryNode, &[(GIB, GIB, 0), (2 * GIB, GIB, 1)]);
+    let outcome = arm64(two(), "hugepages=0:2,7:1,1:3 hugepagesz=64K hugepages=1:4");
+    let lines = [
+        "HugeTLB: Invalid hugepages parameter 7:1,1:3",
+        "HugeTLB: registered 64.0 KiB page size, pre-allocated 4 pages",
+    ];
+    assert_eq!(outcome.said("HugeTLB")[..2], lines);
+    assert_eq!(outcome.reserved.set_aside().huge_pages, 0);
+    assert_eq!(outcome.reserved.huge.bytes(), 256 << 10);
 }
 
 #[test]

@@ -9,7 +9,7 @@ mod usable;
 mod wishes;
 
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{Affinity, Bank, MemoryKind, Plug, RegionFlags, Rules, Source, Table};
+use mm::machine::{Affinity, Bank, MemoryKind, Persistence, Plug, RegionFlags, Rules, Source, Table};
 use mm_testkit::Told;
 use platform::Cmdline;
 use platform::options::Options;
@@ -59,7 +59,13 @@ fn machine(table: Table, banks: &[(u64, u64, u32)]) -> Told {
         let (range, source) = (range(start, size), Source::entry(table, entry));
         told.description.banks.push(Bank { range, kind: MemoryKind::Usable, flags: RegionFlags::empty(), source });
         if several {
-            told.description.affinities.push(Affinity { range, domain, plug: Plug::Fixed, source });
+            told.description.affinities.push(Affinity {
+                range,
+                domain,
+                plug: Plug::Fixed,
+                persistence: Persistence::default(),
+                source,
+            });
         }
     }
     told

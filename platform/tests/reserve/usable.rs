@@ -63,7 +63,7 @@ fn the_initial_ram_disk_stays_memory_and_not_what_only_has_its_name() {
 }
 
 #[test]
-fn the_first_usable_range_is_a_cap_and_the_others_are_added() {
+fn the_first_usable_range_is_a_cap_the_second_is_added_and_there_are_no_more() {
     // Linux on the same machine: 0x40000000-0x7fffffff and 0x120000000-0x12fffffff.
     let mut told = virt(4 * GIB);
     let source = Source::whole(Table::Chosen);
@@ -73,4 +73,14 @@ fn the_first_usable_range_is_a_cap_and_the_others_are_added() {
     let outcome = arm64(told, "");
     assert_eq!(memory(&outcome), [(GIB, GIB), (0x1_2000_0000, 256 * MIB)]);
     assert_eq!(outcome.said("cma"), ["cma: Reserved 64 MiB at 0x000000007c000000"]);
+    assert!(outcome.warnings.is_empty());
+
+    // Linux has room for two: a third, with memory below it, is none.
+    let mut told = virt(4 * GIB);
+    for (start, size) in [(GIB, GIB), (3 * GIB, 256 * MIB), (0x1_2000_0000, 256 * MIB)] {
+        told.description.usable.push(Usable { range: range(start, size), source });
+    }
+    let outcome = arm64(told, "");
+    assert_eq!(memory(&outcome), [(GIB, GIB), (3 * GIB, 256 * MIB)]);
+    assert_eq!(outcome.warnings, ["device tree chosen: a crash kernel has two ranges at most; entry dropped"]);
 }

@@ -6,8 +6,8 @@
 
 use mm::addr::PhysAddr;
 use mm::machine::{
-    Affinity, Bank, CpuAffinity, CpuEntry, DmaLimit, Fact, MachineSink, MemoryKind, Owner, Plug, Purpose, RegionFlags,
-    Reservation, Rules, Source, StartMethod, Table,
+    Affinity, Bank, CpuAffinity, CpuEntry, DmaLimit, Fact, MachineSink, MemoryKind, Owner, Persistence, Plug, Purpose,
+    RegionFlags, Reservation, Rules, Source, StartMethod, Table,
 };
 
 use super::node_ranges::unmapped;
@@ -51,7 +51,13 @@ fn node_list(subject: &Subject, ranges: &[NodeRange], sink: &mut dyn MachineSink
         let bytes = range.span.range();
         sink.bank(Bank { range: bytes, kind: MemoryKind::Usable, flags: RegionFlags::empty(), source });
         if several {
-            sink.affinity(Affinity { range: bytes, domain: range.node.into(), plug: Plug::Fixed, source });
+            sink.affinity(Affinity {
+                range: bytes,
+                domain: range.node.into(),
+                plug: Plug::Fixed,
+                persistence: Persistence::default(),
+                source,
+            });
         }
     }
     // A node without memory is there for its CPUs, of which one is enough.
@@ -76,6 +82,12 @@ fn srat(subject: &Subject, sink: &mut dyn MachineSink) {
     for (memory, entry) in subject.srat.iter().zip(first..) {
         let source = Source::entry(Table::Srat, entry);
         let SratMemory { domain, plug, .. } = *memory;
-        sink.affinity(Affinity { range: memory.span.range(), domain, plug, source });
+        sink.affinity(Affinity {
+            range: memory.span.range(),
+            domain,
+            plug,
+            persistence: Persistence::default(),
+            source,
+        });
     }
 }

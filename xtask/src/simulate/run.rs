@@ -11,7 +11,7 @@ use mm::machine::{
     Count, Fill, MachineMemory, MachineSink, Owner, Purpose, Reservation, Rules, Source, Table, carve, find_window,
 };
 use mm::memblock::Memblock;
-use mm::numa::{Fake, NumaOption};
+use mm::numa::Fake;
 use mm::page_alloc::PageAllocator;
 use mm::zone::Zones;
 use mm_testkit::{Emulated, Machine};
@@ -148,12 +148,12 @@ fn with_pages<const SHIFT: u32>(
 
 /// How many nodes the command line may make of so many.
 fn emulated(cmdline: &Cmdline, named: u64) -> u64 {
-    match Options::read(cmdline, &mut |_, _| {}).numa {
-        NumaOption::Fake(Fake::Count(count)) => count.into(),
-        NumaOption::Fake(Fake::PerNode(count)) => named.max(1).saturating_mul(count.into()),
+    match Options::read(cmdline, &mut |_, _| {}).numa.fake {
+        Some(Fake::Count(count)) => count.into(),
+        Some(Fake::PerNode(count)) => named.max(1).saturating_mul(count.into()),
         // That depends on memory, which nobody has added up yet.
-        NumaOption::Fake(Fake::Size(_)) => MAX_NODES,
-        NumaOption::Firmware | NumaOption::Off => 0,
+        Some(Fake::Size(_)) => MAX_NODES,
+        None => 0,
     }
 }
 

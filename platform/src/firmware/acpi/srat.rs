@@ -14,7 +14,7 @@ use super::{madt, warn};
 use crate::read::{PhysRead, u32_at, u64_at};
 use arrayvec::ArrayVec;
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::{Affinity, CpuAffinity, Fact, Initiator, MachineSink, Plug, Problem, Source};
+use mm::machine::{Affinity, CpuAffinity, Fact, Initiator, MachineSink, Persistence, Plug, Problem, Source};
 
 pub(super) const SIGNATURE: [u8; 4] = *b"SRAT";
 
@@ -28,6 +28,7 @@ const INITIATOR: u8 = 5;
 
 const ENABLED: u32 = 1;
 const HOT_PLUGGABLE: u32 = 1 << 1;
+const NON_VOLATILE: u32 = 1 << 2;
 
 /// CPUs of an Arm machine that are looked up in the MADT at once.
 const PENDING: usize = 64;
@@ -84,7 +85,9 @@ fn memory(entry: &Entry<'_>, domain: u32, sink: &mut dyn MachineSink) {
         Some(range) if range.is_empty() => warn(sink, entry.source, Problem::Empty { start }),
         Some(range) => {
             let plug = if flags & HOT_PLUGGABLE != 0 { Plug::HotPluggable } else { Plug::Fixed };
-            sink.affinity(Affinity { range, domain, plug, source: entry.source });
+            let keeps = flags & NON_VOLATILE != 0;
+            let persistence = if keeps { Persistence::NonVolatile } else { Persistence::Volatile };
+            sink.affinity(Affinity { range, domain, plug, persistence, source: entry.source });
         }
     }
 }

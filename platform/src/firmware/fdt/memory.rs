@@ -9,8 +9,8 @@ use super::tree::{Cells, cell, has, is_okay, value};
 use fdt::node::FdtNode;
 use mm::addr::{PhysAddr, PhysRange};
 use mm::machine::{
-    Affinity, Bank, Fact, MachineSink, MemoryKind, Owner, Plug, Problem, Purpose, RegionFlags, Reservation, Source,
-    Table, Usable, Warning,
+    Affinity, Bank, Fact, MachineSink, MemoryKind, Owner, Persistence, Plug, Problem, Purpose, RegionFlags,
+    Reservation, Source, Table, Usable, Warning,
 };
 
 /// The header's reservation block.
@@ -54,7 +54,7 @@ pub(super) fn memory_node(node: FdtNode<'_, '_>, cells: Cells, entry: u32, sink:
             // What is wrong with `reg` is told once, above, unless only here it is read.
             let quiet = &mut Quiet(sink);
             each_range(reg, cells, Table::MemoryNode, entry, quiet, &mut |range, source, sink| {
-                sink.affinity(Affinity { range, domain, plug, source });
+                sink.affinity(Affinity { range, domain, plug, persistence: Persistence::Volatile, source });
             });
         }
         (Some(value), None) => {

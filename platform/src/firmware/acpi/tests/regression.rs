@@ -1,7 +1,7 @@
 //! What other kernels got wrong in SRAT and SLIT, each under the name of the mistake.
 
 use super::*;
-use mm::machine::{Plug, Table as Name};
+use mm::machine::{Persistence, Plug, Table as Name};
 
 const GIB: u64 = 1 << 30;
 
@@ -25,6 +25,8 @@ fn srat_hotplug_range_absent() {
     let recorder =
         Machine::new(&[srat(3, &[memory(1, 64 * GIB, GIB, 3), memory(1, 0, GIB, 5), memory(2, 0, GIB, 0)])]).describe();
     assert_eq!(recorder.affinities.iter().map(|a| a.plug).collect::<Vec<_>>(), [Plug::HotPluggable, Plug::Fixed]);
+    let persistence = recorder.affinities.iter().map(|a| a.persistence).collect::<Vec<_>>();
+    assert_eq!(persistence, [Persistence::Volatile, Persistence::NonVolatile]);
 }
 
 #[test]
