@@ -1,9 +1,9 @@
 //! `numa=`: where nodes come from.
 //!
-//! `off`, `on`, `noacpi` (x86), or `fake=` with a number of nodes (`4`), the size of each (`512M`, `1G`) or how many to cut each of the
-//! firmware's into (`2U`). The letters are capitals, as in Linux. Behind a number or a size may stand the distances of
-//! the nodes, row by row (`2:10,15,15,10`); as in Linux one counts only with a comma behind it, so the last of all, which
-//! can only be 10, never does. Linux: `numa_setup` in arch/x86/mm/numa.c, `numa_emulation` in
+//! `off`, `on`, `noacpi` (x86), or `fake=` with a number of nodes (`4`), the size of each (`512M`, `1G`) or how many to
+//! cut each of the firmware's into (`2U`). The letters are capitals, as in Linux. Behind a number or a size may stand
+//! the distances of the nodes, row by row (`2:10,15,15,10`); as in Linux one counts only with a comma behind it, so the
+//! last of all, which can only be 10, never does. Linux: `numa_setup` in arch/x86/mm/numa.c, `numa_emulation` in
 //! arch/x86/mm/numa_emulation.c, `get_option` in lib/cmdline.c.
 
 use super::size::{leading_number, size};

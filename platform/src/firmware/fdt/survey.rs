@@ -1,11 +1,11 @@
 //! What is asked of single nodes, gathered in one walk over the tree.
 //!
 //! A boot asks for few things in the whole of the tree: `/chosen`, the console that it names, PSCI, a device that ends
-//! the machine, the interrupt controller and the timer, whether distances are stated. Each may be anywhere (but `/chosen`), so each would be a walk,
-//! and those were the largest part of a small machine's boot. [`check`](super::check) makes the one walk, and the
-//! methods of [`Blob`] hand out what it found. The tree is walked again only for a timer whose interrupt parent is not
-//! the root's or that says nothing, for the second controller of a BCM2836, and to say why a controller cannot be used.
-//! Fields are values, not nodes: a node borrows the blob.
+//! the machine, the interrupt controller and the timer, whether distances are stated. Most may be anywhere, so each
+//! would be a walk, and those were the largest part of a small machine's boot. [`check`](super::check) makes the one
+//! walk, and the methods of [`Blob`] hand out what it found. The tree is walked again only for a timer whose interrupt
+//! parent is not the root's or that says nothing, for the second controller of a BCM2836, and to say why a controller
+//! cannot be used. Fields are values, not nodes: a node borrows the blob.
 //!
 //! Linux unflattens the tree into nodes with pointers instead (`unflatten_device_tree`), which takes memory.
 
