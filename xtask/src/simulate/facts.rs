@@ -81,13 +81,7 @@ fn srat(subject: &Subject, sink: &mut dyn MachineSink) {
     let first = u32::try_from(subject.srat_cpus.len()).unwrap_or(u32::MAX);
     for (memory, entry) in subject.srat.iter().zip(first..) {
         let source = Source::entry(Table::Srat, entry);
-        let SratMemory { domain, plug, .. } = *memory;
-        sink.affinity(Affinity {
-            range: memory.span.range(),
-            domain,
-            plug,
-            persistence: Persistence::default(),
-            source,
-        });
+        let SratMemory { domain, plug, persistence, .. } = *memory;
+        sink.affinity(Affinity { range: memory.span.range(), domain, plug, persistence, source });
     }
 }

@@ -5,7 +5,7 @@
 //! effect is then not applied a second time), else the firmware's.
 
 use anyhow::{Result, anyhow, bail};
-use mm::machine::{Plug, Rules};
+use mm::machine::Rules;
 use serde::Deserialize;
 
 use super::subject::{
@@ -86,8 +86,7 @@ pub(super) fn read(text: &str) -> Result<Subject> {
     let cmdline = without_items(&file.cmdline, shown);
     let srat = file.srat.iter().filter_map(|(node, domain, first, last, flags)| {
         let span = span("srat", *first, *last, &mut notes)?;
-        let plug = if flags.contains("hotplug") { Plug::HotPluggable } else { Plug::Fixed };
-        Some(SratMemory { node: *node, domain: *domain, span, plug })
+        Some(SratMemory::with_words(*node, *domain, span, flags))
     });
     let srat = srat.collect();
     let held = held(&file, &mut notes);

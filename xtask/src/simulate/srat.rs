@@ -55,12 +55,12 @@ fn has_gap_above(node: u16, last: u16, of_memory: &BTreeMap<u16, u32>) -> bool {
 mod tests {
     use super::*;
     use crate::simulate::subject::{PageSize, Span, SratMemory};
-    use mm::machine::{Plug, Rules};
+    use mm::machine::Rules;
     use mm::zone::LowZones;
 
     fn subject(memory: &[(u16, u32)], cpus: &[(u16, u32)]) -> Subject {
         let span = Span::new(0, 0xfff).unwrap();
-        let memory = memory.iter().map(|&(node, domain)| SratMemory { node, domain, span, plug: Plug::Fixed });
+        let memory = memory.iter().map(|&(node, domain)| SratMemory::with_words(node, domain, span, ""));
         let cpus = (0..).zip(cpus).map(|(hardware_id, &(node, domain))| SratCpu { node, domain, hardware_id });
         Subject {
             rules: Rules::X86,

@@ -5,7 +5,7 @@
 //! code under test to deal with.
 
 use mm::addr::{PhysAddr, PhysRange};
-use mm::machine::Rules;
+use mm::machine::{Persistence, Plug, Rules};
 use mm::zone::LowZones;
 use platform::firmware::efi::DescriptorType;
 
@@ -95,7 +95,18 @@ pub(crate) struct SratMemory {
     pub(crate) node: u16,
     pub(crate) domain: u32,
     pub(crate) span: Span,
-    pub(crate) plug: mm::machine::Plug,
+    pub(crate) plug: Plug,
+    pub(crate) persistence: Persistence,
+}
+
+impl SratMemory {
+    /// Memory with the words that Linux puts behind it: `hotplug`, `non-volatile`.
+    pub(crate) fn with_words(node: u16, domain: u32, span: Span, words: &str) -> Self {
+        let plug = if words.contains("hotplug") { Plug::HotPluggable } else { Plug::Fixed };
+        let keeps = words.contains("non-volatile");
+        let persistence = if keeps { Persistence::NonVolatile } else { Persistence::Volatile };
+        Self { node, domain, span, plug, persistence }
+    }
 }
 
 /// A CPU affinity of SRAT.
@@ -289,6 +300,18 @@ mod tests {
 
     fn span(first: u64, last: u64) -> Span {
         Span::new(first, last).unwrap()
+    }
+
+    #[test]
+    fn words_behind_a_range_of_srat_are_each_for_itself() {
+        let told = |words| {
+            let memory = SratMemory::with_words(1, 4, span(0x1000, 0x1fff), words);
+            (memory.plug, memory.persistence)
+        };
+        assert_eq!(told(""), (Plug::Fixed, Persistence::Volatile));
+        assert_eq!(told(" hotplug"), (Plug::HotPluggable, Persistence::Volatile));
+        assert_eq!(told("non-volatile"), (Plug::Fixed, Persistence::NonVolatile));
+        assert_eq!(told(" hotplug non-volatile"), (Plug::HotPluggable, Persistence::NonVolatile));
     }
 
     #[test]

@@ -4,8 +4,6 @@
 //! `e820__print_table`, `e820__update_range`, `efi_print_memmap`, `efi_md_typeattr_format`,
 //! `acpi_numa_memory_affinity_init`, `free_area_init`, `fdt_init_reserved_mem`, `alloc_large_system_hash`.
 
-use mm::machine::Plug;
-
 use super::line::{Cursor, after};
 use crate::simulate::subject::{
     Change, E820Entry, EfiEntry, Held, HeldMapping, NodeRange, Span, SratCpu, SratMemory, e820_kind, efi_attributes,
@@ -191,8 +189,7 @@ fn srat(line: &str) -> Option<Message<'_>> {
         cursor.skip("PXM")?;
         let domain = cursor.decimal()?;
         let span = mem_or_old(&mut cursor)?;
-        let plug = if cursor.rest().contains("hotplug") { Plug::HotPluggable } else { Plug::Fixed };
-        return Some(Message::SratMemory(SratMemory { node, domain, span, plug }));
+        return Some(Message::SratMemory(SratMemory::with_words(node, domain, span, cursor.rest())));
     }
     cursor.skip("PXM")?;
     let domain = cursor.decimal()?;
